@@ -1,0 +1,277 @@
+"""Fields on grids: images, volumes, sequences, with any permutation fibre over each pixel."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.actions._action import Action, Axis, require_axis, require_ndim
+from equijax.actions._finite import FiniteAction
+from equijax.groups import FiniteGroup, PointGroup, SpaceGroup, Subgroup, Translation
+from equijax.groups._group import Element
+from equijax.groups._space import point_group_of, split_element, with_period
+from equijax.reps import PermutationRepresentation, Scalar, restrict
+
+
+@dataclasses.dataclass(frozen=True)
+class GridAction(Action):
+    r"""Translations and point symmetries that move a field on a grid, ``(*batch, *sizes, fibre, features)``.
+
+    .. math:: (g·f)(x) = ρ(h)\, f(g^{-1} x), \qquad g = (t, h): p ↦ h(p - c) + c + t
+
+    Sample y of the array sits at ``p = origin + spacing · y``, in pixels of the group. With boundary ``"wrap"`` the array
+    is a torus of ``N = spacing · size`` pixels; c is its centre ``(N - 1) / 2``, or the lattice point ``N // 2`` for
+    groups with ``is_lattice_centred`` (hexagonal ones). With ``"zero"`` c is the centre of the array, only the
+    elements ``(0, h)`` that map the array to itself act as a group, and shifts move zeros in, which serves measurement.
+
+    An element that does not map the grid to itself (a shift that is no multiple of the spacing, a quarter turn of a
+    rectangle) is a ``ValueError``. Under jit, where ``g`` is not known, the result is NaN (or the smallest integer).
+
+    Args:
+      group: a ``Translation`` or ``SpaceGroup``. A period that it has must be that of the array.
+      fibre: representation of the point group on each pixel; None is the scalar fibre, which has no axis.
+      boundary: ``"wrap"`` or ``"zero"``.
+      spacing: pixels between samples, positive integers, one for each axis (an int stands for all).
+      origin: position of sample 0, multiples of ½, one for each axis (a number stands for all).
+
+    Example: a quarter turn of an image is ``numpy.rot90``.
+      >>> import numpy as np, equijax as ej
+      >>> act = ej.GridAction(ej.wallpaper("p4"))
+      >>> image = np.arange(9.0).reshape(3, 3, 1)
+      >>> bool((act(([0, 0], 1), image)[..., 0] == np.rot90(image[..., 0])).all())
+      True
+    """
+
+    group: Translation | SpaceGroup
+    fibre: PermutationRepresentation = None  # type: ignore[assignment]
+    boundary: Literal["wrap", "zero"] = "wrap"
+    spacing: tuple[int, ...] = 1  # type: ignore[assignment]
+    origin: tuple[float, ...] = 0.0  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.group, (Translation, SpaceGroup)):
+            hint = f" Use SpaceGroup({self.group!r})." if isinstance(self.group, PointGroup) else ""
+            raise TypeError(f"`group` is {self.group!r}; a grid is moved by a Translation or SpaceGroup.{hint}")
+        if self.fibre is None:
+            object.__setattr__(self, "fibre", Scalar(self.point_group))
+        require_fibre(self.fibre, self.point_group, "fibre")
+        if self.boundary not in ("wrap", "zero"):
+            raise ValueError(f"`boundary` is {self.boundary!r}; it must be 'wrap' or 'zero'.")
+        object.__setattr__(self, "spacing", _per_axis(self.spacing, self.ndim, "spacing", _spacing))
+        object.__setattr__(self, "origin", _per_axis(self.origin, self.ndim, "origin", _half))
+
+    @property
+    def ndim(self) -> int:
+        """Number of grid axes."""
+        return self.group.ndim
+
+    @property
+    def point_group(self) -> FiniteGroup:
+        """The group that acts on the fibre."""
+        return point_group_of(self.group)
+
+    def axes(self, ndim: int) -> tuple[Axis, ...]:
+        """Batch axes, the grid axes, the fibre axis (unless scalar), the features."""
+        batch = ndim - self._moved - 1
+        require_ndim(self, (0,) * ndim, self._moved + 1, self._layout)
+        base = tuple(Axis("base", k) for k in range(self.ndim))
+        return (*(Axis("batch"),) * batch, *base, *(Axis("fibre"),) * len(self.fibre.shape), Axis("feature"))
+
+    def sizes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the sizes of the grid axes of an array of the given shape, after checking that it fits."""
+        require_ndim(self, shape, self._moved + 1, self._layout)
+        if self.fibre.shape:
+            require_axis(f"fibre {self.fibre!r}", shape, len(shape) - 2, self.fibre.dim, self._layout)
+        start = len(shape) - 1 - self._moved
+        return tuple(shape[start : start + self.ndim])
+
+    def period(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the size of the torus, in pixels: the group's own period, or ``spacing · size``."""
+        if self.group.period is not None:
+            return self.group.period
+        return tuple(s * n for s, n in zip(self.spacing, sizes, strict=True))
+
+    def doubled_centre(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns twice the point about which the point group turns, in pixels."""
+        if self.boundary == "zero":
+            return tuple(round(2 * p) + s * (n - 1) for p, s, n in zip(self.origin, self.spacing, sizes, strict=True))
+        point_group = self.point_group
+        on_lattice = isinstance(point_group, PointGroup) and point_group.is_lattice_centred
+        return tuple(2 * (n // 2) if on_lattice else n - 1 for n in self.period(sizes))
+
+    def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
+        """Tells whether the concrete element ``g`` maps arrays of this shape to themselves."""
+        sizes = self.sizes(shape)
+        t, h = (np.asarray(part) for part in split_element(self.group, g))
+        _, inside, acts = self._sources(np, sizes, t, h)
+        return bool(acts) and (self.boundary == "wrap" or bool(inside.all()))
+
+    def coarsen(self, strides: Any) -> "GridAction":
+        """Returns the same action on the grid subsampled by ``strides`` (sample 0 stays)."""
+        return self.resampled(strides, (0.0,) * self.ndim)
+
+    def resampled(self, strides: Any, shift: tuple[float, ...]) -> "GridAction":
+        """Returns the action on every ``strides``-th sample, counted from position ``shift`` (in samples)."""
+        strides = _per_axis(strides, self.ndim, "strides", _spacing)
+        origin = tuple(p + s * k for p, s, k in zip(self.origin, self.spacing, shift, strict=True))
+        spacing = tuple(s * k for s, k in zip(self.spacing, strides, strict=True))
+        return dataclasses.replace(self, spacing=spacing, origin=origin)
+
+    def restrict(self, subgroup: Subgroup) -> "GridAction":
+        """Returns the action of the translations and a subgroup of the point group."""
+        fibre = restrict(self.fibre, subgroup)
+        return dataclasses.replace(self, group=SpaceGroup(subgroup.as_group(), self.group.period), fibre=fibre)
+
+    def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
+        """Returns the action on a grid of the given sizes; with ``"wrap"`` the group becomes that of the torus."""
+        sizes = _per_axis(shape, self.ndim, "shape", _spacing)
+        action = self
+        if self.boundary == "wrap" and self.group.period is None:
+            action = dataclasses.replace(self, group=with_period(self.group, self.period(sizes)))
+        return FiniteAction(action, (*sizes, *self.fibre.shape))
+
+    def __call__(self, g: Element, x: Any) -> jax.Array:
+        """Returns ``g · x``.
+
+        Args:
+          g: one element, concrete or traced: t int ``(d,)`` for a ``Translation``, ``(t, h)`` for a ``SpaceGroup``.
+          x: array ``(*batch, *sizes, fibre, features)`` of any dtype.
+
+        Returns:
+          Array of the same shape and dtype.
+
+        Raises:
+          ValueError: ``x`` has the wrong shape, or a concrete ``g`` does not map it to itself.
+        """
+        x = jnp.asarray(x)
+        sizes = self.sizes(x.shape)
+        t, h = split_element(self.group, g)
+        t, h = jnp.asarray(t, jnp.int32), jnp.asarray(h, jnp.int32)
+        if t.shape != (self.ndim,) or h.shape != ():
+            raise ValueError(
+                f"`g` has shapes {t.shape} and {h.shape}; one element of {self.group!r} has a translation of shape "
+                f"({self.ndim},). For many elements use jax.vmap(action, (0, None))(g, x)."
+            )
+        source, inside, acts = self._sources(jnp, sizes, t, h)
+        self._refuse_if_known(acts, g, x.shape)
+        first = x.ndim - 1 - self._moved
+        flat = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + self.ndim :])
+        moved = jnp.take(flat, source, axis=first, mode="clip")
+        if self.fibre.shape:
+            moved = self.fibre.act(h, moved, axis=moved.ndim - 2)
+        if self.boundary == "zero":
+            inside = inside.reshape((-1,) + (1,) * (moved.ndim - first - 1))
+            moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), x.dtype))
+        return jnp.where(acts, moved, _poison(x.dtype)).reshape(x.shape)
+
+    def _refuse_if_known(self, acts: jax.Array, g: Element, shape: tuple[int, ...]) -> None:
+        try:
+            known = bool(acts)
+        except jax.errors.ConcretizationTypeError:
+            return
+        if not known:
+            t, h = split_element(self.group, g)
+            raise ValueError(
+                f"`g` = (t = {np.asarray(t).tolist()}, h = {int(h)}) does not map an array of shape {shape} with spacing "
+                f"{self.spacing} and origin {self.origin} to itself. Use shifts by multiples of the spacing and sizes that "
+                "are equal along the axes that the element mixes."
+            )
+
+    def _sources(self, xp: Any, sizes: tuple[int, ...], t: Any, h: Any) -> tuple[Any, Any, Any]:
+        """Computes, in doubled integers, which sample moves to each sample.
+
+        Returns:
+          Flat index of the source of every sample, int ``(samples,)``; whether it lies inside the array, bool
+          ``(samples,)``; whether the element maps the grid to itself, bool.
+        """
+        backward, may_mix = _matrices(self.point_group, self.ndim, self._equal_sizes(sizes))
+        back, fits = xp.asarray(backward)[h], xp.asarray(may_mix)[h]
+        spacing, origin = (
+            xp.asarray(row, np.int32)[None] for row in (self.spacing, np.rint(2 * np.array(self.origin)))
+        )
+        centre = xp.asarray(self.doubled_centre(sizes), np.int32)[None]
+        here = xp.asarray(_samples(sizes)) * (2 * spacing) + origin
+        offset = (here - centre - 2 * t[None]) @ back.T + centre - origin
+        if self.boundary == "wrap":
+            offset = offset % (2 * xp.asarray(self.period(sizes), np.int32)[None])
+        index, rest = offset // (2 * spacing), offset % (2 * spacing)
+        length = xp.asarray(sizes, np.int32)[None]
+        inside = ((index >= 0) & (index < length)).all(1)
+        acts = fits & (rest == 0).all() & (inside.all() if self.boundary == "wrap" else True)
+        place = xp.asarray(np.cumprod((1, *sizes[:0:-1]))[::-1].astype(np.int32))[None]
+        return (index * place).sum(1), inside, acts
+
+    def _equal_sizes(self, sizes: tuple[int, ...]) -> tuple[tuple[bool, ...], ...]:
+        lengths = list(zip(self.spacing, sizes, self.period(sizes), strict=True))
+        return tuple(tuple(a == b for b in lengths) for a in lengths)
+
+    @property
+    def _moved(self) -> int:
+        return self.ndim + len(self.fibre.shape)
+
+    @property
+    def _layout(self) -> str:
+        sizes = ", ".join(f"size_{k}" for k in range(self.ndim))
+        fibre = f", {self.fibre.dim}" if self.fibre.shape else ""
+        return f"(*batch, {sizes}{fibre}, features)"
+
+
+def require_fibre(fibre: Any, point_group: FiniteGroup, name: str) -> None:
+    """Raises where ``fibre`` is no permutation representation of ``point_group``."""
+    if not isinstance(fibre, PermutationRepresentation):
+        made = f" Write {fibre.__name__}({point_group!r})." if isinstance(fibre, type) else ""
+        raise TypeError(
+            f"`{name}` is {fibre!r}; it must be a permutation representation of {point_group!r} such as "
+            f"Scalar, Regular, Quotient or PermutationRep from equijax.reps.{made}"
+        )
+    if fibre.group != point_group:
+        raise ValueError(
+            f"`{name}` is a representation of {fibre.group!r}, but fields here need one of {point_group!r}. "
+            "Build the fibre from the point group of the layer's or action's group."
+        )
+
+
+def _per_axis(value: Any, ndim: int, name: str, convert: Any) -> tuple:
+    values = (value,) * ndim if np.ndim(value) == 0 else tuple(value)
+    if len(values) != ndim:
+        raise ValueError(f"`{name}` is {value}; give one number for each of the {ndim} grid axes.")
+    return tuple(convert(v, name) for v in values)
+
+
+def _spacing(value: Any, name: str) -> int:
+    if int(value) != value or value < 1:
+        raise ValueError(f"`{name}` holds {value}; it must be a positive integer.")
+    return int(value)
+
+
+def _half(value: Any, name: str) -> float:
+    if round(2 * value) != 2 * value:
+        raise ValueError(f"`{name}` holds {value}; positions are multiples of ½ pixel.")
+    return float(value)
+
+
+def _poison(dtype: Any) -> jax.Array:
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.full((), jnp.nan, dtype)
+    return jnp.zeros((), dtype) if dtype == jnp.bool_ else jnp.full((), jnp.iinfo(dtype).min, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _samples(sizes: tuple[int, ...]) -> np.ndarray:
+    return np.indices(sizes, np.int32).reshape(len(sizes), -1).T.copy()
+
+
+@functools.lru_cache(maxsize=256)
+def _matrices(
+    point_group: FiniteGroup, ndim: int, equal: tuple[tuple[bool, ...], ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse matrices, int32 ``(order, d, d)``, and which elements mix only axes of equal sizes, bool ``(order,)``."""
+    matrices = (
+        point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(ndim, dtype=np.int32)[None]
+    )
+    mixes_unequal = (matrices != 0) & ~np.array(equal)[None]
+    return matrices[point_group.inverses], ~mixes_unequal.any((1, 2))

@@ -1,0 +1,88 @@
+"""Sets, and tensors whose axes all run over one set."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from equijax.actions._action import Action, Axis, require_axis, require_ndim
+from equijax.actions._finite import FiniteAction
+from equijax.groups import Permutation
+from equijax.groups._catalogue import _positive
+from equijax.groups._group import Element
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorAction(Action):
+    r"""Permutations of n points that move an order-k tensor, ``(*batch, n, …, n, features)``.
+
+    .. math:: (p·x)[p[i_1], …, p[i_k]] = x[i_1, …, i_k]
+
+    Order 1 is a set (:class:`SetAction`), order 2 a relation such as an adjacency matrix, order 0 does not move.
+
+    Args:
+      n: number of points.
+      order: number of axes that run over the points.
+
+    Example:
+      >>> import equijax as ej
+      >>> ej.TensorAction(2, order=2)([1, 0], [[[1], [2]], [[3], [4]]])[..., 0].tolist()
+      [[4, 3], [2, 1]]
+    """
+
+    n: int
+    order: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", _positive(self.n, "n"))
+        object.__setattr__(self, "order", _positive(self.order, "order", zero=True))
+
+    @property
+    def group(self) -> Permutation:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """All permutations of the points."""
+        return Permutation(self.n)
+
+    def axes(self, ndim: int) -> tuple[Axis, ...]:
+        """Batch axes, one base axis for each order, the features."""
+        require_ndim(self, (0,) * ndim, self.order + 1, self._layout)
+        base = tuple(Axis("base", k) for k in range(self.order))
+        return (*(Axis("batch"),) * (ndim - self.order - 1), *base, Axis("feature"))
+
+    def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
+        """Returns the action as permutations of the entries."""
+        if tuple(shape) not in ((), (self.n,) * self.order):
+            raise ValueError(f"`shape` is {shape}; {self!r} moves {(self.n,) * self.order}. Call on() without sizes.")
+        return FiniteAction(self, (self.n,) * self.order)
+
+    def __call__(self, g: Element, x: Any) -> jax.Array:
+        """Returns ``g · x`` for one image vector ``g``, int ``(n,)``, and an array ``(*batch, n, …, n, features)``."""
+        x, g = jnp.asarray(x), jnp.asarray(g, jnp.int32)
+        require_ndim(self, x.shape, self.order + 1, self._layout)
+        if g.shape != (self.n,):
+            raise ValueError(f"`g` has shape {g.shape}; one permutation of {self.n} points has shape ({self.n},).")
+        source = self.group.inverse(g)
+        for axis in range(x.ndim - 1 - self.order, x.ndim - 1):
+            require_axis("set", x.shape, axis, self.n, self._layout)
+            x = jnp.take(x, source, axis=axis, mode="clip")
+        return x
+
+    @property
+    def _layout(self) -> str:
+        return f"(*batch{f', {self.n}' * self.order}, features)"
+
+
+@dataclasses.dataclass(frozen=True)
+class SetAction(TensorAction):
+    """Permutations that reorder a set, ``(*batch, n, features)``: ``(p·x)[p[i]] = x[i]``.
+
+    Args:
+      n: number of points.
+
+    Example:
+      >>> import equijax as ej
+      >>> ej.SetAction(3)([1, 2, 0], [[10], [11], [12]])[:, 0].tolist()
+      [12, 10, 11]
+    """
+
+    order: int = dataclasses.field(default=1, init=False)

@@ -1,0 +1,3 @@
+"""Measuring equivariance."""
+
+from equijax.audit._error import equivariance_error as equivariance_error

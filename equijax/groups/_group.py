@@ -1,0 +1,112 @@
+"""The contract that every group fulfils."""
+
+import abc
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Element = Any
+"""A group element: an array, or a pytree of arrays, possibly with leading batch axes."""
+
+
+class Group(abc.ABC):
+    r"""A group whose elements are arrays (or pytrees of arrays), so that all of it jits and vmaps.
+
+    A subclass says what an element is (``identity``, ``element_shape``), how elements compose and invert, and how to
+    draw one at random. Every method accepts elements with leading batch axes and broadcasts over them.
+
+    Laws: ``compose`` is associative; ``compose(identity, a) == a == compose(a, identity)``;
+    ``compose(a, inverse(a)) == identity``. :func:`equijax.testing.check_group` checks them.
+
+    Groups are immutable values: equal groups compare equal, hash equally, and can be static arguments of ``jax.jit``
+    and static attributes of a module. ``__eq__`` must return ``NotImplemented`` for foreign objects.
+
+    Example: the non-zero rationals modulo 7 under multiplication, written as a user would.
+
+      >>> import dataclasses, jax, jax.numpy as jnp, equijax as ej
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Units(ej.Group):
+      ...     p: int
+      ...     @property
+      ...     def identity(self): return jnp.int32(1)
+      ...     def compose(self, a, b): return a * b % self.p
+      ...     def inverse(self, a): return jnp.asarray(a) ** (self.p - 2) % self.p
+      ...     def sample(self, key, shape=()): return jax.random.randint(key, shape, 1, self.p, jnp.int32)
+      >>> ej.testing.check_group(Units(7))
+    """
+
+    @property
+    @abc.abstractmethod
+    def identity(self) -> Element:
+        """The neutral element, without batch axes."""
+
+    @property
+    def element_shape(self) -> Any:
+        """Pytree of ``jax.ShapeDtypeStruct`` that describes one element without batch axes."""
+        return jax.eval_shape(lambda: self.identity)
+
+    @abc.abstractmethod
+    def compose(self, a: Element, b: Element) -> Element:
+        """Returns ``a ∘ b`` (first ``b``, then ``a``), broadcasting over leading axes."""
+
+    @abc.abstractmethod
+    def inverse(self, a: Element) -> Element:
+        """Returns a⁻¹, the element with ``compose(a, a⁻¹) == identity``; keeps leading axes."""
+
+    @abc.abstractmethod
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws random elements with leading axes ``shape``: Haar where the group is compact, else as documented."""
+
+    def isclose(self, a: Element, b: Element) -> jax.Array:
+        """Tells where ``a`` and ``b`` are the same element; bool array of the broadcast leading shape.
+
+        Integer leaves are compared exactly, floating leaves to ``1e-6`` relative and absolute.
+        """
+        per_leaf = [
+            _leaf_isclose(x, y, len(spec.shape))
+            for x, y, spec in zip(
+                jax.tree.leaves(a), jax.tree.leaves(b), jax.tree.leaves(self.element_shape), strict=True
+            )
+        ]
+        result = per_leaf[0]
+        for other in per_leaf[1:]:
+            result = jnp.logical_and(*jnp.broadcast_arrays(result, other))
+        return result
+
+    @property
+    def order(self) -> int | float:
+        """Number of elements; ``math.inf`` for infinite groups."""
+        return math.inf
+
+    @property
+    def generators(self) -> tuple[Element, ...]:
+        """Elements (without batch axes) whose products are the whole group.
+
+        Raises:
+          ValueError: the group has no finite list of generators, or its class names none.
+        """
+        raise ValueError(
+            f"{self!r} names no generators. Override `generators` in {type(self).__name__}, or pass explicit elements."
+        )
+
+    def elements(self) -> Element:
+        """Returns all elements, stacked along a leading axis of length ``order``.
+
+        Raises:
+          ValueError: the group is infinite, or too large to enumerate.
+        """
+        raise ValueError(
+            f"The elements of {self!r} (order {self.order}) can't be listed. Use `sample(key, shape)` for random "
+            "ones or `generators` where the group has them."
+        )
+
+
+def _leaf_isclose(x: Any, y: Any, event_ndim: int) -> jax.Array:
+    x, y = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(y))
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        same = jnp.isclose(x, y, rtol=1e-6, atol=1e-6)
+    else:
+        same = x == y
+    return jnp.all(same, axis=tuple(range(same.ndim - event_ndim, same.ndim)))

@@ -1,0 +1,176 @@
+"""Products of groups."""
+
+import abc
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from equijax.groups._group import Element, Group
+
+
+class DirectProduct(Group):
+    """The direct product of groups; elements are tuples, one entry for each factor.
+
+    Args:
+      *factors: the groups.
+
+    Example:
+      >>> import equijax as ej
+      >>> group = ej.DirectProduct(ej.Cyclic(4), ej.Permutation(3))
+      >>> group.order
+      24
+      >>> [x.tolist() for x in group.compose((1, [1, 2, 0]), (3, [1, 0, 2]))]
+      [0, [2, 1, 0]]
+    """
+
+    __slots__ = ("factors",)
+
+    factors: tuple[Group, ...]
+
+    def __init__(self, *factors: Group):
+        for factor in factors:
+            if not isinstance(factor, Group):
+                raise TypeError(f"`factors` holds {factor!r}, which is a {type(factor).__name__}; it must be a Group.")
+        if not factors:
+            raise ValueError("`factors` is empty; a product needs at least one group.")
+        object.__setattr__(self, "factors", factors)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; make a new group instead of changing `{name}`.")
+
+    @property
+    def identity(self) -> Element:
+        """The tuple of identities."""
+        return tuple(factor.identity for factor in self.factors)
+
+    def compose(self, a: Element, b: Element) -> Element:
+        """Composes entry by entry."""
+        return tuple(factor.compose(x, y) for factor, x, y in zip(self.factors, a, b, strict=True))
+
+    def inverse(self, a: Element) -> Element:
+        """Inverts entry by entry."""
+        return tuple(factor.inverse(x) for factor, x in zip(self.factors, a, strict=True))
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws every entry independently."""
+        keys = jax.random.split(key, len(self.factors))
+        return tuple(factor.sample(k, shape) for factor, k in zip(self.factors, keys, strict=True))
+
+    def isclose(self, a: Element, b: Element) -> jax.Array:
+        """Tells where all entries are the same."""
+        return _all(factor.isclose(x, y) for factor, x, y in zip(self.factors, a, b, strict=True))
+
+    @property
+    def order(self) -> int | float:
+        """The product of the orders."""
+        return math.prod(factor.order for factor in self.factors)
+
+    @property
+    def generators(self) -> tuple[Element, ...]:
+        """The generators of each factor, with identities elsewhere."""
+        return tuple(
+            (*self.identity[:i], generator, *self.identity[i + 1 :])
+            for i, factor in enumerate(self.factors)
+            for generator in factor.generators
+        )
+
+    def elements(self) -> Element:
+        """Returns all tuples, the last factor varying fastest."""
+        return _all_tuples([factor.elements() for factor in self.factors])
+
+    def __eq__(self, other: object) -> bool:
+        return self.factors == other.factors if isinstance(other, DirectProduct) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(("DirectProduct", self.factors))
+
+    def __reduce__(self) -> tuple:
+        return (DirectProduct, self.factors)
+
+    def __repr__(self) -> str:
+        return f"DirectProduct({', '.join(map(repr, self.factors))})"
+
+
+class SemidirectProduct(Group):
+    r"""A semidirect product N ⋊ H: pairs (n, h) where h also acts on N by an automorphism φ.
+
+    .. math:: (n, h)\,(m, k) = (n\,φ_h(m),\; h k), \qquad (n, h)^{-1} = (φ_{h^{-1}}(n^{-1}),\; h^{-1})
+
+    A subclass gives ``normal`` (the group N), ``quotient`` (the group H) and :meth:`automorphism`.
+    :class:`SpaceGroup` is the case of translations and a point group.
+
+    Law: ``automorphism(h, ·)`` is a homomorphism of N, and ``automorphism(hk, n) = automorphism(h, automorphism(k, n))``.
+
+    Example: the dihedral group as reflections acting on a cycle.
+      >>> import dataclasses, equijax as ej, jax.numpy as jnp
+      >>> @dataclasses.dataclass(frozen=True)
+      ... class Flips(ej.SemidirectProduct):
+      ...     normal = ej.Translation(1, period=5)
+      ...     quotient = ej.Cyclic(2)
+      ...     def automorphism(self, h, n): return self.normal.reduce(n * (1 - 2 * jnp.asarray(h)[..., None]))
+      >>> Flips().order
+      10
+      >>> ej.testing.check_group(Flips())
+    """
+
+    normal: Any
+    quotient: Any
+
+    @abc.abstractmethod
+    def automorphism(self, h: Element, n: Element) -> Element:
+        """Returns φ_h(n), broadcasting over leading axes."""
+
+    @property
+    def identity(self) -> Element:
+        """The pair of identities."""
+        return (self.normal.identity, self.quotient.identity)
+
+    def compose(self, a: Element, b: Element) -> Element:
+        """Returns ``(n φ_h(m), h k)``."""
+        (n, h), (m, k) = a, b
+        return (self.normal.compose(n, self.automorphism(h, m)), self.quotient.compose(h, k))
+
+    def inverse(self, a: Element) -> Element:
+        """Returns ``(φ_{h⁻¹}(n⁻¹), h⁻¹)``."""
+        n, h = a
+        back = self.quotient.inverse(h)
+        return (self.automorphism(back, self.normal.inverse(n)), back)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws both entries independently, each by its own group's rule."""
+        for_normal, for_quotient = jax.random.split(key)
+        return (self.normal.sample(for_normal, shape), self.quotient.sample(for_quotient, shape))
+
+    def isclose(self, a: Element, b: Element) -> jax.Array:
+        """Tells where both entries are the same."""
+        return _all([self.normal.isclose(a[0], b[0]), self.quotient.isclose(a[1], b[1])])
+
+    @property
+    def order(self) -> int | float:
+        """The product of the orders."""
+        return self.normal.order * self.quotient.order
+
+    @property
+    def generators(self) -> tuple[Element, ...]:
+        """Generators of N, then of H."""
+        n, h = self.identity
+        return (*((m, h) for m in self.normal.generators), *((n, k) for k in self.quotient.generators))
+
+    def elements(self) -> Element:
+        """Returns all pairs, h varying fastest."""
+        return _all_tuples([self.normal.elements(), self.quotient.elements()])
+
+
+def _all(flags: Any) -> jax.Array:
+    result, *others = flags
+    for flag in others:
+        result = jnp.logical_and(*jnp.broadcast_arrays(result, flag))
+    return result
+
+
+def _all_tuples(columns: list[Any]) -> tuple:
+    sizes = [len(jax.tree.leaves(column)[0]) for column in columns]
+    index = jnp.indices(sizes).reshape(len(sizes), -1)
+    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], column) for column, i in zip(columns, index, strict=True))

@@ -1,0 +1,153 @@
+"""Space groups: translations of a grid together with a point group."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.groups._catalogue import Trivial
+from equijax.groups._finite import FiniteGroup
+from equijax.groups._group import Element, Group
+from equijax.groups._point import PointGroup
+from equijax.groups._product import SemidirectProduct
+from equijax.groups._translation import Translation
+
+
+class SpaceGroup(SemidirectProduct):
+    """Translations of the grid Z^d and a point group H of integer matrices that maps it to itself.
+
+    Elements are pairs ``(t, h)``: t int32 ``(…, d)``, h int32 ``(…)``. ``(t, h)`` moves the point x to ``h x + t``, so
+    ``(t, h)(u, k) = (t + h u, h k)``.
+
+    Args:
+      point_group: a ``PointGroup`` of integer matrices.
+      period: None for the infinite grid, or the size of a torus along each axis (equal along axes that H mixes).
+
+    Raises:
+      TypeError: ``point_group`` is not a ``PointGroup``.
+      ValueError: its matrices are not integer, or the torus is not mapped to itself.
+
+    Example:
+      >>> import equijax as ej
+      >>> group = ej.SpaceGroup(ej.Cyclic(4))
+      >>> group == ej.wallpaper("p4")
+      True
+      >>> [x.tolist() for x in group.compose(([1, 0], 1), ([2, 0], 0))]
+      [[1, 2], 1]
+    """
+
+    __slots__ = ("normal", "quotient")
+
+    normal: Translation
+    quotient: PointGroup
+
+    def __init__(self, point_group: PointGroup, period: Any = None):
+        if not isinstance(point_group, PointGroup):
+            remedy = "Use its `point_group`." if isinstance(point_group, SpaceGroup) else "For example Dihedral(4)."
+            raise TypeError(
+                f"`point_group` is {point_group!r}; SpaceGroup needs a PointGroup of integer matrices. {remedy}"
+            )
+        matrices = point_group.integer_matrices
+        translations = Translation(point_group.ndim, period)
+        if translations.period is not None:
+            sizes = np.array(translations.period)
+            unequal = (matrices != 0).any(0) & (sizes[:, None] != sizes[None])
+            if unequal.any():
+                i, j = np.argwhere(unequal)[0]
+                raise ValueError(
+                    f"`period` is {translations.period}, but {point_group!r} mixes axes {i} and {j}, so the torus must "
+                    "be equally long along both."
+                )
+        object.__setattr__(self, "normal", translations)
+        object.__setattr__(self, "quotient", point_group)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"SpaceGroup is immutable; make a new group instead of changing `{name}`.")
+
+    @property
+    def point_group(self) -> PointGroup:
+        """The group H of matrices."""
+        return self.quotient
+
+    @property
+    def ndim(self) -> int:
+        """Number of grid axes."""
+        return self.normal.ndim
+
+    @property
+    def period(self) -> tuple[int, ...] | None:
+        """Size of the torus along each axis, or None for the infinite grid."""
+        return self.normal.period
+
+    def automorphism(self, h: Element, n: Element) -> jax.Array:
+        """Returns ``h n``: the matrix of h applied to the translation n."""
+        matrix = jnp.asarray(self.point_group.integer_matrices)[jnp.asarray(h, jnp.int32)]
+        return self.normal.reduce(jnp.einsum("...ij,...j->...i", matrix, jnp.asarray(n, jnp.int32)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SpaceGroup):
+            return NotImplemented
+        return self.normal == other.normal and self.quotient == other.quotient
+
+    def __hash__(self) -> int:
+        return hash(("SpaceGroup", self.normal, self.quotient))
+
+    def __reduce__(self) -> tuple:
+        return (SpaceGroup, (self.quotient, self.period))
+
+    def __repr__(self) -> str:
+        return f"SpaceGroup({self.point_group!r}{'' if self.period is None else f', period={self.period}'})"
+
+
+def grid_ndim(group: Group) -> int:
+    """Returns the number of grid axes that ``group`` translates: 0 for a plain finite group.
+
+    Raises:
+      TypeError: the group is neither finite, nor a translation group, nor a space group.
+    """
+    if isinstance(group, (Translation, SpaceGroup)):
+        return group.ndim
+    if isinstance(group, FiniteGroup):
+        return 0
+    raise TypeError(
+        f"`group` is {group!r}; fields are defined for Translation(ndim), SpaceGroup(point_group) and FiniteGroup."
+    )
+
+
+def point_group_of(group: Group) -> FiniteGroup:
+    """Returns the part of ``group`` that acts on fibres: H of Z^d ⋊ H, a finite group itself, or Trivial(ndim)."""
+    if isinstance(group, SpaceGroup):
+        return group.point_group
+    if isinstance(group, Translation):
+        return Trivial(group.ndim)
+    if isinstance(group, FiniteGroup):
+        return group
+    raise TypeError(
+        f"`group` is {group!r}; fields are defined for Translation(ndim), SpaceGroup(point_group) and FiniteGroup."
+    )
+
+
+def split_element(group: Group, g: Element) -> tuple[Any, Any]:
+    """Returns ``(t, h)`` of an element: the translation (None for finite groups) and the point group's element."""
+    if isinstance(group, SpaceGroup):
+        return g
+    if isinstance(group, Translation):
+        return g, jnp.zeros(np.shape(g)[:-1], jnp.int32)
+    return None, g
+
+
+def with_period(group: Group, period: Any) -> Group:
+    """Returns ``group`` on the torus of the given size; finite groups are returned as they are."""
+    if isinstance(group, SpaceGroup):
+        return SpaceGroup(group.point_group, period)
+    if isinstance(group, Translation):
+        return Translation(group.ndim, period)
+    return group
+
+
+def join_element(group: Group, t: Any, h: Any) -> Element:
+    """Inverse of :func:`split_element`."""
+    if isinstance(group, SpaceGroup):
+        return (t, h)
+    return t if isinstance(group, Translation) else h

@@ -1,0 +1,132 @@
+"""Translations of a grid."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax._arrays import FrozenArray, read_only
+from equijax.groups._catalogue import _positive
+from equijax.groups._finite import FiniteGroup, TableSource
+from equijax.groups._group import Group
+
+_SAMPLE_RANGE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation(Group):
+    """The integer translations of an ``ndim``-dimensional grid; with ``period`` those of a torus.
+
+    Elements are int32 vectors ``(…, ndim)``; on a torus they are taken modulo the period.
+    ``sample`` is uniform on a torus; on the infinite grid it draws every component uniformly from −8 … 8.
+
+    Args:
+      ndim: number of axes, at least 1.
+      period: None, or the size of the torus along each axis; an int stands for all axes.
+
+    Example:
+      >>> import equijax as ej
+      >>> ej.Translation(2).compose([1, 2], [3, 4]).tolist()
+      [4, 6]
+      >>> ej.Translation(2, period=5).compose([1, 2], [3, 4]).tolist()
+      [4, 1]
+    """
+
+    ndim: int
+    period: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ndim", _positive(self.ndim, "ndim"))
+        object.__setattr__(self, "period", as_period(self.period, self.ndim))
+
+    @property
+    def identity(self) -> jax.Array:
+        """The zero vector, int32 ``(ndim,)``."""
+        return jnp.zeros((self.ndim,), jnp.int32)
+
+    def compose(self, a: Any, b: Any) -> jax.Array:
+        """Returns ``a + b``, modulo the period."""
+        a, b = jnp.broadcast_arrays(jnp.asarray(a, jnp.int32), jnp.asarray(b, jnp.int32))
+        return self.reduce(a + b)
+
+    def inverse(self, a: Any) -> jax.Array:
+        """Returns ``−a``, modulo the period."""
+        return self.reduce(-jnp.asarray(a, jnp.int32))
+
+    def reduce(self, a: Any) -> jax.Array:
+        """Returns the representative of ``a`` in ``0 … period - 1``; on the infinite grid ``a`` itself."""
+        a = jnp.asarray(a, jnp.int32)
+        if self.period is None:
+            return a
+        return a % jnp.broadcast_to(jnp.asarray(self.period, jnp.int32), a.shape)
+
+    def isclose(self, a: Any, b: Any) -> jax.Array:
+        """Tells where ``a`` and ``b`` are the same translation."""
+        return super().isclose(self.reduce(a), self.reduce(b))
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
+        """Draws translations: uniform on the torus, or uniform in −8 … 8 on the infinite grid; int32 (…, ndim)."""
+        if self.period is None:
+            return jax.random.randint(key, (*shape, self.ndim), -_SAMPLE_RANGE, _SAMPLE_RANGE + 1, jnp.int32)
+        high = jnp.broadcast_to(jnp.asarray(self.period, jnp.int32), (*shape, self.ndim))
+        return jax.random.randint(key, (*shape, self.ndim), 0, high, jnp.int32)
+
+    @property
+    def order(self) -> int | float:
+        """Number of elements: the number of points of the torus, or infinity."""
+        return math.inf if self.period is None else math.prod(self.period)
+
+    @property
+    def generators(self) -> tuple[np.ndarray, ...]:
+        """The unit vectors, int32 ``(ndim,)`` each."""
+        return tuple(np.eye(self.ndim, dtype=np.int32))
+
+    def elements(self) -> jax.Array:
+        """Returns all vectors of the torus in C order, int32 ``(order, ndim)``."""
+        if self.period is None:
+            return super().elements()
+        return jnp.asarray(_vectors(self.period))
+
+    def as_finite(self) -> tuple[FiniteGroup, np.ndarray]:
+        """Returns the torus as a ``FiniteGroup`` and the bijection.
+
+        Returns:
+          The group, and int32 ``(order, ndim)`` whose row i is the vector of element i (C order).
+
+        Raises:
+          ValueError: the group is infinite.
+        """
+        if self.period is None:
+            raise ValueError(f"{self!r} is infinite. Give a period: Translation({self.ndim}, period=(…)).")
+        return _as_finite(self), _vectors(self.period)
+
+    def __repr__(self) -> str:
+        return f"Translation({self.ndim}{'' if self.period is None else f', period={self.period}'})"
+
+
+def as_period(period: Any, ndim: int) -> tuple[int, ...] | None:
+    """Returns ``period`` as a tuple of ``ndim`` positive ints, or None."""
+    if period is None:
+        return None
+    values = (period,) * ndim if isinstance(period, (int, np.integer)) else tuple(period)
+    if len(values) != ndim:
+        raise ValueError(f"`period` is {values}; give one positive integer for each of the {ndim} axes.")
+    return tuple(_positive(n, "period") for n in values)
+
+
+@functools.lru_cache(maxsize=64)
+def _vectors(period: tuple[int, ...]) -> np.ndarray:
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in period), indexing="ij"), -1)
+    return read_only(grid.reshape(-1, len(period)).astype(np.int32))
+
+
+@functools.lru_cache(maxsize=64)
+def _as_finite(group: Translation) -> FiniteGroup:
+    vectors = _vectors(group.period)
+    sums = (vectors[:, None] + vectors[None]) % np.array(group.period, np.int32)
+    table = np.ravel_multi_index(tuple(np.moveaxis(sums, -1, 0)), group.period)
+    return FiniteGroup(TableSource(FrozenArray(table, np.int32)))

@@ -1,0 +1,257 @@
+"""Convolution on every group that has translations, and on plain finite groups."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn import dtypes
+
+from equijax.groups import Group, PointGroup, SpaceGroup, Translation
+from equijax.nn._convolve import convolve, flatten_batch, restore_batch
+from equijax.nn._layer import require_features, require_group, require_input, resolve_fibre
+from equijax.nn._parameters import new_bias, new_kernel, spread_bias
+from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding, per_axis
+from equijax.nn._windowed import WindowedLayer
+from equijax.reps import PermutationRepresentation, Scalar
+from equijax.sharing import KernelSharing
+
+default_kernel_init = nnx.initializers.lecun_normal()
+default_bias_init = nnx.initializers.zeros_init()
+
+
+class Conv(WindowedLayer):
+    r"""Convolution with the weight sharing that a group forces; the ordinary convolution is the translation case.
+
+    .. math:: y[x, b, o] = β[b, o] + \sum_{δ, a, i} κ[δ, a, b, i, o]\; f[s x + δ, a, i],
+              \qquad κ[hδ, ha, hb] = κ[δ, a, b]
+
+    Here x are grid points, s the strides, δ the window's offsets from its centre, a and b indices of the input and output
+    fibre, i and o features, h elements of the point group. With ``group=None`` (translations) it has the parameters of
+    ``nnx.Conv``, gives the same bits, and compiles to the same instructions.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that ``layer.exactness(x.shape)`` names; at
+    stride 1 with ``padding="CIRCULAR"`` that is the whole group. A call whose shape loses an element of the point group
+    is a ``ValueError``, unless the layer was built with ``allow_inexact=True``; lost shifts never raise.
+
+    Example: an image that is turned gives a feature map that is turned.
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> layer = ej.nn.Conv(3, 8, (3, 3), group=ej.wallpaper("p4m"), rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 16, 16, 3))).shape, layer.kernel.shape
+      ((2, 16, 16, 8), (3, 3, 8))
+      >>> print(layer.exactness((2, 16, 16, 3)))
+      8 of 8 point elements about (7.5, 7.5) of the input, no shifts. Shifts are lost: the padding is not circular.
+
+    Attributes:
+      kernel: Param ``(orbits, in_features // feature_group_count, out_features)``; orbits are those of
+        :class:`equijax.sharing.KernelSharing`. For translations and scalar fibres ``(*kernel_size, in, out)``.
+      bias: Param ``(out_features,)``, or ``(orbits of the output fibre, out_features)`` where there are several; or None.
+
+    Args:
+      in_features: number of input features.
+      out_features: number of output features.
+      kernel_size: one int per grid axis, equal along axes that the group mixes; an int stands for all axes of ``group``.
+        ``()`` for functions on a plain finite group.
+      strides: one int per grid axis, or one for all.
+      group: ``Translation``, ``SpaceGroup`` (``wallpaper("p4m")``), or a ``FiniteGroup`` with ``kernel_size=()``;
+        None means ``Translation(len(kernel_size))``. Static; it never enters a checkpoint.
+      in_fibre: representation of the point group on the input (``equijax.reps``); None is ``Scalar``.
+      out_fibre: representation of the point group on the output; None is ``Scalar``.
+      padding: ``"SAME"``, ``"VALID"``, ``"CIRCULAR"``, ``"REFLECT"``, ``"CAUSAL"`` (one axis), an int, or pairs.
+      kernel_dilation: one int per grid axis, or one for all.
+      feature_group_count: number of groups into which the features are divided.
+      use_bias: whether to add a bias.
+      dtype: dtype of the computation; None promotes inputs and parameters.
+      param_dtype: dtype in which the parameters are stored.
+      precision: as in ``jax.lax.conv_general_dilated``; use ``"highest"`` on GPUs for errors at float32 rounding.
+      kernel_init: called with shape ``(offsets, |in_fibre|, in_features // feature_group_count, out_features)``, so that
+        every Flax initialiser sees the true fan-in.
+      bias_init: initialiser of the bias.
+      promote_dtype: function that promotes ``(inputs, kernel, bias)``.
+      preferred_element_type: as in ``jax.lax.conv_general_dilated``.
+      allow_inexact: accept input shapes at which elements of the point group are lost.
+      rngs: key source, used at construction only.
+      kernel_metadata: metadata of the kernel's Param, for example its sharding.
+      bias_metadata: metadata of the bias.
+
+    Raises:
+      TypeError: ``group`` or a fibre is of the wrong kind.
+      ValueError: an argument does not fit the group; the message names the remedy.
+
+    References:
+      Cohen and Welling, "Group Equivariant Convolutional Networks", ICML 2016, arXiv:1602.07576. Cohen, Geiger and
+      Weiler, "A General Theory of Equivariant CNNs on Homogeneous Spaces", NeurIPS 2019, arXiv:1811.02017.
+    """
+
+    _default_in: type[Any] = Scalar
+    _default_out: type[Any] = Scalar
+    _lifts = False
+    _transposed = False
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] | None = 1,
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        out_fibre: PermutationRepresentation | None = None,
+        padding: Padding = "SAME",
+        kernel_dilation: int | Sequence[int] | None = 1,
+        feature_group_count: int = 1,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = default_kernel_init,
+        bias_init: Any = default_bias_init,
+        promote_dtype: Callable = dtypes.promote_dtype,
+        preferred_element_type: Any = None,
+        allow_inexact: bool = False,
+        rngs: nnx.Rngs,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        window = window_of(kernel_size, group)
+        self.group = require_group(group, len(window))
+        if self._lifts and not window and in_fibre is None:
+            raise ValueError(
+                f"`in_fibre` is missing: on the plain finite group {group!r} a scalar has no base to move on, so say how "
+                "the input is permuted, for example in_fibre=Quotient(subgroup) or PermutationRep(group, table)."
+            )
+        self.in_fibre = resolve_fibre(in_fibre, self.group, self._default_in, "in_fibre")
+        self.out_fibre = resolve_fibre(out_fibre, self.group, self._default_out, "out_fibre")
+        self.in_features = require_features(in_features, "in_features")
+        self.out_features = require_features(out_features, "out_features")
+        self.feature_group_count = require_groups(feature_group_count, in_features, out_features)
+        self.sampling = Sampling(
+            window,
+            per_axis(strides, len(window), "strides"),
+            per_axis(kernel_dilation, len(window), "kernel_dilation"),
+            canonical_padding(padding, len(window), TRANSPOSED_MODES if self._transposed else FORWARD_MODES),
+            self._transposed,
+        )
+        require_even_dilation(self.sampling, self.in_fibre.group)
+        self.sharing = KernelSharing(self.in_fibre.group, window, self.in_fibre, self.out_fibre)
+        self.kernel_size = window
+        self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
+        self.promote_dtype, self.preferred_element_type = promote_dtype, preferred_element_type
+        self.allow_inexact = bool(allow_inexact)
+        self.kernel = new_kernel(
+            self.sharing,
+            in_features // feature_group_count,
+            out_features,
+            kernel_init,
+            param_dtype,
+            rngs,
+            kernel_metadata,
+        )
+        self.bias = new_bias(use_bias, self.out_fibre, out_features, bias_init, param_dtype, rngs, bias_metadata)
+
+    def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
+        """Applies the layer.
+
+        Args:
+          inputs: ``(*batch, *sizes, fibre, in_features)``; any number of batch axes, none included; no fibre axis for the
+            scalar fibre.
+          out_sharding: sharding of the planar convolution's result under explicit mesh axes, as in ``nnx.Conv``.
+
+        Returns:
+          ``(*batch, *out_sizes, out_fibre, out_features)``.
+
+        Raises:
+          ValueError: the shape does not fit, or loses an element of the point group (and ``allow_inexact`` is False).
+        """
+        require_input(inputs.shape, self.in_action, self.in_features)
+        self._require_exact(inputs.shape)
+        x = merge_fibre(inputs, self.in_fibre, self.feature_group_count)
+        x, batch = flatten_batch(x, len(self.kernel_size))
+        kernel = self.kernel[...]
+        bias = None if self.bias is None else self.bias[...]
+        x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
+        y = convolve(
+            x,
+            self._expand(kernel),
+            self.sampling,
+            feature_group_count=self.feature_group_count,
+            precision=self.precision,
+            preferred_element_type=self.preferred_element_type,
+            out_sharding=out_sharding,
+        )
+        y = split_fibre(y, self.out_fibre, self.feature_group_count)
+        if bias is not None:
+            bias = spread_bias(bias, self.out_fibre)
+            y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+        return restore_batch(y, batch)
+
+    def _expand(self, kernel: jax.Array) -> jax.Array:
+        """Writes the kernel out over the channels (fibre, features), or (groups, fibre, features / groups)."""
+        if self.sharing.is_free:
+            return kernel
+        full = self.sharing.expand(kernel)
+        if self.feature_group_count == 1:
+            return full
+        by_group = full.reshape(*full.shape[:-1], self.out_fibre.dim, self.feature_group_count, -1)
+        return jnp.moveaxis(by_group, -2, -3).reshape(full.shape)
+
+
+def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[int, ...]:
+    """Returns the window as a tuple; an int stands for all grid axes of the group (one axis where there is none)."""
+    if isinstance(kernel_size, int):
+        ndim = group.ndim if isinstance(group, (Translation, SpaceGroup)) else 1
+        return per_axis(kernel_size, ndim, "kernel_size")
+    sizes = tuple(kernel_size)
+    return per_axis(sizes, len(sizes), "kernel_size")
+
+
+def require_groups(count: int, in_features: int, out_features: int) -> int:
+    """Returns ``feature_group_count`` after checking that it divides both feature counts."""
+    if (
+        isinstance(count, bool)
+        or not isinstance(count, int)
+        or count < 1
+        or in_features % count
+        or out_features % count
+    ):
+        raise ValueError(
+            f"`feature_group_count` is {count}; it must be a positive integer that divides in_features = {in_features} and "
+            f"out_features = {out_features}."
+        )
+    return count
+
+
+def require_even_dilation(sampling: Sampling, point_group: Any) -> None:
+    """Raises where the dilation differs along axes that the point group mixes."""
+    if not isinstance(point_group, PointGroup) or not sampling.window:
+        return
+    for block in point_group.mixed_axes:
+        if len({sampling.dilation[k] for k in block}) > 1:
+            raise ValueError(
+                f"`kernel_dilation` is {sampling.dilation}, but {point_group!r} mixes axes {block}. Use one dilation for "
+                "all of them."
+            )
+
+
+def merge_fibre(x: jax.Array, fibre: PermutationRepresentation, groups: int = 1) -> jax.Array:
+    """Merges (fibre, features) to channels: as they are, or ordered (groups, fibre, features / groups)."""
+    if not fibre.shape:
+        return x
+    if groups > 1:
+        x = jnp.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, -3)
+        return x.reshape(*x.shape[:-3], -1)
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def split_fibre(y: jax.Array, fibre: PermutationRepresentation, groups: int = 1) -> jax.Array:
+    """Undoes :func:`merge_fibre`: channels → (fibre, features)."""
+    if not fibre.shape:
+        return y
+    if groups > 1:
+        y = jnp.moveaxis(y.reshape(*y.shape[:-1], groups, fibre.dim, -1), -3, -2)
+        return y.reshape(*y.shape[:-2], -1)
+    return y.reshape(*y.shape[:-1], fibre.dim, -1)

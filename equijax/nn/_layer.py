@@ -1,0 +1,142 @@
+"""What every layer has: the action on its input, the action on its output, and what it respects exactly."""
+
+import abc
+from typing import Any
+
+from flax import nnx
+
+from equijax.actions import Action, GridAction
+from equijax.actions._grid import require_fibre
+from equijax.groups import Group, PointGroup, SpaceGroup, Translation
+from equijax.groups._space import point_group_of
+from equijax.nn._exactness import Exactness, everything
+from equijax.reps import PermutationRepresentation, Regular, Scalar
+
+
+class Layer(nnx.Module):
+    r"""An equivariant map ``in_action → out_action``.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that :meth:`exactness` names, up to rounding.
+    Both sides are moved by the *same* group element.
+    """
+
+    @property
+    @abc.abstractmethod
+    def in_action(self) -> Action:
+        """The action on the input."""
+
+    @abc.abstractmethod
+    def out_action_for(self, in_action: Action) -> Action:
+        """Returns the action on the output when ``in_action`` moves the input: spacing and origin are carried along."""
+
+    @property
+    def out_action(self) -> Action:
+        """The action on the output."""
+        return self.out_action_for(self.in_action)
+
+    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects exactly at this input shape: here the whole group."""
+        del input_shape
+        return everything(self.in_action, self.out_action)
+
+
+def require_group(group: Any, kernel_ndim: int | None) -> Group:
+    """Returns the group of a layer with windows on ``kernel_ndim`` axes; None becomes the translations.
+
+    Raises:
+      TypeError: not a group.
+      ValueError: a bare point group with a window, or another number of axes.
+    """
+    if group is None:
+        if not kernel_ndim:
+            raise ValueError("`group` is None, which means translations, but there is no window axis. Give a group.")
+        return Translation(kernel_ndim)
+    if not isinstance(group, Group):
+        raise TypeError(
+            f"`group` is {group!r} of type {type(group).__name__}; it must be a Group, e.g. wallpaper('p4m')."
+        )
+    if isinstance(group, (Translation, SpaceGroup)):
+        if kernel_ndim is not None and group.ndim != kernel_ndim:
+            raise ValueError(
+                f"`kernel_size` has {kernel_ndim} entries, but {group!r} has {group.ndim} grid axes. Give one size for each."
+            )
+        return group
+    point_group_of(group)
+    if kernel_ndim:
+        remedy = f"Write group=SpaceGroup({group!r})" if isinstance(group, PointGroup) else "Use kernel_size=()"
+        raise ValueError(
+            f"`group` is {group!r}, which has no translations, but the layer has a window on {kernel_ndim} axes. {remedy}"
+            f"{', or kernel_size=() for functions on the group itself' if isinstance(group, PointGroup) else ''}."
+        )
+    return group
+
+
+def resolve_fibre(fibre: Any, group: Group, default: type, name: str) -> PermutationRepresentation:
+    """Returns ``fibre`` after checking it, or the default representation of the group's point group."""
+    point_group = point_group_of(group)
+    if fibre is None:
+        return default(point_group)
+    require_fibre(fibre, point_group, name)
+    return fibre
+
+
+def require_features(value: Any, name: str) -> int:
+    """Returns a feature count after checking that it is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{name}` is {value!r}; it must be a positive integer.")
+    if value < 1:
+        raise ValueError(f"`{name}` is {value}; a layer needs at least one feature.")
+    return value
+
+
+def require_input(shape: tuple[int, ...], action: Action, features: int | None) -> None:
+    """Raises ``ValueError`` where an input does not fit a layer's action or feature count; names the fix."""
+    fibre: PermutationRepresentation = action.fibre  # type: ignore[attr-defined]
+    grid = action.ndim if isinstance(action, GridAction) else 0
+    layout = [f"size_{k}" for k in range(grid)] + ([str(fibre.dim)] if fibre.shape else [])
+    layout.append("features" if features is None else str(features))
+    expected = f"(*batch, {', '.join(layout)})"
+    if features is not None and (not shape or shape[-1] != features):
+        raise ValueError(
+            f"`inputs` has shape {shape}, whose last axis is not in_features = {features}; the layer needs {expected}."
+        )
+    if len(shape) < len(layout):
+        raise ValueError(f"`inputs` has shape {shape}, which has too few axes; the layer needs {expected}.")
+    if fibre.shape and shape[-2] != fibre.dim:
+        remedy = " For images without a fibre axis use LiftingConv first." if isinstance(fibre, Regular) else ""
+        raise ValueError(
+            f"`inputs` has shape {shape}: the fibre axis -2 has length {shape[-2]}, but {fibre!r} needs {fibre.dim}. "
+            f"The layer needs {expected}.{remedy}"
+        )
+
+
+def require_same_group(own: Action, in_action: Action, *, any_base: bool = False) -> None:
+    """Raises ``ValueError`` where an action of another group or fibre is handed to a layer.
+
+    With ``any_base`` it does not matter whether the action has a grid.
+    """
+    if not isinstance(in_action, Action):
+        raise TypeError(f"`in_action` is {in_action!r}; it must be an Action, for example layer.in_action.")
+    mine, theirs = _bare(own.group), _bare(in_action.group)
+    if mine != theirs:
+        raise ValueError(
+            f"`in_action` belongs to {theirs!r}, but the layer to {mine!r}. Build both layers for one group, or put "
+            "Restrict(subgroup) between them."
+        )
+    wanted, given = getattr(own, "fibre", None), getattr(in_action, "fibre", None)
+    same_base = any_base or isinstance(own, GridAction) == isinstance(in_action, GridAction)
+    if wanted is not None and (given != wanted or not same_base):
+        lifts = isinstance(given, Scalar) and isinstance(wanted, Regular)
+        raise ValueError(
+            f"`in_action` is {in_action!r}, but the layer takes fields with fibre {wanted!r}"
+            f"{' on a grid' if isinstance(own, GridAction) else ''}. "
+            f"{'Put a LiftingConv first.' if lifts else 'Choose in_fibre and out_fibre of the neighbours alike.'}"
+        )
+
+
+def _bare(group: Group) -> Group:
+    if isinstance(group, SpaceGroup) and group.period is not None:
+        return SpaceGroup(group.point_group)
+    if isinstance(group, Translation) and group.period is not None:
+        return Translation(group.ndim)
+    return group

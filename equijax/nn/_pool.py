@@ -1,0 +1,199 @@
+"""Pooling over the fibre, to cosets, and over the whole grid."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from equijax.actions import Action, GridAction, TrivialAction
+from equijax.actions._fibre import FibreAction, field_action
+from equijax.groups import Group, Subgroup
+from equijax.groups._space import point_group_of
+from equijax.nn._layer import Layer, require_input, require_same_group, resolve_fibre
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
+
+_MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
+
+
+def coset_pool(x: jax.Array, subgroup: Subgroup, mode: str = "max") -> jax.Array:
+    r"""Pools a function on a group over the left cosets of a subgroup.
+
+    .. math:: y(gK) = \max_{k ∈ K} f(gk)
+
+    Law: ``(u·f)`` goes to ``u·y``, a function on cosets.
+
+    Args:
+      x: ``(*batch, |G|, features)``.
+      subgroup: K, made by ``group.subgroup(elements)``.
+      mode: ``"max"``, ``"mean"`` or ``"sum"``.
+
+    Returns:
+      ``(*batch, |G| / |K|, features)``, cosets numbered by their smallest elements.
+
+    Raises:
+      ValueError: the axis -2 is not a function on the group.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> half_turns = ej.Cyclic(4).subgroup([2])
+      >>> ej.nn.coset_pool(jnp.array([[1.0], [2.0], [3.0], [4.0]]), half_turns)[:, 0].tolist()
+      [3.0, 4.0]
+    """
+    reduce = require_mode(mode)
+    order = subgroup.group.order
+    if x.ndim < 2 or x.shape[-2] != order:
+        raise ValueError(
+            f"`x` has shape {x.shape}; pooling over cosets of {subgroup!r} needs functions on the group, "
+            f"(*batch, {order}, features)."
+        )
+    return reduce(jnp.take(x, jnp.asarray(subgroup.cosets), axis=-2), axis=-2)
+
+
+class CosetPool(Layer):
+    """Pools functions on the point group over the cosets of a subgroup; :func:`coset_pool` as a layer.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g.
+
+    Args:
+      subgroup: the subgroup K of the point group.
+      mode: ``"max"``, ``"mean"`` or ``"sum"``.
+      group: the group of the layer; its point group contains K.
+
+    Raises:
+      ValueError: K is a subgroup of another group, or the mode is unknown.
+
+    Example: from eight symmetries to the four quarter turns of a mirror-symmetric feature.
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> group = ej.wallpaper("p4m")
+      >>> pool = ej.nn.CosetPool(group.point_group.subgroup([4]), group=group)
+      >>> pool(jnp.ones((2, 9, 9, 8, 3))).shape
+      (2, 9, 9, 4, 3)
+    """
+
+    def __init__(self, subgroup: Subgroup, mode: str = "max", *, group: Group):
+        if not isinstance(subgroup, Subgroup):
+            raise TypeError(f"`subgroup` is {subgroup!r}; make it by group.point_group.subgroup(elements).")
+        if subgroup.group != point_group_of(group):
+            raise ValueError(
+                f"`subgroup` belongs to {subgroup.group!r}, but the point group of the layer is {point_group_of(group)!r}."
+            )
+        require_mode(mode)
+        self.subgroup, self.mode, self.group = subgroup, mode, group
+
+    @property
+    def in_action(self) -> Action:
+        """Fields of functions on the point group."""
+        return field_action(self.group, Regular(self.subgroup.group))
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """Fields of functions on the cosets, on the same grid."""
+        require_same_group(self.in_action, in_action, any_base=True)
+        return with_fibre(in_action, Quotient(self.subgroup))
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Pools ``(*batch, *sizes, |H|, features)`` to ``(*batch, *sizes, |H| / |K|, features)``."""
+        return coset_pool(inputs, self.subgroup, self.mode)
+
+
+class FibrePool(Layer):
+    r"""Pools over the whole fibre: from functions on the group to scalars.
+
+    .. math:: y[x, i] = \max_a f[x, a, i]
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g.
+
+    Args:
+      mode: ``"max"``, ``"mean"`` or ``"sum"``.
+      group: the group of the layer.
+      in_fibre: representation of the point group on the input; None is ``Regular``.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.nn.FibrePool(group=ej.wallpaper("p4"))(jnp.ones((2, 9, 9, 4, 3))).shape
+      (2, 9, 9, 3)
+    """
+
+    def __init__(self, mode: str = "max", *, group: Group, in_fibre: PermutationRepresentation | None = None):
+        require_mode(mode)
+        self.mode, self.group = mode, group
+        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        if not self.in_fibre.shape:
+            raise ValueError("`in_fibre` is Scalar, which has no axis to pool over. Leave the layer out.")
+
+    @property
+    def in_action(self) -> Action:
+        """Fields with the fibre ``in_fibre``."""
+        return field_action(self.group, self.in_fibre)
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """Scalar fields on the same grid; without a grid nothing moves any more."""
+        require_same_group(self.in_action, in_action, any_base=True)
+        if not isinstance(in_action, GridAction):
+            return TrivialAction(in_action.group)
+        return with_fibre(in_action, Scalar(self.in_fibre.group))
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Pools ``(*batch, *sizes, fibre, features)`` to ``(*batch, *sizes, features)``."""
+        if inputs.ndim < 2 or inputs.shape[-2] != self.in_fibre.dim:
+            raise ValueError(
+                f"`inputs` has shape {inputs.shape}; FibrePool needs (…, {self.in_fibre.dim}, features), the fibre on axis -2."
+            )
+        return _MODES[self.mode](inputs, axis=-2)
+
+
+class GlobalPool(Layer):
+    """Pools over all grid axes and leaves fibre and features.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the pixels; translations do
+    nothing to the output, and on a scalar fibre nothing moves it at all.
+
+    Args:
+      mode: ``"mean"``, ``"max"`` or ``"sum"``.
+      group: a ``Translation`` or ``SpaceGroup``.
+      in_fibre: representation of the point group on the input; None is ``Regular``.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.nn.GlobalPool(group=ej.wallpaper("p4"))(jnp.ones((2, 9, 9, 4, 3))).shape
+      (2, 4, 3)
+    """
+
+    def __init__(self, mode: str = "mean", *, group: Group, in_fibre: PermutationRepresentation | None = None):
+        require_mode(mode)
+        self.mode, self.group = mode, group
+        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        if not isinstance(self.in_action, GridAction):
+            raise ValueError(f"`group` is {group!r}, which moves no grid. Use FibrePool to pool over the fibre.")
+
+    @property
+    def in_action(self) -> Action:
+        """Fields on the grid."""
+        return field_action(self.group, self.in_fibre)
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """One vector of the fibre, or nothing that moves where the fibre is scalar."""
+        require_same_group(self.in_action, in_action)
+        if not self.in_fibre.shape:
+            return TrivialAction(in_action.group)
+        return FibreAction(self.in_fibre, in_action.group)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Pools ``(*batch, *sizes, fibre, features)`` to ``(*batch, fibre, features)``."""
+        require_input(inputs.shape, self.in_action, None)
+        last = inputs.ndim - 1 - len(self.in_fibre.shape)
+        axes = tuple(range(last - self.in_action.ndim, last))  # type: ignore[attr-defined]
+        return _MODES[self.mode](inputs, axis=axes)
+
+
+def require_mode(mode: str) -> Callable:
+    """Returns the reduction called ``mode``."""
+    if mode not in _MODES:
+        raise ValueError(f"`mode` is {mode!r}; use one of {', '.join(_MODES)}.")
+    return _MODES[mode]
+
+
+def with_fibre(action: Action, fibre: PermutationRepresentation) -> Action:
+    """Returns the same action on fields with another fibre."""
+    import dataclasses
+
+    return dataclasses.replace(action, fibre=fibre)  # type: ignore[type-var]

@@ -1,0 +1,92 @@
+"""Restriction to a subgroup of the point group."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.actions import Action, GridAction
+from equijax.actions._fibre import FibreAction, field_action
+from equijax.groups import Group, SpaceGroup, Subgroup
+from equijax.groups._space import point_group_of
+from equijax.nn._layer import Layer, require_same_group, resolve_fibre
+from equijax.nn._pool import with_fibre
+from equijax.reps import PermutationRepresentation, Regular, restrict
+
+
+class Restrict(Layer):
+    r"""Forgets all but a subgroup K of the point group, and keeps every number.
+
+    A function on the group H becomes ``|H| / |K|`` functions on K, which are stacked as features:
+
+    .. math:: y[k, (j, i)] = f[k s_j, i], \qquad H = \bigsqcup_j K s_j
+
+    with s_j the smallest elements of the right cosets. Other fibres stay as they are and are read as representations of K.
+
+    Law: ``layer(in_action(k, x)) == out_action(k, layer(x))`` for every k of the smaller group; ``in_action`` and
+    ``out_action`` are those of the smaller group. In a ``Sequential`` all layers before it are restricted too.
+
+    Args:
+      subgroup: K.
+      group: the group of the input, whose point group contains K.
+      in_fibre: representation of the point group on the input; None is ``Regular``.
+
+    Attributes:
+      small_group: the group that is left.
+      out_fibre: representation of K on the output.
+      index: number by which features are multiplied.
+
+    Example: from p4m to p4.
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> group = ej.wallpaper("p4m")
+      >>> layer = ej.nn.Restrict(group.point_group.subgroup([1]), group=group)
+      >>> layer(jnp.ones((2, 9, 9, 8, 3))).shape, layer.small_group == ej.wallpaper("p4")
+      ((2, 9, 9, 4, 6), True)
+    """
+
+    def __init__(self, subgroup: Subgroup, *, group: Group, in_fibre: PermutationRepresentation | None = None):
+        if not isinstance(subgroup, Subgroup):
+            raise TypeError(f"`subgroup` is {subgroup!r}; make it by group.point_group.subgroup(elements).")
+        point_group = point_group_of(group)
+        if subgroup.group != point_group:
+            raise ValueError(
+                f"`subgroup` belongs to {subgroup.group!r}, but the point group of `group` is {point_group!r}."
+            )
+        self.subgroup, self.group = subgroup, group
+        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        small = subgroup.as_group()
+        self.small_group = SpaceGroup(small, group.period) if isinstance(group, SpaceGroup) else small  # pyright: ignore
+        regular = isinstance(self.in_fibre, Regular)
+        self.out_fibre = Regular(small) if regular else restrict(self.in_fibre, subgroup)
+        self.index = subgroup.index if regular else 1
+
+    @property
+    def in_action(self) -> GridAction | FibreAction:
+        """The action of the smaller group on the input."""
+        return field_action(self.group, self.in_fibre).restrict(self.subgroup)  # type: ignore[attr-defined]
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """Returns the action of the smaller group on the output, from one of either group on the input."""
+        whole = field_action(self.group, self.in_fibre)
+        if in_action.group != self.in_action.group:
+            require_same_group(whole, in_action, any_base=True)
+            in_action = in_action.restrict(self.subgroup)  # type: ignore[attr-defined]
+        require_same_group(self.in_action, in_action, any_base=True)
+        return with_fibre(in_action, self.out_fibre)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Returns ``(*batch, *sizes, |K|, index · features)`` for functions on H, else ``inputs`` itself."""
+        if self.in_fibre.shape and (inputs.ndim < 2 or inputs.shape[-2] != self.in_fibre.dim):
+            raise ValueError(
+                f"`inputs` has shape {inputs.shape}; Restrict needs (…, {self.in_fibre.dim}, features), the fibre on axis -2."
+            )
+        if not isinstance(self.in_fibre, Regular):
+            return inputs
+        y = jnp.take(inputs, jnp.asarray(_right_cosets(self.subgroup)), axis=-2)
+        return y.reshape(*y.shape[:-2], -1)
+
+
+def _right_cosets(subgroup: Subgroup) -> np.ndarray:
+    """Numbers of the products ``k s_j``, int ``(|K|, index)``."""
+    rows = subgroup.group.table[list(subgroup.elements)]
+    firsts = np.unique(rows.min(axis=0))
+    return rows[:, firsts]

@@ -1,0 +1,168 @@
+"""A chain of layers whose actions fit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from equijax.actions import Action, GridAction
+from equijax.actions._motions import common_motions
+from equijax.nn._exactness import Exactness, everything
+from equijax.nn._layer import Layer
+from equijax.nn._restrict import Restrict
+
+
+class Sequential(Layer):
+    """Applies layers one after the other, after checking that each takes what the one before it gives.
+
+    Layers of equijax are checked by group and fibre; boundary, spacing and origin are carried along. Functions and Flax
+    modules pass the action on as it is (``jax.nn.relu``, ``nnx.Linear``, ``nnx.BatchNorm``); keyword arguments of a call
+    go to every entry that accepts them.
+
+    Law: ``model(in_action(g, x)) == out_action(g, model(x))`` for every g that ``model.exactness(x.shape)`` names, if the
+    functions and Flax modules act on each point alike.
+
+    Args:
+      *layers: equijax layers, Flax modules, functions.
+
+    Raises:
+      ValueError: a layer does not fit its predecessor; the message names both.
+
+    Example:
+      >>> import equijax as ej, jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> group, rngs = ej.wallpaper("p4"), nnx.Rngs(0)
+      >>> model = ej.nn.Sequential(
+      ...     ej.nn.LiftingConv(1, 8, 3, group=group, rngs=rngs), jax.nn.relu,
+      ...     ej.nn.GroupConv(8, 8, 3, group=group, rngs=rngs), jax.nn.relu,
+      ...     ej.nn.FibrePool(group=group), ej.nn.GlobalPool(group=group, in_fibre=ej.reps.Scalar(group.point_group)),
+      ...     nnx.Linear(8, 10, rngs=rngs))
+      >>> model(jnp.ones((2, 15, 15, 1))).shape, model.out_action
+      ((2, 10), TrivialAction(group=SpaceGroup(Cyclic(4))))
+    """
+
+    def __init__(self, *layers: Any):
+        if not layers:
+            raise ValueError("`layers` is empty; give at least one equijax layer.")
+        for layer in layers:
+            if not callable(layer):
+                raise TypeError(f"`layers` holds {layer!r}, which can't be called.")
+        if not any(isinstance(layer, Layer) for layer in layers):
+            raise ValueError("`layers` holds no equijax layer, so no action is known. Use nnx.Sequential.")
+        self.layers = nnx.List(layers)
+        self.out_action_for(self._first.in_action)
+
+    @property
+    def _first(self) -> Layer:
+        return next(layer for layer in self.layers if isinstance(layer, Layer))
+
+    @property
+    def in_action(self) -> Action:
+        """The action on the input: that of the first layer, restricted where a later ``Restrict`` forgets elements."""
+        action = self._first.in_action
+        for layer in self.layers:
+            if isinstance(layer, Restrict) and action.group == layer.group:
+                action = action.restrict(layer.subgroup)  # type: ignore[attr-defined]
+        return action
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """Folds the action through all layers.
+
+        Raises:
+          ValueError: a layer does not fit its predecessor.
+        """
+        return self._fold(in_action)[-1]
+
+    def _fold(self, in_action: Action) -> list[Action]:
+        if in_action.group != self._first.in_action.group:
+            in_action = _unrestricted(in_action, self._first.in_action)
+        actions, before = [in_action], "the input"
+        for k, layer in enumerate(self.layers):
+            action = actions[-1]
+            if isinstance(layer, Layer):
+                try:
+                    action = layer.out_action_for(action)
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"layer {k} ({type(layer).__name__}) does not fit {before}: {error}") from None
+                before = f"layer {k} ({type(layer).__name__})"
+            actions.append(action)
+        return actions
+
+    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements all layers together respect exactly, a lower bound.
+
+        On a torus the grids of the layers are followed with their origins; with zero borders the kept elements of the
+        layers are intersected. Functions and Flax modules are taken to respect everything.
+        """
+        action, shape = self._first.in_action, tuple(input_shape)
+        if not isinstance(action, GridAction):
+            return everything(self.in_action, self.out_action)
+        start = action.on(action.sizes(shape)).action
+        current: Any = start
+        kept, reasons, wraps = None, [], True
+        steps: tuple = (1,) * action.ndim
+        translations: dict[int, tuple[int, ...]] = {}
+        centre = None
+        for k, layer in enumerate(self.layers):
+            out_shape = jax.eval_shape(layer, jax.ShapeDtypeStruct(shape, np.float32)).shape
+            if isinstance(layer, Layer):
+                following = layer.out_action_for(current)
+                if (
+                    isinstance(current, GridAction)
+                    and isinstance(following, GridAction)
+                    and not isinstance(layer, Restrict)
+                ):
+                    local = layer.exactness(shape)
+                    wraps = wraps and None not in local.shift_step
+                    kept = set(local.point_elements) if kept is None else kept & set(local.point_elements)
+                    if local.reason:
+                        reasons.append(f"Layer {k} ({type(layer).__name__}): {local.reason}")
+                    centre = local.centre if centre is None else centre
+                    if wraps:
+                        motions = common_motions(
+                            start, start.sizes(tuple(input_shape)), following, following.sizes(out_shape)
+                        )  # pyright: ignore
+                        steps, translations = motions.steps, motions.elements
+                        kept &= set(motions.elements)
+                elif isinstance(layer, Restrict):
+                    reasons.append(f"Layer {k} (Restrict) keeps the subgroup {layer.subgroup.elements}.")
+                    kept = set(layer.subgroup.elements) if kept is None else kept & set(layer.subgroup.elements)
+                current = following
+            shape = out_shape
+        kept = sorted(kept if kept is not None else range(action.point_group.order))
+        if not wraps:
+            steps, translations = (None,) * action.ndim, {}
+        return Exactness(
+            start,
+            self._fold(start)[-1],
+            tuple(kept),
+            tuple(translations.get(h, (0,) * action.ndim) for h in kept),
+            steps,
+            centre,
+            " ".join(reasons),
+        )
+
+    def __call__(self, inputs: jax.Array, **options: Any) -> jax.Array:
+        """Applies all layers; ``options`` go to every entry whose call accepts them."""
+        x = inputs
+        for layer in self.layers:
+            x = layer(x, **_accepted(layer, options)) if options else layer(x)
+        return x
+
+
+def _unrestricted(in_action: Action, whole: Action) -> Action:
+    raise ValueError(
+        f"`in_action` belongs to {in_action.group!r}, but the first layer to {whole.group!r}. Pass the action of the first "
+        "layer's group."
+    )
+
+
+def _accepted(layer: Callable, options: dict[str, Any]) -> dict[str, Any]:
+    import inspect
+
+    parameters = inspect.signature(layer).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return options
+    return {name: value for name, value in options.items() if name in parameters}

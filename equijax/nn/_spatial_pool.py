@@ -1,0 +1,168 @@
+"""Max and average pooling on grids, with the geometry and the honesty of a convolution."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from equijax.groups import Group
+from equijax.nn._conv import window_of
+from equijax.nn._convolve import flatten_batch, pad, restore_batch
+from equijax.nn._layer import require_group, require_input, resolve_fibre
+from equijax.nn._sampling import Padding, Sampling, canonical_padding, per_axis
+from equijax.nn._windowed import WindowedLayer
+from equijax.reps import PermutationRepresentation, Regular
+from equijax.sharing._window import require_window, window
+
+_POOL_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
+
+
+class SpatialPool(WindowedLayer):
+    """What :class:`MaxPool` and :class:`AvgPool` have in common."""
+
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: Padding = "VALID",
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        allow_inexact: bool = False,
+    ):
+        sizes = window_of(window_shape, group)
+        self.group = require_group(group, len(sizes))
+        if not sizes:
+            raise ValueError("`window_shape` is (); spatial pooling needs a grid. FibrePool pools over the fibre.")
+        self.in_fibre = resolve_fibre(in_fibre, self.group, Regular, "in_fibre")
+        self.out_fibre = self.in_fibre
+        self.sampling = Sampling(
+            sizes,
+            per_axis(strides, len(sizes), "strides"),
+            (1,) * len(sizes),
+            canonical_padding(padding, len(sizes), _POOL_MODES),
+        )
+        require_window(self.in_fibre.group, sizes)
+        self.allow_inexact = bool(allow_inexact)
+
+    def _prepare(self, inputs: jax.Array) -> tuple[jax.Array, tuple[int, ...] | None]:
+        require_input(inputs.shape, self.in_action, None)
+        self._require_exact(inputs.shape)
+        x = inputs.reshape(*inputs.shape[:-2], -1) if self.in_fibre.shape else inputs
+        return flatten_batch(x, len(self.sampling.window))
+
+    def _finish(self, y: jax.Array, batch: tuple[int, ...] | None) -> jax.Array:
+        y = restore_batch(y, batch)
+        return y.reshape(*y.shape[:-1], self.in_fibre.dim, -1) if self.in_fibre.shape else y
+
+    def _reduce(self, x: jax.Array, start: float, combine: Callable) -> jax.Array:
+        """Combines the samples of every window; ``start`` is the neutral element, with which zero borders are filled."""
+        sampling = self.sampling
+        pads = sampling.pads(x.shape[1:-1])
+        if sampling.padding in ("CIRCULAR", "REFLECT"):
+            x, pads = pad(x, sampling), ((0, 0),) * len(pads)
+        initial = np.array(start, x.dtype)
+        places, _ = window(self.in_fibre.group, sampling.window)
+        if len(places) == math.prod(sampling.window):
+            combine_with = lax.max if combine is jnp.maximum else lax.add
+            return lax.reduce_window(
+                x, initial, combine_with, (1, *sampling.window, 1), (1, *sampling.strides, 1), ((0, 0), *pads, (0, 0))
+            )
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=initial)
+        out = [(n - k) // s + 1 for n, k, s in zip(x.shape[1:-1], sampling.window, sampling.strides, strict=True)]
+        shifted = []
+        for place in places:
+            offset = np.unravel_index(place, sampling.window)
+            stops = [o + (m - 1) * s + 1 for o, m, s in zip(offset, out, sampling.strides, strict=True)]
+            starts = [int(o) for o in offset]
+            shifted.append(
+                lax.slice(x, (0, *starts, 0), (x.shape[0], *map(int, stops), x.shape[-1]), (1, *sampling.strides, 1))
+            )
+        return functools.reduce(combine, shifted)
+
+    def __repr__(self) -> str:
+        s = self.sampling
+        return f"{type(self).__name__}({s.window}, {s.strides}, {s.padding!r}, group={self.group!r}, in_fibre={self.in_fibre!r})"
+
+
+class MaxPool(SpatialPool):
+    """Maximum over a window of the grid, for each fibre index and feature.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that ``layer.exactness(x.shape)`` names. A call
+    whose shape loses an element of the point group is a ``ValueError`` unless ``allow_inexact=True``. On hexagonal
+    lattices the window is the hexagonal neighbourhood.
+
+    Args:
+      window_shape: one int per grid axis; an int stands for all axes of ``group``.
+      strides: steps; None is 1, as in ``nnx.max_pool``.
+      padding: ``"VALID"``, ``"SAME"``, ``"CIRCULAR"``, ``"REFLECT"``, an int, or pairs; zero borders count as −∞.
+      group: as in :class:`Conv`; None means translations.
+      in_fibre: representation of the point group; None is ``Regular``.
+      allow_inexact: accept input shapes at which elements of the point group are lost.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> pool = ej.nn.MaxPool(2, 2, group=ej.wallpaper("p4m"))
+      >>> pool(jnp.ones((2, 28, 28, 8, 3))).shape
+      (2, 14, 14, 8, 3)
+      >>> print(pool.exactness((2, 28, 28, 8, 3)))
+      8 of 8 point elements about (13.5, 13.5) of the input, no shifts. Shifts are lost: the padding is not circular.
+    """
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Pools ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
+        x, batch = self._prepare(inputs)
+        lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
+        return self._finish(self._reduce(x, lowest, jnp.maximum), batch)
+
+
+class AvgPool(SpatialPool):
+    """Mean over a window of the grid, for each fibre index and feature.
+
+    Law, arguments and errors as in :class:`MaxPool`. With zero borders the padded zeros count
+    (``count_include_pad=True``, Flax's default) or don't; on hexagonal lattices the mean runs over the neighbourhood.
+
+    Args:
+      window_shape: one int per grid axis; an int stands for all axes of ``group``.
+      strides: steps; None is 1, as in ``nnx.avg_pool``.
+      padding: as in :class:`MaxPool`; zero borders count as 0.
+      group: as in :class:`Conv`; None means translations.
+      in_fibre: representation of the point group; None is ``Regular``.
+      count_include_pad: divide by the size of the window everywhere, also at borders.
+      allow_inexact: accept input shapes at which elements of the point group are lost.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> pool = ej.nn.AvgPool(2, 2, "CIRCULAR", group=ej.wallpaper("p4"))
+      >>> pool(jnp.ones((2, 28, 28, 4, 3))).shape, pool.exactness((2, 28, 28, 4, 3)).shift_step
+      ((2, 14, 14, 4, 3), (2, 2))
+    """
+
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: Padding = "VALID",
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        count_include_pad: bool = True,
+        allow_inexact: bool = False,
+    ):
+        super().__init__(window_shape, strides, padding, group=group, in_fibre=in_fibre, allow_inexact=allow_inexact)
+        self.count_include_pad = bool(count_include_pad)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Pools ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
+        x, batch = self._prepare(inputs)
+        total = self._reduce(x, 0.0, jnp.add)
+        if self.count_include_pad:
+            count: Any = len(window(self.in_fibre.group, self.sampling.window)[0])
+            return self._finish(total / count, batch)
+        count = self._reduce(jnp.ones((1, *x.shape[1:-1], 1), x.dtype), 0.0, jnp.add)
+        return self._finish(total / jnp.broadcast_to(count, total.shape), batch)

@@ -1,0 +1,9 @@
+"""Representations: how a group element acts on one vector, the fibre over a point."""
+
+from equijax.reps._permutation import PermutationRep as PermutationRep
+from equijax.reps._permutation import PermutationRepresentation as PermutationRepresentation
+from equijax.reps._permutation import Quotient as Quotient
+from equijax.reps._permutation import Regular as Regular
+from equijax.reps._permutation import Scalar as Scalar
+from equijax.reps._permutation import restrict as restrict
+from equijax.reps._representation import Representation as Representation

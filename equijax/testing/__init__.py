@@ -1,0 +1,5 @@
+"""Public checks: do my group, my action and my layer keep their laws?"""
+
+from equijax.testing._checks import check_action as check_action
+from equijax.testing._checks import check_equivariance as check_equivariance
+from equijax.testing._checks import check_group as check_group

@@ -1,0 +1,216 @@
+"""Checks that users run on their own groups, actions and layers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.actions import Action, FiniteAction, GridAction
+from equijax.actions._motions import common_motions
+from equijax.audit import equivariance_error
+from equijax.audit._error import default_elements
+from equijax.groups import Group
+from equijax.groups._group import Element
+
+
+def check_group(group: Group, *, key: jax.Array | None = None, samples: int = 16) -> None:
+    """Checks the axioms of a group on random elements, its value semantics, and that its methods jit and vmap.
+
+    Args:
+      group: the group.
+      key: random key; None is ``jax.random.key(0)``.
+      samples: number of random triples.
+
+    Raises:
+      AssertionError: a law fails; the message names the law and the elements.
+
+    Example:
+      >>> import equijax as ej
+      >>> ej.testing.check_group(ej.Dihedral(5))
+    """
+    keys = jax.random.split(jax.random.key(0) if key is None else key, 3)
+    a, b, c = (group.sample(k, (samples,)) for k in keys)
+    e = group.identity
+    stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (samples, *leaf.shape)), jax.tree.map(jnp.asarray, e))
+    laws = {
+        "associativity, (a∘b)∘c = a∘(b∘c)": (
+            group.compose(group.compose(a, b), c),
+            group.compose(a, group.compose(b, c)),
+        ),
+        "identity on the left, e∘a = a": (group.compose(stacked, a), a),
+        "identity on the right, a∘e = a": (group.compose(a, stacked), a),
+        "inverse on the right, a∘a⁻¹ = e": (group.compose(a, group.inverse(a)), stacked),
+        "inverse on the left, a⁻¹∘a = e": (group.compose(group.inverse(a), a), stacked),
+        "`compose` jits and vmaps": (jax.jit(jax.vmap(group.compose))(a, b), group.compose(a, b)),
+        "`inverse` jits and vmaps": (jax.jit(jax.vmap(group.inverse))(a), group.inverse(a)),
+        "`sample` jits": (jax.jit(lambda k: group.sample(k, (samples,)))(keys[0]), a),
+    }
+    for law, (left, right) in laws.items():
+        same = np.asarray(group.isclose(left, right))
+        _require(same.shape == (samples,), f"{group!r}: `isclose` returned shape {same.shape}, not {(samples,)}.")
+        if not same.all():
+            worst = int(np.argmin(same))
+            names = dict(zip("abc", (_pick(x, worst) for x in (a, b, c)), strict=True))
+            raise AssertionError(f"{group!r} violates {law} at {names}.")
+    shapes = jax.tree.map(lambda s: (s.shape, s.dtype), group.element_shape)
+    actual = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.asarray(leaf).dtype), e)
+    _require(shapes == actual, f"{group!r}: `element_shape` says {shapes}, but `identity` has {actual}.")
+    _require(hash(group) == hash(group) and group == group, f"{group!r} must be hashable and equal to itself.")
+    _require((group == object()) is False, f"{group!r}: comparison with a foreign object must be False.")
+
+
+def check_action(
+    action: Action, x: Any, *, key: jax.Array | None = None, samples: int = 8, tolerance: float | None = None
+) -> None:
+    """Checks that an action composes as its group does, keeps the identity, and jits, vmaps and differentiates.
+
+    Of an action on a grid only the elements that map the array to itself are drawn; with boundary ``"zero"`` these are
+    point elements without shifts.
+
+    Args:
+      action: the action.
+      x: an array or pytree that it moves.
+      key: random key; None is ``jax.random.key(0)``.
+      samples: number of random pairs.
+      tolerance: largest relative difference; None is 100 times the rounding of the dtype of ``x``.
+
+    Raises:
+      AssertionError: a law fails.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.testing.check_action(ej.GridAction(ej.wallpaper("p4m")), jnp.arange(50.0).reshape(5, 5, 2))
+    """
+    group = action.group
+    keys = jax.random.split(jax.random.key(0) if key is None else key)
+    g, h = (_acting(action, k, samples, x) for k in keys)
+    tolerance = _tolerance(x, 100) if tolerance is None else tolerance
+    one = action(group.identity, x)
+    _require(_distance(one, x) <= tolerance, f"{action!r} does not leave x alone under the identity.")
+    many = jax.jit(jax.vmap(action, (0, None)))(g, x)
+    for i in range(samples):
+        a, b = _pick(g, i), _pick(h, i)
+        twice, once = action(a, action(b, x)), action(group.compose(a, b), x)
+        error = _distance(twice, once)
+        _require(error <= tolerance, f"{action!r}: g·(h·x) differs from (g∘h)·x by {error:.2e} at g = {a}, h = {b}.")
+        error = _distance(_pick(many, i), action(a, x))
+        _require(
+            error <= tolerance, f"{action!r}: jit(vmap(action)) differs from the eager call by {error:.2e} at {a}."
+        )
+    if all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(x)):
+        _, tangent = jax.jvp(lambda x: action(_pick(g, 0), x), (x,), (x,))
+        _require(_distance(tangent, _pick(many, 0)) <= tolerance, f"{action!r} is not differentiated as a linear map.")
+
+
+def check_equivariance(
+    fn: Callable[[Any], Any],
+    in_action: Action,
+    out_action: Action,
+    x: Any,
+    elements: Element | None = None,
+    *,
+    tolerance: float | None = None,
+    gradient: bool = True,
+    key: jax.Array | None = None,
+) -> None:
+    r"""Checks that ``fn(in_action(g, x)) == out_action(g, fn(x))``, forward and in the gradient.
+
+    The gradient's law is that of the adjoint: for every cotangent v,
+    ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)``, which holds because the actions are permutations.
+
+    Args:
+      fn: the function.
+      in_action: how the group moves ``x``.
+      out_action: how it moves ``fn(x)``.
+      x: array or pytree.
+      elements: group elements stacked along a leading axis, for example ``layer.exactness(x.shape).elements()``; None as
+        in :func:`equijax.equivariance_error`.
+      tolerance: largest relative error; None is 1e-12 in float64 and 1e-5 in float32.
+      gradient: whether to check the gradient too.
+      key: for random elements.
+
+    Raises:
+      AssertionError: an element is violated; the message names it and its error.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> act = ej.GridAction(ej.Translation(1))
+      >>> ej.testing.check_equivariance(lambda x: x + jnp.roll(x, 1, axis=0), act, act, jnp.arange(8.0)[:, None])
+    """
+    tolerance = _equivariance_tolerance(x) if tolerance is None else tolerance
+    if elements is None:
+        elements = default_elements(in_action.group, key)
+    _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
+    if gradient:
+        y = fn(x)
+        leaves, tree = jax.tree.flatten(y)
+        keys = jax.random.split(jax.random.key(1), len(leaves))
+        v = tree.unflatten([jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, leaves, strict=True)])
+
+        def pull(pair: tuple) -> Any:
+            point, cotangent = pair
+            return jax.vjp(fn, point)[1](cotangent)[0]
+
+        both = _Pair(in_action, out_action)
+        errors = equivariance_error(pull, both, in_action, (x, v), elements)
+        _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
+
+
+class _Pair(Action):
+    """Moves a pair (x, v), each by its own action."""
+
+    def __init__(self, first: Action, second: Action):
+        self.group, self.parts = first.group, (first, second)
+
+    def __call__(self, g: Element, x: Any) -> Any:
+        return tuple(action(g, part) for action, part in zip(self.parts, x, strict=True))
+
+    def axes(self, ndim: int) -> tuple:
+        return self.parts[0].axes(ndim)
+
+
+def _acting(action: Action, key: jax.Array, samples: int, x: Any) -> Element:
+    inner = action.action if isinstance(action, FiniteAction) else action
+    if not isinstance(inner, GridAction):
+        return action.group.sample(key, (samples,))
+    sizes = inner.sizes(jnp.shape(x))
+    motions = common_motions(inner, sizes, inner, sizes)
+    return motions.sample(inner.group, key, (samples,))
+
+
+def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -> None:
+    worst = int(np.argmax(errors)) if not np.isnan(errors).any() else int(np.argmax(np.isnan(errors)))
+    if not errors[worst] <= tolerance:
+        bad = int((~(errors <= tolerance)).sum())
+        raise AssertionError(
+            f"{law} fails for {bad} of {len(errors)} elements; the worst error is {errors[worst]:.3e} (tolerance "
+            f"{tolerance:.1e}) at g = {_pick(elements, worst)}."
+        )
+
+
+def _pick(tree: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def _distance(a: Any, b: Any) -> float:
+    pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    gap = sum(float(np.sum(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)) ** 2)) for x, y in pairs)
+    size = sum(float(np.sum(np.abs(np.asarray(y, np.float64)) ** 2)) for _, y in pairs)
+    return float(np.sqrt(gap / size)) if size else float(np.sqrt(gap))
+
+
+def _tolerance(x: Any, factor: float) -> float:
+    kinds = [leaf.dtype for leaf in map(jnp.asarray, jax.tree.leaves(x)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return factor * max((float(jnp.finfo(kind).eps) for kind in kinds), default=0.0)
+
+
+def _equivariance_tolerance(x: Any) -> float:
+    eps = _tolerance(x, 1.0)
+    return 1e-12 if eps <= 1e-15 else 1e-5 if eps <= 2e-7 else 16 * eps
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
