@@ -15,6 +15,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent), os.en
 
 import equijax  # noqa: E402
 
+del os.environ["FLAX_DOC_BUILD"]  # pages run as a user's program does
+
 project = "equijax"
 author = "The equijax authors"
 project_copyright = "The equijax authors"
@@ -50,6 +52,7 @@ nb_execution_mode = "force"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables that a cell makes
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

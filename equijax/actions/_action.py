@@ -2,7 +2,10 @@
 
 import abc
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from equijax.groups._group import Element
 
@@ -49,6 +52,14 @@ class Action(abc.ABC):
         """Tells whether the concrete element ``g`` maps arrays of this (full) shape to themselves."""
         del g, shape
         return True
+
+    def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns which entry moves to each entry of an array of this (full) shape, flat int, for a concrete ``g``.
+
+        Meant for actions that permute the entries of ``shape[:-1]``; the last axis, the features, is not counted.
+        """
+        numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32).reshape(*shape[:-1], 1)
+        return np.asarray(self(g, numbers)).reshape(-1)
 
     def coarsen(self, strides: Any) -> "Action":
         """Returns the same action on the grid subsampled by ``strides``.

@@ -64,8 +64,7 @@ class FiniteAction(Action):
         """
         if not self.acts(g):
             raise ValueError(f"`g` = {jax.tree.map(lambda a: np.asarray(a).tolist(), g)} does not permute {self!r}.")
-        numbers = np.arange(self.size, dtype=np.int32).reshape(*self.shape, 1)
-        return np.argsort(np.asarray(self.action(g, numbers)).reshape(-1))
+        return np.argsort(self.action.sources(g, (*self.shape, 1)))
 
     def on(self, shape: tuple[int, ...] = ()) -> "FiniteAction":
         """Returns itself; sizes that are given must be the present ones."""

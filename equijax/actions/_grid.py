@@ -37,6 +37,7 @@ class GridAction(Action):
       boundary: ``"wrap"`` or ``"zero"``.
       spacing: pixels between samples, positive integers, one for each axis (an int stands for all).
       origin: position of sample 0, multiples of ½, one for each axis (a number stands for all).
+      torus: size of the torus in pixels; None is the group's period, or else ``spacing · size``.
 
     Example: a quarter turn of an image is ``numpy.rot90``.
       >>> import numpy as np, equijax as ej
@@ -51,6 +52,7 @@ class GridAction(Action):
     boundary: Literal["wrap", "zero"] = "wrap"
     spacing: tuple[int, ...] = 1  # type: ignore[assignment]
     origin: tuple[float, ...] = 0.0  # type: ignore[assignment]
+    torus: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.group, (Translation, SpaceGroup)):
@@ -90,7 +92,9 @@ class GridAction(Action):
         return tuple(shape[start : start + self.ndim])
 
     def period(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the size of the torus, in pixels: the group's own period, or ``spacing · size``."""
+        """Returns the size of the torus in pixels: ``torus``, the group's own period, or ``spacing · size``."""
+        if self.torus is not None:
+            return self.torus
         if self.group.period is not None:
             return self.group.period
         return tuple(s * n for s, n in zip(self.spacing, sizes, strict=True))
@@ -127,12 +131,26 @@ class GridAction(Action):
         return dataclasses.replace(self, group=SpaceGroup(subgroup.as_group(), self.group.period), fibre=fibre)
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
-        """Returns the action on a grid of the given sizes; with ``"wrap"`` the group becomes that of the torus."""
+        """Returns the action on a grid of the given sizes.
+
+        With ``"wrap"`` the group becomes that of the torus, unless the torus is longer along one axis than along another
+        that the group mixes with it: then the group stays infinite, and only some of its elements act.
+        """
         sizes = _per_axis(shape, self.ndim, "shape", _spacing)
         action = self
-        if self.boundary == "wrap" and self.group.period is None:
-            action = dataclasses.replace(self, group=with_period(self.group, self.period(sizes)))
+        if self.boundary == "wrap":
+            torus = self.period(sizes)
+            equal = all(len({torus[k] for k in block}) == 1 for block in self._mixed_axes)
+            group = with_period(self.group, torus) if equal else self.group
+            action = dataclasses.replace(self, group=group, torus=torus)
         return FiniteAction(action, (*sizes, *self.fibre.shape))
+
+    def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns which entry moves to each entry, flat int ``(base · fibre,)``, for a concrete element; in numpy."""
+        t, h = (np.asarray(part) for part in split_element(self.group, g))
+        source, _, _ = self._sources(np, self.sizes(shape), t, h)
+        back = self.fibre.table[self.fibre.group.inverses[h]]
+        return (source[:, None] * self.fibre.dim + back[None, :]).reshape(-1)
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x``.
@@ -190,9 +208,7 @@ class GridAction(Action):
         """
         backward, may_mix = _matrices(self.point_group, self.ndim, self._equal_sizes(sizes))
         back, fits = xp.asarray(backward)[h], xp.asarray(may_mix)[h]
-        spacing, origin = (
-            xp.asarray(row, np.int32)[None] for row in (self.spacing, np.rint(2 * np.array(self.origin)))
-        )
+        spacing, origin = (xp.asarray(row, np.int32)[None] for row in (self.spacing, np.rint(2 * np.array(self.origin))))
         centre = xp.asarray(self.doubled_centre(sizes), np.int32)[None]
         here = xp.asarray(_samples(sizes)) * (2 * spacing) + origin
         offset = (here - centre - 2 * t[None]) @ back.T + centre - origin
@@ -208,6 +224,10 @@ class GridAction(Action):
     def _equal_sizes(self, sizes: tuple[int, ...]) -> tuple[tuple[bool, ...], ...]:
         lengths = list(zip(self.spacing, sizes, self.period(sizes), strict=True))
         return tuple(tuple(a == b for b in lengths) for a in lengths)
+
+    @property
+    def _mixed_axes(self) -> tuple[tuple[int, ...], ...]:
+        return self.point_group.mixed_axes if isinstance(self.point_group, PointGroup) else ()
 
     @property
     def _moved(self) -> int:
@@ -266,12 +286,8 @@ def _samples(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=256)
-def _matrices(
-    point_group: FiniteGroup, ndim: int, equal: tuple[tuple[bool, ...], ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def _matrices(point_group: FiniteGroup, ndim: int, equal: tuple[tuple[bool, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
     """Inverse matrices, int32 ``(order, d, d)``, and which elements mix only axes of equal sizes, bool ``(order,)``."""
-    matrices = (
-        point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(ndim, dtype=np.int32)[None]
-    )
+    matrices = point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(ndim, dtype=np.int32)[None]
     mixes_unequal = (matrices != 0) & ~np.array(equal)[None]
     return matrices[point_group.inverses], ~mixes_unequal.any((1, 2))

@@ -34,15 +34,21 @@ class Motions:
         turns = [(np.array(t, np.int32), np.int32(h)) for h, t in self.elements.items() if h or any(t)]
         return [join_element(group, t, np.int32(0)) for t in shifts] + [join_element(group, t, h) for t, h in turns]  # pyright: ignore[reportArgumentType]
 
+    def each(self, group: object, key: jax.Array) -> Element:
+        """Returns every kept point element, with random shifts of up to 8 steps; stacked along a leading axis."""
+        h = jnp.asarray(list(self.elements), jnp.int32)
+        t = jnp.asarray(list(self.elements.values()), jnp.int32).reshape(len(self.elements), len(self.steps))
+        shifts = jax.random.randint(key, t.shape, -8, 9, jnp.int32)
+        steps = jnp.asarray([step or 0 for step in self.steps], jnp.int32)
+        return join_element(group, t + shifts * jnp.broadcast_to(steps, t.shape), h)  # pyright: ignore
+
     def sample(self, group: object, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws kept elements: a uniform point element, and shifts of up to 8 steps; leading axes ``shape``."""
         for_point, for_shift = jax.random.split(key)
         pick = jax.random.randint(for_point, shape, 0, len(self.elements))
-        h = jnp.asarray(list(self.elements), jnp.int32)[pick]
-        t = jnp.asarray(list(self.elements.values()), jnp.int32).reshape(len(self.elements), len(self.steps))[pick]
-        shifts = jax.random.randint(for_shift, t.shape, -8, 9, jnp.int32)
-        steps = jnp.asarray([step or 0 for step in self.steps], jnp.int32)
-        return join_element(group, t + shifts * jnp.broadcast_to(steps, t.shape), h)  # pyright: ignore
+        moved = jax.vmap(lambda key: self.each(group, key))(jax.random.split(for_shift, math.prod(shape)))
+        rows = jnp.arange(math.prod(shape)), pick.reshape(-1)
+        return jax.tree.map(lambda leaf: leaf[rows].reshape(*shape, *leaf.shape[2:]), moved)
 
 
 def common_motions(
@@ -62,9 +68,7 @@ def common_motions(
     """
     point_group = first.point_group
     matrices = (
-        point_group.integer_matrices
-        if isinstance(point_group, PointGroup)
-        else np.eye(first.ndim, dtype=np.int32)[None]
+        point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(first.ndim, dtype=np.int32)[None]
     )
     grids = ((first, first_sizes), (second, second_sizes))
     wraps = first.boundary == second.boundary == "wrap"
@@ -146,7 +150,5 @@ def _turn_of_arrays(matrix: np.ndarray, grids: _Grids) -> tuple[int, ...] | str:
     if moved.any():
         axis = int(np.flatnonzero(moved)[0])
         gap = (second - first)[axis] / 2
-        return (
-            f"the output is centred {abs(gap):g} pixels {'after' if gap > 0 else 'before'} the input along axis {axis}"
-        )
+        return f"the output is centred {abs(gap):g} pixels {'after' if gap > 0 else 'before'} the input along axis {axis}"
     return (0,) * len(matrix)

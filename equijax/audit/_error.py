@@ -1,5 +1,6 @@
 """The equivariance error of any function."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions import Action
-from equijax.groups import Group
+from equijax.actions import Action, FiniteAction, GridAction
+from equijax.actions._motions import common_motions
 from equijax.groups._group import Element
 
 
@@ -33,8 +34,10 @@ def equivariance_error(
       in_action: how the group moves ``x``.
       out_action: how the group moves ``fn(x)``; ``TrivialAction(group)`` for invariant functions.
       x: array or pytree, with any batch axes.
-      elements: group elements stacked along a leading axis. None takes all elements of a finite group of order up to
-        1024, else 8 random ones.
+      elements: group elements stacked along a leading axis, for example ``layer.exactness(x.shape).elements()``. None
+        takes, on a grid, every point element that maps ``x`` to itself, on a torus with a random shift (with boundary
+        ``"zero"`` shifts are measured only where you name them); elsewhere all elements of a group of order up to 1024,
+        or 8 random ones.
       key: for the random elements; None is ``jax.random.key(0)``.
 
     Returns:
@@ -60,29 +63,60 @@ def equivariance_error(
             "moved by the same element of one group."
         )
     if elements is None:
-        elements = default_elements(in_action.group, key)
+        elements = default_elements(in_action, x, key)
     y = fn(x)
     scale = float(_norm(y))
     count = len(jax.tree.leaves(elements)[0])
     errors = np.empty(count)
     for i in range(count):
         g = jax.tree.map(lambda leaf, i=i: leaf[i], elements)
-        difference = jax.tree.map(jnp.subtract, fn(in_action(g, x)), out_action(g, y))
+        difference = jax.tree.map(jnp.subtract, fn(_moved(in_action, g, x)), _moved(out_action, g, y))
         distance = float(_norm(difference))
         errors[i] = distance / scale if scale else distance
     return errors
 
 
-def default_elements(group: Group, key: jax.Array | None = None, limit: int = 1024, samples: int = 8) -> Element:
-    """Returns all elements of a group of order up to ``limit``, else random ones; stacked along a leading axis."""
-    if group.order <= limit:
+_compiled = jax.jit(lambda action, g, x: action(g, x), static_argnums=0)
+
+
+def _moved(action: Action, g: Element, x: Any) -> Any:
+    """Applies a compiled action, after making sure that a grid is mapped to itself."""
+    if isinstance(action, GridAction) and action.boundary == "wrap" and not action.acts(g, np.shape(x)):
+        return action(g, x)
+    return _compiled(action, g, x)
+
+
+def default_elements(action: Action, x: Any, key: jax.Array | None = None, limit: int = 1024, samples: int = 8) -> Element:
+    """Returns the elements to measure when none are named, stacked along a leading axis.
+
+    On a grid these are all point elements that map ``x`` to itself, on a torus each with a random shift, and a few shifts
+    alone; of a group of order up to ``limit`` all elements; else random ones.
+    """
+    key = jax.random.key(0) if key is None else key
+    action = action.action if isinstance(action, FiniteAction) else action
+    group = action.group
+    if group.order <= limit and not isinstance(action, GridAction):
         try:
             return group.elements()
         except ValueError:
             pass
-    return group.sample(jax.random.key(0) if key is None else key, (samples,))
+    if not isinstance(action, GridAction):
+        return group.sample(key, (samples,))
+    sizes = action.sizes(np.shape(x))
+    motions = common_motions(action, sizes, action, sizes)
+    plain = dataclasses.replace(motions, elements={0: motions.elements[0]})
+    return jax.tree.map(
+        lambda *leaves: jnp.concatenate(leaves),
+        motions.each(group, key),
+        plain.sample(group, jax.random.fold_in(key, 1), (samples // 2 if any(motions.steps) else 0,)),
+    )
 
 
 def _norm(tree: Any) -> float:
-    squares = [np.sum(np.abs(np.asarray(leaf, np.float64)) ** 2) for leaf in jax.tree.leaves(tree)]
+    squares = [np.sum(np.abs(widened(leaf)) ** 2) for leaf in jax.tree.leaves(tree)]
     return float(np.sqrt(np.sum(squares)))
+
+
+def widened(leaf: Any) -> np.ndarray:
+    """Returns an array of any dtype as float64, or as complex128 where it is complex."""
+    return np.asarray(leaf, np.complex128 if np.iscomplexobj(leaf) else np.float64)

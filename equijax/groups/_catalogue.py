@@ -34,7 +34,7 @@ class Trivial(_Named):
     __slots__ = ()
 
     def __init__(self, ndim: int):
-        self._define([np.eye(_positive(ndim, "ndim", zero=True))], (), ndim)
+        self._define([np.eye(_positive(ndim, "ndim"))], (), ndim)
 
 
 class Cyclic(_Named):

@@ -66,9 +66,7 @@ class Group(abc.ABC):
         """
         per_leaf = [
             _leaf_isclose(x, y, len(spec.shape))
-            for x, y, spec in zip(
-                jax.tree.leaves(a), jax.tree.leaves(b), jax.tree.leaves(self.element_shape), strict=True
-            )
+            for x, y, spec in zip(jax.tree.leaves(a), jax.tree.leaves(b), jax.tree.leaves(self.element_shape), strict=True)
         ]
         result = per_leaf[0]
         for other in per_leaf[1:]:

@@ -33,9 +33,7 @@ class MatrixSource:
         products = np.einsum("aij,bjk->abik", matrices, matrices).reshape(order * order, -1)
         distance, table = cKDTree(matrices.reshape(order, -1)).query(products)
         if distance.max() > 1e-6:
-            raise ValueError(
-                "`matrices` are not closed under multiplication. Use PointGroup.from_matrices(generators)."
-            )
+            raise ValueError("`matrices` are not closed under multiplication. Use PointGroup.from_matrices(generators).")
         return table.reshape(order, order), self.generators
 
 
@@ -76,27 +74,35 @@ class PointGroup(FiniteGroup):
           The group; elements are numbered breadth first, multiplying on the right by the generators as given.
 
         Raises:
-          ValueError: shapes differ, a matrix is singular or no isometry of the lattice, or the closure is too large.
+          ValueError: shapes differ, a matrix is singular or no isometry of ``basis``, or the closure is too large.
         """
         matrices = [np.asarray(m, np.float64) for m in generators]
         if not matrices:
             raise ValueError("`generators` is empty. Give at least one matrix, or use Trivial(ndim).")
         d = matrices[0].shape[0] if matrices[0].ndim else 0
+        columns = _frozen_basis(basis, d)
+        metric = None if columns is None else columns.array.T @ columns.array
         for m in matrices:
             if m.shape != (d, d) or not d:
                 raise ValueError(
                     f"`generators` holds an array of shape {m.shape}; every generator must be a square matrix of one "
                     f"size, here ({d}, {d})."
                 )
-            if not np.isfinite(m).all() or abs(abs(np.linalg.det(m)) - 1.0) > 1e-6:
+            determinant = np.linalg.det(m) if np.isfinite(m).all() else np.nan
+            if not abs(abs(determinant) - 1.0) <= 1e-6:
                 raise ValueError(
-                    f"`generators` holds {m.tolist()} with determinant {np.linalg.det(m):.6g}. A matrix of finite order "
+                    f"`generators` holds {m.tolist()} with determinant {determinant:.6g}. A matrix of finite order "
                     "has determinant ±1: give rotations and reflections."
+                )
+            if metric is not None and not np.allclose(m.T @ metric @ m, metric, rtol=1e-6, atol=1e-6):
+                raise ValueError(
+                    f"`generators` holds {m.tolist()}, which is no isometry of the lattice `basis`. Give matrices in "
+                    "lattice coordinates, or make the group in Cartesian ones and call `in_basis(basis)`."
                 )
         elements, _ = close(
             [_snap(m) for m in matrices], np.eye(d), lambda a, b: _snap(a @ b), _Keys(), max_order, "generators"
         )
-        return PointGroup(_source(elements, matrices), _frozen_basis(basis, d))
+        return PointGroup(_source(elements, matrices), columns)
 
     @property
     def ndim(self) -> int:
@@ -173,7 +179,19 @@ class PointGroup(FiniteGroup):
     def _subgroup_as_group(self, elements: tuple[int, ...]) -> "PointGroup":
         source = MatrixSource(FrozenArray(self.matrices[list(elements)], np.float64), ())
         generators = FiniteGroup._subgroup_as_group(self, elements).generators
-        return PointGroup(dataclasses.replace(source, generators=generators), self._basis)
+        found = PointGroup(dataclasses.replace(source, generators=generators), self._basis)
+        return next((group for group in self._usual_names(len(elements)) if group == found), found)
+
+    def _usual_names(self, order: int) -> list["PointGroup"]:
+        """The groups of the catalogue that a subgroup of this order may be."""
+        from equijax.groups import _catalogue as named
+
+        if order == 1:
+            return [named.Trivial(self.ndim)]
+        mirrors: list[PointGroup] = [named.Reflection(self.ndim, axis) for axis in range(self.ndim)] if order == 2 else []
+        if self.ndim != 2:
+            return mirrors
+        return [named.Cyclic(order), *([named.Dihedral(order // 2)] if order % 2 == 0 else []), *mirrors]
 
     def _same_geometry(self, other: FiniteGroup) -> bool:
         if not isinstance(other, PointGroup) or self.matrices.shape != other.matrices.shape:

@@ -45,9 +45,7 @@ class SpaceGroup(SemidirectProduct):
     def __init__(self, point_group: PointGroup, period: Any = None):
         if not isinstance(point_group, PointGroup):
             remedy = "Use its `point_group`." if isinstance(point_group, SpaceGroup) else "For example Dihedral(4)."
-            raise TypeError(
-                f"`point_group` is {point_group!r}; SpaceGroup needs a PointGroup of integer matrices. {remedy}"
-            )
+            raise TypeError(f"`point_group` is {point_group!r}; SpaceGroup needs a PointGroup of integer matrices. {remedy}")
         matrices = point_group.integer_matrices
         translations = Translation(point_group.ndim, period)
         if translations.period is not None:

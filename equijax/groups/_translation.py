@@ -112,7 +112,7 @@ def as_period(period: Any, ndim: int) -> tuple[int, ...] | None:
     """Returns ``period`` as a tuple of ``ndim`` positive ints, or None."""
     if period is None:
         return None
-    values = (period,) * ndim if isinstance(period, (int, np.integer)) else tuple(period)
+    values = (period,) * ndim if np.ndim(period) == 0 else tuple(period)
     if len(values) != ndim:
         raise ValueError(f"`period` is {values}; give one positive integer for each of the {ndim} axes.")
     return tuple(_positive(n, "period") for n in values)

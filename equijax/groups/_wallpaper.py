@@ -26,6 +26,7 @@ _POINT_GROUPS = {
     "p6m": lambda: Dihedral(6).in_basis(HEXAGONAL),
 }
 
+#: The names that :func:`wallpaper` knows.
 WALLPAPER_NAMES = tuple(_POINT_GROUPS)
 
 

@@ -54,7 +54,7 @@ class Conv(WindowedLayer):
       in_features: number of input features.
       out_features: number of output features.
       kernel_size: one int per grid axis, equal along axes that the group mixes; an int stands for all axes of ``group``.
-        ``()`` for functions on a plain finite group.
+        ``()`` for functions on a plain finite group, or on the point group after global pooling.
       strides: one int per grid axis, or one for all.
       group: ``Translation``, ``SpaceGroup`` (``wallpaper("p4m")``), or a ``FiniteGroup`` with ``kernel_size=()``;
         None means ``Translation(len(kernel_size))``. Static; it never enters a checkpoint.
@@ -211,13 +211,7 @@ def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[in
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:
     """Returns ``feature_group_count`` after checking that it divides both feature counts."""
-    if (
-        isinstance(count, bool)
-        or not isinstance(count, int)
-        or count < 1
-        or in_features % count
-        or out_features % count
-    ):
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1 or in_features % count or out_features % count:
         raise ValueError(
             f"`feature_group_count` is {count}; it must be a positive integer that divides in_features = {in_features} and "
             f"out_features = {out_features}."

@@ -81,39 +81,46 @@ def everything(in_action: Action, out_action: Action) -> Exactness:
     return Exactness(in_action, out_action, tuple(range(order)), ((),) * order, (), None, "")
 
 
+def of_points(in_action: GridAction, out_action: Action, sizes: tuple[int, ...]) -> Exactness:
+    """Returns the exactness of a layer that treats every grid point alike: all elements that act on the input."""
+    motions = common_motions(in_action, sizes, in_action, sizes)
+    return _from_motions(in_action, out_action, motions, _centre(in_action, sizes, motions), "")
+
+
 def of_grid(sampling: Sampling, in_action: GridAction, out_fibre: Any, sizes: tuple[int, ...]) -> Exactness:
     """Works out the exactness of a windowed layer at input ``sizes``."""
-    resolved = in_action.on(sizes).action
-    output = dataclasses.replace(sampling.moved(resolved, sizes), fibre=out_fibre)  # pyright: ignore
-    motions = common_motions(resolved, sizes, output, sampling.out_sizes(sizes))  # pyright: ignore
-    return _from_motions(resolved, output, motions, sizes, sampling.out_sizes(sizes), sampling)  # pyright: ignore
-
-
-def _from_motions(
-    in_action: GridAction,
-    out_action: GridAction,
-    motions: Motions,
-    sizes: tuple[int, ...],
-    out_sizes: tuple[int, ...],
-    sampling: Sampling,
-) -> Exactness:
-    whole = out_action.boundary == "wrap" and all(motions.steps)
-    if whole:
-        coarse = in_action if sampling.transposed else out_action
-        pixel = np.array(coarse.origin)
-    else:
-        grid, lengths = (out_action, out_sizes) if out_action.boundary == "wrap" else (in_action, sizes)
-        pixel = np.array(grid.origin) + np.array(grid.spacing) * (np.array(lengths) - 1) / 2
-    centre = tuple(((pixel - np.array(in_action.origin)) / np.array(in_action.spacing)).tolist())
+    resolved: GridAction = in_action.on(sizes).action  # pyright: ignore[reportAssignmentType]
+    output = dataclasses.replace(sampling.moved(resolved, sizes), fibre=out_fibre)
+    out_sizes = sampling.out_sizes(sizes)
+    motions = common_motions(resolved, sizes, output, out_sizes)
+    coarse, lengths = (resolved, sizes) if sampling.transposed or output.boundary == "zero" else (output, out_sizes)
     reasons = []
-    if motions.lost:
-        h, why = next(iter(motions.lost.items()))
-        reasons.append(f"Point element {h} is lost: {why}.")
     if None in motions.steps:
-        cause = "the padding is not circular" if out_action.boundary == "zero" else "a stride does not divide the size"
+        cause = "the padding is not circular" if output.boundary == "zero" else "a stride does not divide the size"
         reasons.append(f"Shifts are lost: {cause}.")
     elif any(step and step > 1 for step in motions.steps) and not sampling.transposed:
         reasons.append("Other shifts fall between the samples of the output.")
+    pixel = _centre(coarse, lengths, motions)
+    centre = tuple((p - o) / s for p, o, s in zip(pixel, resolved.origin, resolved.spacing, strict=True))
+    return _from_motions(resolved, output, motions, centre, " ".join(reasons))
+
+
+def _centre(action: GridAction, sizes: tuple[int, ...], motions: Motions) -> tuple[float, ...]:
+    """The point about which the kept elements turn, in pixels: a sample of the grid where it covers a torus evenly."""
+    if action.boundary == "wrap" and not any(map(any, motions.elements.values())):
+        return tuple(c / 2 for c in action.doubled_centre(sizes))
+    if action.boundary == "wrap" and all(motions.steps):
+        return action.origin
+    return tuple(p + s * (n - 1) / 2 for p, s, n in zip(action.origin, action.spacing, sizes, strict=True))
+
+
+def _from_motions(
+    in_action: GridAction, out_action: Action, motions: Motions, centre: tuple[float, ...], about_shifts: str
+) -> Exactness:
+    lost = ""
+    if motions.lost:
+        h, why = next(iter(motions.lost.items()))
+        lost = f"Point element {h} is lost: {why}."
     return Exactness(
         in_action,
         out_action,
@@ -121,7 +128,7 @@ def _from_motions(
         tuple(motions.elements.values()),
         motions.steps,
         centre,
-        " ".join(reasons),
+        f"{lost} {about_shifts}".strip(),
     )
 
 

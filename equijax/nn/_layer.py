@@ -9,7 +9,7 @@ from equijax.actions import Action, GridAction
 from equijax.actions._grid import require_fibre
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation
 from equijax.groups._space import point_group_of
-from equijax.nn._exactness import Exactness, everything
+from equijax.nn._exactness import Exactness, everything, of_points
 from equijax.reps import PermutationRepresentation, Regular, Scalar
 
 
@@ -35,9 +35,12 @@ class Layer(nnx.Module):
         return self.out_action_for(self.in_action)
 
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements the layer respects exactly at this input shape: here the whole group."""
-        del input_shape
-        return everything(self.in_action, self.out_action)
+        """Tells which elements the layer respects exactly at this input shape: all that map the input to itself."""
+        action = self.in_action
+        if not isinstance(action, GridAction):
+            return everything(action, self.out_action)
+        resolved: GridAction = action.on(action.sizes(tuple(input_shape))).action  # pyright: ignore[reportAssignmentType]
+        return of_points(resolved, self.out_action_for(resolved), action.sizes(tuple(input_shape)))
 
 
 def require_group(group: Any, kernel_ndim: int | None) -> Group:
@@ -52,11 +55,13 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
             raise ValueError("`group` is None, which means translations, but there is no window axis. Give a group.")
         return Translation(kernel_ndim)
     if not isinstance(group, Group):
-        raise TypeError(
-            f"`group` is {group!r} of type {type(group).__name__}; it must be a Group, e.g. wallpaper('p4m')."
-        )
+        raise TypeError(f"`group` is {group!r} of type {type(group).__name__}; it must be a Group, e.g. wallpaper('p4m').")
     if isinstance(group, (Translation, SpaceGroup)):
-        if kernel_ndim is not None and group.ndim != kernel_ndim:
+        if group.period is not None:
+            raise ValueError(
+                f"`group` is {group!r}, but the torus of a layer is as large as its input. Leave the period out: {bare(group)!r}."
+            )
+        if kernel_ndim and group.ndim != kernel_ndim:
             raise ValueError(
                 f"`kernel_size` has {kernel_ndim} entries, but {group!r} has {group.ndim} grid axes. Give one size for each."
             )
@@ -78,6 +83,11 @@ def resolve_fibre(fibre: Any, group: Group, default: type, name: str) -> Permuta
         return default(point_group)
     require_fibre(fibre, point_group, name)
     return fibre
+
+
+def pool_default(group: Group) -> type[Any]:
+    """Returns the usual fibre of pooling layers: ``Scalar`` on translations, else ``Regular``."""
+    return Scalar if isinstance(group, Translation) else Regular
 
 
 def require_features(value: Any, name: str) -> int:
@@ -117,7 +127,7 @@ def require_same_group(own: Action, in_action: Action, *, any_base: bool = False
     """
     if not isinstance(in_action, Action):
         raise TypeError(f"`in_action` is {in_action!r}; it must be an Action, for example layer.in_action.")
-    mine, theirs = _bare(own.group), _bare(in_action.group)
+    mine, theirs = bare(own.group), bare(in_action.group)
     if mine != theirs:
         raise ValueError(
             f"`in_action` belongs to {theirs!r}, but the layer to {mine!r}. Build both layers for one group, or put "
@@ -134,7 +144,8 @@ def require_same_group(own: Action, in_action: Action, *, any_base: bool = False
         )
 
 
-def _bare(group: Group) -> Group:
+def bare(group: Group) -> Group:
+    """Returns the group without the period of a torus."""
     if isinstance(group, SpaceGroup) and group.period is not None:
         return SpaceGroup(group.point_group)
     if isinstance(group, Translation) and group.period is not None:

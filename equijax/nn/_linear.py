@@ -96,9 +96,7 @@ class EquivariantLinear(Layer):
         order = np.argsort(np.concatenate([np.unique(orbits[row]) for row in rows]))
         self.kernel = nnx.Param(jnp.concatenate(parts)[order], **kernel_metadata)
         shape = (out_features,) if len(rows) == 1 else (len(rows), out_features)
-        self.bias = (
-            nnx.Param(bias_init(rngs.params(), shape, param_dtype), **bias_metadata) if use_bias else nnx.data(None)
-        )
+        self.bias = nnx.Param(bias_init(rngs.params(), shape, param_dtype), **bias_metadata) if use_bias else nnx.data(None)
 
     @property
     def in_action(self) -> Action:

@@ -10,8 +10,8 @@ from flax.nnx.nn import dtypes
 from equijax.actions import Action, GridAction
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
-from equijax.nn._layer import Layer, require_features, require_input, require_same_group, resolve_fibre
-from equijax.reps import PermutationRepresentation, Regular
+from equijax.nn._layer import Layer, pool_default, require_features, require_input, require_same_group, resolve_fibre
+from equijax.reps import PermutationRepresentation
 
 
 class GroupNorm(Layer):
@@ -29,7 +29,7 @@ class GroupNorm(Layer):
       num_features: number of features.
       num_groups: number of groups of features, a divisor of ``num_features``.
       group: the group of the layer.
-      in_fibre: representation of the point group; None is ``Regular``.
+      in_fibre: representation of the point group; None is ``Regular`` (``Scalar`` on translations).
       epsilon: added to the variance.
       use_scale: whether to multiply by γ.
       use_bias: whether to add β.
@@ -67,7 +67,7 @@ class GroupNorm(Layer):
         if num_features % num_groups:
             raise ValueError(f"`num_groups` is {num_groups}; it must divide num_features = {num_features}.")
         self.group = group
-        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         self.epsilon, self.dtype, self.param_dtype = epsilon, dtype, param_dtype
         del rngs
         self.scale = nnx.Param(jnp.ones((num_features,), param_dtype)) if use_scale else nnx.data(None)

@@ -9,7 +9,7 @@ from equijax.actions import Action, GridAction, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, require_input, require_same_group, resolve_fibre
+from equijax.nn._layer import Layer, pool_default, require_input, require_same_group, resolve_fibre
 from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 
 _MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
@@ -105,7 +105,7 @@ class FibrePool(Layer):
     Args:
       mode: ``"max"``, ``"mean"`` or ``"sum"``.
       group: the group of the layer.
-      in_fibre: representation of the point group on the input; None is ``Regular``.
+      in_fibre: representation of the point group on the input; None is ``Regular`` (``Scalar`` on translations).
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -116,7 +116,7 @@ class FibrePool(Layer):
     def __init__(self, mode: str = "max", *, group: Group, in_fibre: PermutationRepresentation | None = None):
         require_mode(mode)
         self.mode, self.group = mode, group
-        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         if not self.in_fibre.shape:
             raise ValueError("`in_fibre` is Scalar, which has no axis to pool over. Leave the layer out.")
 
@@ -150,7 +150,7 @@ class GlobalPool(Layer):
     Args:
       mode: ``"mean"``, ``"max"`` or ``"sum"``.
       group: a ``Translation`` or ``SpaceGroup``.
-      in_fibre: representation of the point group on the input; None is ``Regular``.
+      in_fibre: representation of the point group on the input; None is ``Regular`` (``Scalar`` on translations).
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -161,7 +161,7 @@ class GlobalPool(Layer):
     def __init__(self, mode: str = "mean", *, group: Group, in_fibre: PermutationRepresentation | None = None):
         require_mode(mode)
         self.mode, self.group = mode, group
-        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         if not isinstance(self.in_action, GridAction):
             raise ValueError(f"`group` is {group!r}, which moves no grid. Use FibrePool to pool over the fibre.")
 

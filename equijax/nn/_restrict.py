@@ -8,7 +8,7 @@ from equijax.actions import Action, GridAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, SpaceGroup, Subgroup
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, require_same_group, resolve_fibre
+from equijax.nn._layer import Layer, bare, require_same_group, resolve_fibre
 from equijax.nn._pool import with_fibre
 from equijax.reps import PermutationRepresentation, Regular, restrict
 
@@ -48,9 +48,7 @@ class Restrict(Layer):
             raise TypeError(f"`subgroup` is {subgroup!r}; make it by group.point_group.subgroup(elements).")
         point_group = point_group_of(group)
         if subgroup.group != point_group:
-            raise ValueError(
-                f"`subgroup` belongs to {subgroup.group!r}, but the point group of `group` is {point_group!r}."
-            )
+            raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the point group of `group` is {point_group!r}.")
         self.subgroup, self.group = subgroup, group
         self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
         small = subgroup.as_group()
@@ -67,7 +65,7 @@ class Restrict(Layer):
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action of the smaller group on the output, from one of either group on the input."""
         whole = field_action(self.group, self.in_fibre)
-        if in_action.group != self.in_action.group:
+        if bare(in_action.group) != bare(self.in_action.group):
             require_same_group(whole, in_action, any_base=True)
             in_action = in_action.restrict(self.subgroup)  # type: ignore[attr-defined]
         require_same_group(self.in_action, in_action, any_base=True)

@@ -1,14 +1,14 @@
 """A chain of layers whose actions fit."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from flax import nnx
 
 from equijax.actions import Action, GridAction
-from equijax.actions._motions import common_motions
+from equijax.nn._chain import exactness_of_chain
 from equijax.nn._exactness import Exactness, everything
 from equijax.nn._layer import Layer
 from equijax.nn._restrict import Restrict
@@ -67,28 +67,26 @@ class Sequential(Layer):
                 action = action.restrict(layer.subgroup)  # type: ignore[attr-defined]
         return action
 
+    @property
+    def out_action(self) -> Action:
+        """The action on the output."""
+        return self.out_action_for(self._first.in_action)
+
     def out_action_for(self, in_action: Action) -> Action:
-        """Folds the action through all layers.
+        """Folds an action of the first layer's group through all layers.
 
         Raises:
           ValueError: a layer does not fit its predecessor.
         """
-        return self._fold(in_action)[-1]
-
-    def _fold(self, in_action: Action) -> list[Action]:
-        if in_action.group != self._first.in_action.group:
-            in_action = _unrestricted(in_action, self._first.in_action)
-        actions, before = [in_action], "the input"
+        action, before = in_action, "the input"
         for k, layer in enumerate(self.layers):
-            action = actions[-1]
             if isinstance(layer, Layer):
                 try:
                     action = layer.out_action_for(action)
                 except (TypeError, ValueError) as error:
                     raise type(error)(f"layer {k} ({type(layer).__name__}) does not fit {before}: {error}") from None
                 before = f"layer {k} ({type(layer).__name__})"
-            actions.append(action)
-        return actions
+        return action
 
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements all layers together respect exactly, a lower bound.
@@ -96,53 +94,10 @@ class Sequential(Layer):
         On a torus the grids of the layers are followed with their origins; with zero borders the kept elements of the
         layers are intersected. Functions and Flax modules are taken to respect everything.
         """
-        action, shape = self._first.in_action, tuple(input_shape)
+        action = self._first.in_action
         if not isinstance(action, GridAction):
             return everything(self.in_action, self.out_action)
-        start = action.on(action.sizes(shape)).action
-        current: Any = start
-        kept, reasons, wraps = None, [], True
-        steps: tuple = (1,) * action.ndim
-        translations: dict[int, tuple[int, ...]] = {}
-        centre = None
-        for k, layer in enumerate(self.layers):
-            out_shape = jax.eval_shape(layer, jax.ShapeDtypeStruct(shape, np.float32)).shape
-            if isinstance(layer, Layer):
-                following = layer.out_action_for(current)
-                if (
-                    isinstance(current, GridAction)
-                    and isinstance(following, GridAction)
-                    and not isinstance(layer, Restrict)
-                ):
-                    local = layer.exactness(shape)
-                    wraps = wraps and None not in local.shift_step
-                    kept = set(local.point_elements) if kept is None else kept & set(local.point_elements)
-                    if local.reason:
-                        reasons.append(f"Layer {k} ({type(layer).__name__}): {local.reason}")
-                    centre = local.centre if centre is None else centre
-                    if wraps:
-                        motions = common_motions(
-                            start, start.sizes(tuple(input_shape)), following, following.sizes(out_shape)
-                        )  # pyright: ignore
-                        steps, translations = motions.steps, motions.elements
-                        kept &= set(motions.elements)
-                elif isinstance(layer, Restrict):
-                    reasons.append(f"Layer {k} (Restrict) keeps the subgroup {layer.subgroup.elements}.")
-                    kept = set(layer.subgroup.elements) if kept is None else kept & set(layer.subgroup.elements)
-                current = following
-            shape = out_shape
-        kept = sorted(kept if kept is not None else range(action.point_group.order))
-        if not wraps:
-            steps, translations = (None,) * action.ndim, {}
-        return Exactness(
-            start,
-            self._fold(start)[-1],
-            tuple(kept),
-            tuple(translations.get(h, (0,) * action.ndim) for h in kept),
-            steps,
-            centre,
-            " ".join(reasons),
-        )
+        return exactness_of_chain(list(self.layers), action, tuple(input_shape))
 
     def __call__(self, inputs: jax.Array, **options: Any) -> jax.Array:
         """Applies all layers; ``options`` go to every entry whose call accepts them."""
@@ -152,17 +107,9 @@ class Sequential(Layer):
         return x
 
 
-def _unrestricted(in_action: Action, whole: Action) -> Action:
-    raise ValueError(
-        f"`in_action` belongs to {in_action.group!r}, but the first layer to {whole.group!r}. Pass the action of the first "
-        "layer's group."
-    )
-
-
 def _accepted(layer: Callable, options: dict[str, Any]) -> dict[str, Any]:
-    import inspect
-
-    parameters = inspect.signature(layer).parameters
+    call = type(layer).__call__ if isinstance(layer, nnx.Module) else layer
+    parameters = inspect.signature(call).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return options
     return {name: value for name, value in options.items() if name in parameters}

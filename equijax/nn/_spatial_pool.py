@@ -13,10 +13,10 @@ from jax import lax
 from equijax.groups import Group
 from equijax.nn._conv import window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
-from equijax.nn._layer import require_group, require_input, resolve_fibre
+from equijax.nn._layer import pool_default, require_group, require_input, resolve_fibre
 from equijax.nn._sampling import Padding, Sampling, canonical_padding, per_axis
 from equijax.nn._windowed import WindowedLayer
-from equijax.reps import PermutationRepresentation, Regular
+from equijax.reps import PermutationRepresentation
 from equijax.sharing._window import require_window, window
 
 _POOL_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
@@ -39,7 +39,7 @@ class SpatialPool(WindowedLayer):
         self.group = require_group(group, len(sizes))
         if not sizes:
             raise ValueError("`window_shape` is (); spatial pooling needs a grid. FibrePool pools over the fibre.")
-        self.in_fibre = resolve_fibre(in_fibre, self.group, Regular, "in_fibre")
+        self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
         self.out_fibre = self.in_fibre
         self.sampling = Sampling(
             sizes,
@@ -102,7 +102,7 @@ class MaxPool(SpatialPool):
       strides: steps; None is 1, as in ``nnx.max_pool``.
       padding: ``"VALID"``, ``"SAME"``, ``"CIRCULAR"``, ``"REFLECT"``, an int, or pairs; zero borders count as −∞.
       group: as in :class:`Conv`; None means translations.
-      in_fibre: representation of the point group; None is ``Regular``.
+      in_fibre: representation of the point group; None is ``Regular`` (``Scalar`` on translations).
       allow_inexact: accept input shapes at which elements of the point group are lost.
 
     Example:
@@ -132,7 +132,7 @@ class AvgPool(SpatialPool):
       strides: steps; None is 1, as in ``nnx.avg_pool``.
       padding: as in :class:`MaxPool`; zero borders count as 0.
       group: as in :class:`Conv`; None means translations.
-      in_fibre: representation of the point group; None is ``Regular``.
+      in_fibre: representation of the point group; None is ``Regular`` (``Scalar`` on translations).
       count_include_pad: divide by the size of the window everywhere, also at borders.
       allow_inexact: accept input shapes at which elements of the point group are lost.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax.actions._grid import require_fibre
 from equijax.groups import FiniteGroup
 from equijax.reps import PermutationRepresentation
 from equijax.sharing._orbits import orbits
@@ -50,6 +51,8 @@ class KernelSharing:
     out_fibre: PermutationRepresentation
 
     def __post_init__(self) -> None:
+        require_fibre(self.in_fibre, self.point_group, "in_fibre")
+        require_fibre(self.out_fibre, self.point_group, "out_fibre")
         require_window(self.point_group, self.kernel_size)
 
     @property
@@ -64,12 +67,12 @@ class KernelSharing:
 
     @property
     def count(self) -> int:
-        """Number of orbits: free weights for each pair of features."""
+        """Number of orbits, which is that of free weights for each pair of features."""
         return _factors(self).count
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
-        """Leading axes of the parameter: ``kernel_size`` for an ordinary convolution, else ``(count,)``."""
+        """Leading axes of the parameter, ``kernel_size`` for an ordinary convolution and else ``(count,)``."""
         return self.kernel_size if self.is_free else (self.count,)
 
     @property

@@ -46,16 +46,23 @@ class LinearSharing:
                 "Both sides must be moved by one group; a torus counts with its period, so build both on one torus."
             )
 
+        first, second = self.in_action.action, self.out_action.action
+        if isinstance(first, GridAction) and isinstance(second, GridAction) and first.torus != second.torus:
+            raise ValueError(
+                f"`in_action` lives on a torus of {first.torus} pixels and `out_action` on one of {second.torus} (None: no "
+                "torus). One element must move both: use one boundary, and sizes · spacing that agree."
+            )
+
     @property
     def generators(self) -> tuple[Element, ...]:
         """Generators of the elements that permute the points of both sides."""
-        first, second = self.in_action.action, self.out_action.action
-        if isinstance(first, GridAction) and isinstance(second, GridAction):
-            motions = common_motions(
-                first, self.in_action.shape[: first.ndim], second, self.out_action.shape[: second.ndim]
-            )
-            return tuple(motions.generators(first.group))
-        return tuple(g for g in first.group.generators if self.in_action.acts(g) and self.out_action.acts(g))
+        sides = (self.in_action, self.out_action)
+        grids = [(side.action, side.shape[: side.action.ndim]) for side in sides if isinstance(side.action, GridAction)]
+        if not grids:
+            return tuple(g for g in self.in_action.group.generators if all(side.acts(g) for side in sides))
+        # The generators of the group that act don't generate all elements that act: take every point element.
+        motions = common_motions(*grids[0], *grids[-1])
+        return tuple(g for g in motions.generators(self.in_action.group) if all(side.acts(g) for side in sides))
 
     @property
     def orbits(self) -> np.ndarray:
@@ -97,9 +104,7 @@ def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
     """
     values = np.asarray(weight, np.float64)
     if values.shape[: orbit.ndim] != orbit.shape:
-        raise ValueError(
-            f"`weight` has shape {values.shape}; its leading axes must be {orbit.shape}, the shared pairs."
-        )
+        raise ValueError(f"`weight` has shape {values.shape}; its leading axes must be {orbit.shape}, the shared pairs.")
     flat = values.reshape(orbit.size, -1)
     count = np.bincount(orbit.reshape(-1))
     total = np.zeros((len(count), flat.shape[1]))
@@ -127,9 +132,7 @@ def _pair_orbits(sharing: LinearSharing) -> np.ndarray:
     into, out = sharing.in_action, sharing.out_action
     generators = sharing.generators
     return read_only(
-        pair_orbits(
-            [out.permutation(g) for g in generators], [into.permutation(g) for g in generators], out.size, into.size
-        )
+        pair_orbits([out.permutation(g) for g in generators], [into.permutation(g) for g in generators], out.size, into.size)
     )
 
 

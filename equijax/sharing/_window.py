@@ -10,7 +10,14 @@ from equijax.groups import FiniteGroup, PointGroup
 
 def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> None:
     """Raises ``ValueError`` where the point group does not map a window of this size to itself."""
-    if not isinstance(point_group, PointGroup) or point_group.order == 1 or not kernel_size:
+    if not isinstance(point_group, PointGroup) or not kernel_size:
+        return
+    if len(kernel_size) != point_group.ndim:
+        raise ValueError(
+            f"`kernel_size` is {kernel_size}, but {point_group!r} acts on {point_group.ndim} axes: give one size for each, "
+            "or () for no grid."
+        )
+    if point_group.order == 1:
         return
     sizes = np.array(kernel_size)
     for i, j in np.argwhere((np.abs(point_group.integer_matrices) > 0).any(0)):

@@ -1,5 +1,6 @@
 """Checks that users run on their own groups, actions and layers."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.actions._motions import common_motions
 from equijax.audit import equivariance_error
-from equijax.audit._error import default_elements
+from equijax.audit._error import default_elements, widened
 from equijax.groups import Group
 from equijax.groups._group import Element
 
@@ -96,9 +97,7 @@ def check_action(
         error = _distance(twice, once)
         _require(error <= tolerance, f"{action!r}: g·(h·x) differs from (g∘h)·x by {error:.2e} at g = {a}, h = {b}.")
         error = _distance(_pick(many, i), action(a, x))
-        _require(
-            error <= tolerance, f"{action!r}: jit(vmap(action)) differs from the eager call by {error:.2e} at {a}."
-        )
+        _require(error <= tolerance, f"{action!r}: jit(vmap(action)) differs from the eager call by {error:.2e} at {a}.")
     if all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(x)):
         _, tangent = jax.jvp(lambda x: action(_pick(g, 0), x), (x,), (x,))
         _require(_distance(tangent, _pick(many, 0)) <= tolerance, f"{action!r} is not differentiated as a linear map.")
@@ -141,7 +140,7 @@ def check_equivariance(
     """
     tolerance = _equivariance_tolerance(x) if tolerance is None else tolerance
     if elements is None:
-        elements = default_elements(in_action.group, key)
+        elements = default_elements(in_action, x, key)
     _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
     if gradient:
         y = fn(x)
@@ -149,6 +148,7 @@ def check_equivariance(
         keys = jax.random.split(jax.random.key(1), len(leaves))
         v = tree.unflatten([jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, leaves, strict=True)])
 
+        @jax.jit
         def pull(pair: tuple) -> Any:
             point, cotangent = pair
             return jax.vjp(fn, point)[1](cotangent)[0]
@@ -158,17 +158,22 @@ def check_equivariance(
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
 
 
+@dataclasses.dataclass(frozen=True)
 class _Pair(Action):
     """Moves a pair (x, v), each by its own action."""
 
-    def __init__(self, first: Action, second: Action):
-        self.group, self.parts = first.group, (first, second)
+    first: Action
+    second: Action
+
+    @property
+    def group(self) -> Group:
+        return self.first.group
 
     def __call__(self, g: Element, x: Any) -> Any:
-        return tuple(action(g, part) for action, part in zip(self.parts, x, strict=True))
+        return tuple(action(g, part) for action, part in zip((self.first, self.second), x, strict=True))
 
     def axes(self, ndim: int) -> tuple:
-        return self.parts[0].axes(ndim)
+        return self.first.axes(ndim)
 
 
 def _acting(action: Action, key: jax.Array, samples: int, x: Any) -> Element:
@@ -196,8 +201,8 @@ def _pick(tree: Any, i: int) -> Any:
 
 def _distance(a: Any, b: Any) -> float:
     pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    gap = sum(float(np.sum(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)) ** 2)) for x, y in pairs)
-    size = sum(float(np.sum(np.abs(np.asarray(y, np.float64)) ** 2)) for _, y in pairs)
+    gap = sum(float(np.sum(np.abs(widened(x) - widened(y)) ** 2)) for x, y in pairs)
+    size = sum(float(np.sum(np.abs(widened(y)) ** 2)) for _, y in pairs)
     return float(np.sqrt(gap / size)) if size else float(np.sqrt(gap))
 
 

@@ -1,0 +1,25 @@
+"""Settings of every test and doctest: strict arithmetic, float64, four CPU devices, repeatable examples."""
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile(
+    "equijax", deadline=None, derandomize=True, max_examples=20, database=None, print_blob=False
+)
+hypothesis.settings.load_profile("equijax")
+
+
+@pytest.fixture(autouse=True)
+def _single_precision_in_doctests(request):
+    """Doctests run as readers type them: ``jnp.ones`` is float32, like the parameters of a layer."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    with jax.enable_x64(False):
+        yield

@@ -1,0 +1,127 @@
+"""The layers and groups that go through the contract suite."""
+
+import dataclasses
+from collections.abc import Callable
+
+import equijax as ej
+from equijax.reps import Quotient, Regular, Scalar
+from tests.helpers import QUATERNIONS, dna, options
+
+P4, P4M, P6 = ej.wallpaper("p4"), ej.wallpaper("p4m"), ej.wallpaper("p6")
+CUBE = ej.SpaceGroup(ej.Octahedral())
+LINE = ej.SpaceGroup(ej.Reflection(1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One layer: how to build it, and the shape of an input without batch axes."""
+
+    name: str
+    build: Callable
+    shape: tuple[int, ...]
+    names: tuple[str, ...] = ("['bias']", "['kernel']")
+
+    def __call__(self, **more):
+        return self.build(**more)
+
+
+def _conv(kind, group, shape, *arguments, names=("['bias']", "['kernel']"), label="", features=None, **fixed):
+    def build(features=features or (2, 3), **more):
+        more.setdefault("padding", "CIRCULAR")
+        return getattr(ej.nn, kind)(*features, *arguments, **options(group, **(fixed | more)))
+
+    return Case(label or kind, build, shape, names)
+
+
+def _quotient(**more):
+    fibre = Quotient(P4M.point_group.subgroup([4]))
+    return _conv("Conv", P4M, (5, 5, 4, 2), 3, in_fibre=fibre, out_fibre=fibre).build(**more)
+
+
+def _transposed(**more):
+    regular = Regular(P4.point_group)
+    more.setdefault("padding", "CIRCULAR")
+    return ej.nn.ConvTranspose(
+        *more.pop("features", (2, 3)), 4, 2, **options(P4, in_fibre=regular, out_fibre=regular, **more)
+    )
+
+
+def _linear(**more):
+    more.pop("padding", None)
+    features = more.pop("features", (2, 3))
+    act = ej.GridAction(P4, Regular(P4.point_group)).on((3, 3))
+    given = options(None, **more)
+    given.pop("group")
+    return ej.nn.EquivariantLinear(act, act, *features, **given)
+
+
+def _plain(kind, group, **fixed):
+    def build(**more):
+        more.pop("padding", None)
+        return getattr(ej.nn, kind)(*more.pop("features", (2, 3)), (), **options(group, **(fixed | more)))
+
+    return build
+
+
+def _dna(**more):
+    group, letters = dna()
+    features = more.pop("features", (2, 3))
+    more.setdefault("padding", "CIRCULAR")
+    return ej.nn.LiftingConv(*features, 5, **options(group, in_fibre=letters, **more))
+
+
+def _norm(**more):
+    more.pop("padding", None)
+    given = options(P4, **more)
+    given.pop("bias_init")
+    features = given.pop("features", (2, 2))[0]
+    return ej.nn.GroupNorm(features, 1, **given)
+
+
+def _sequential(**more):
+    dtype = {k: v for k, v in more.items() if k in ("param_dtype", "dtype")}
+    features = more.get("features", (2, 3))
+    o = options(P4, padding="CIRCULAR", **dtype)
+    lift, conv = ej.nn.LiftingConv(features[0], 2, 3, **o), ej.nn.GroupConv(2, features[1], 3, **o)
+    return ej.nn.Sequential(lift, conv, ej.nn.FibrePool(mode="mean", group=P4))
+
+
+CASES = [
+    _conv("Conv", ej.Translation(2), (6, 5, 2), (3, 3), label="Conv on translations"),
+    _conv("Conv", P4M, (5, 5, 2), 3, label="Conv isotropic"),
+    _conv("LiftingConv", P4M, (5, 5, 2), 3, label="LiftingConv p4m"),
+    _conv("GroupConv", P4M, (5, 5, 8, 2), 3, label="GroupConv p4m"),
+    _conv("GroupConv", P4, (6, 6, 4, 2), 2, 2, label="GroupConv p4 even stride 2"),
+    _conv("GroupConv", P4, (5, 5, 4, 2), 3, label="GroupConv p4 two groups", features=(2, 4), feature_group_count=2),
+    _conv("GroupConv", P6, (5, 5, 6, 2), 3, label="GroupConv p6 hexagonal"),
+    _conv("GroupConv", LINE, (8, 2, 2), 4, label="GroupConv line"),
+    _conv("LiftingConv", CUBE, (3, 3, 3, 2), 3, label="LiftingConv cube"),
+    _conv("ProjectionConv", P4, (5, 5, 4, 2), 3, label="ProjectionConv p4"),
+    Case("Conv quotient fibres", _quotient, (5, 5, 4, 2)),
+    Case("ConvTranspose p4", _transposed, (3, 3, 4, 2)),
+    Case("LiftingConv DNA", _dna, (9, 4, 2)),
+    Case("GroupConv quaternions", _plain("GroupConv", QUATERNIONS), (8, 2)),
+    Case("Conv two orbits", _plain("Conv", ej.Dihedral(3), in_fibre=Regular(ej.Dihedral(3)),
+         out_fibre=Regular(ej.Dihedral(3)) + Quotient(ej.Dihedral(3).subgroup([3]))), (6, 2)),
+    Case("EquivariantLinear", _linear, (3, 3, 4, 2)),
+    Case("GroupNorm", _norm, (5, 5, 4, 2), ("['bias']", "['scale']")),
+    Case("Sequential", _sequential, (5, 5, 2), (
+        "['layers'][0]['bias']", "['layers'][0]['kernel']", "['layers'][1]['bias']", "['layers'][1]['kernel']")),
+]  # fmt: skip
+
+POOLS = [
+    Case("FibrePool", lambda **_: ej.nn.FibrePool(group=P4), (5, 5, 4, 2), ()),
+    Case("FibrePool finite", lambda **_: ej.nn.FibrePool("mean", group=QUATERNIONS), (8, 2), ()),
+    Case("CosetPool", lambda **_: ej.nn.CosetPool(P4M.point_group.subgroup([4]), group=P4M), (5, 5, 8, 2), ()),
+    Case("GlobalPool", lambda **_: ej.nn.GlobalPool(group=P6), (5, 5, 6, 2), ()),
+    Case("GlobalPool scalar", lambda **_: ej.nn.GlobalPool("max", group=P4, in_fibre=Scalar(P4.point_group)), (5, 5, 2), ()),
+    Case("MaxPool", lambda **_: ej.nn.MaxPool(2, 2, group=P4M), (6, 6, 8, 2), ()),
+    Case("MaxPool same", lambda **_: ej.nn.MaxPool(3, 2, "SAME", group=P4), (5, 5, 4, 2), ()),
+    Case("AvgPool circular", lambda **_: ej.nn.AvgPool(2, 2, "CIRCULAR", group=P4), (6, 6, 4, 2), ()),
+    Case("AvgPool same", lambda **_: ej.nn.AvgPool(3, 1, "SAME", group=P4, count_include_pad=False), (5, 5, 4, 2), ()),
+    Case("AvgPool hexagonal", lambda **_: ej.nn.AvgPool(3, 2, "CIRCULAR", group=P6), (6, 6, 6, 2), ()),
+    Case("MaxPool cube", lambda **_: ej.nn.MaxPool(2, 2, group=CUBE, in_fibre=Scalar(CUBE.point_group)), (4, 4, 4, 2), ()),
+    Case("Restrict", lambda **_: ej.nn.Restrict(P4M.point_group.subgroup([1]), group=P4M), (5, 5, 8, 2), ()),
+    Case("Restrict quotient", lambda **_: ej.nn.Restrict(P4M.point_group.subgroup([2, 4]), group=P4M,
+         in_fibre=Quotient(P4M.point_group.subgroup([4]))), (5, 5, 4, 2), ()),
+]  # fmt: skip

@@ -1,0 +1,282 @@
+"""Every layer keeps its law, and every habit of Flax works with it."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import equijax as ej
+from equijax.testing import check_equivariance
+from tests.contract.cases import CASES, POOLS
+from tests.helpers import randn, stack
+
+MODES = [(True, True), (True, False), (False, False)]
+every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_pool = pytest.mark.parametrize("case", CASES + POOLS, ids=lambda case: case.name)
+
+
+def batch(case, size=4, dtype=jnp.float64, seed=0):
+    return randn((size, *case.shape), seed, dtype)
+
+
+def kept_elements(layer, x):
+    exactness = layer.exactness(x.shape)
+    assert exactness.keeps_point_group
+    return exactness, stack(exactness.elements(), exactness.sample(jax.random.key(2), (3,)))
+
+
+def check_law(layer, x, **more):
+    if isinstance(layer, ej.nn.EquivariantLinear):
+        check_equivariance(jax.jit(layer), layer.in_action, layer.out_action, x, **more)
+    else:
+        exactness, elements = kept_elements(layer, x)
+        check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements, **more)
+
+
+def close(a, b, tolerance=1e-13):
+    return all(
+        np.abs(np.asarray(x) - np.asarray(y)).max() <= tolerance * max(1.0, np.abs(np.asarray(y)).max())
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@every_pool
+def test_law_forward_and_gradient(case):
+    check_law(case(), batch(case, 2))
+
+
+@every_layer
+def test_law_after_ten_optimizer_steps(case):
+    layer, x = case(), batch(case)
+    before = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(layer)))
+    optimizer = nnx.Optimizer(layer, optax.sgd(0.05, momentum=0.5), wrt=nnx.Param)
+    target = randn(layer(x).shape, 9)
+
+    @nnx.jit
+    def step(layer, optimizer):
+        loss, gradient = nnx.value_and_grad(lambda layer: jnp.mean((layer(x) - target) ** 2))(layer)
+        optimizer.update(layer, gradient)
+        return loss
+
+    losses = [float(step(layer, optimizer)) for _ in range(10)]
+    assert losses[-1] < losses[0]
+    assert not close(before, nnx.to_pure_dict(nnx.state(layer)), 1e-3)
+    check_law(layer, x, gradient=False)
+
+
+@every_pool
+def test_float32_and_strict_promotion(case):
+    layer = case(param_dtype=jnp.float32)
+    x = batch(case, 2, jnp.float32)
+    assert layer(x).dtype == jnp.float32
+    check_law(layer, x, tolerance=1e-5, gradient=False)
+
+
+@every_layer
+def test_bfloat16(case):
+    layer = case(param_dtype=jnp.float32, dtype=jnp.bfloat16)
+    reference = case(param_dtype=jnp.float32)
+    x = batch(case, 2, jnp.float32)
+    y = layer(x)
+    assert y.dtype == jnp.bfloat16
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(layer)))
+    assert close(y.astype(jnp.float32), reference(x), 0.1)
+
+
+@every_layer
+def test_dtype_none_promotes(case):
+    layer = case(param_dtype=jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):
+        assert layer(batch(case, 2, jnp.bfloat16)).dtype == jnp.float32
+        assert layer(batch(case, 2, jnp.float64)).dtype == jnp.float64
+
+
+@every_pool
+def test_jit_equals_eager_and_vmap_and_batch_axes(case):
+    layer, x = case(), batch(case, 6)
+    y = layer(x)
+    assert close(jax.jit(layer)(x), y)
+    assert close(jax.vmap(layer)(x), y)
+    assert close(layer(x[0]), y[0])
+    assert close(layer(x.reshape(2, 3, *case.shape)), y.reshape(2, 3, *y.shape[1:]))
+
+
+@every_layer
+def test_three_graph_modes(case):
+    x = batch(case, 2)
+    expected = case()(x)
+    for graph, updates in MODES:
+        with nnx.set_graph_mode(graph), nnx.set_graph_updates(updates):
+            layer = case()
+            assert close(nnx.jit(lambda layer, x: layer(x))(layer, x), expected)
+            gradient = nnx.grad(lambda layer: (layer(x) ** 2).sum())(layer)
+            assert len(jax.tree.leaves(gradient)) == len(case.names)
+            optimizer = nnx.Optimizer(layer, optax.sgd(0.1), wrt=nnx.Param)
+            optimizer.update(layer, gradient)
+            assert not close(layer(x), expected, 1e-6)
+
+
+@every_layer
+def test_split_merge_clone_and_hash(case):
+    layer, x = case(), batch(case, 2)
+    graph, state = nnx.split(layer)
+    other, _ = nnx.split(case())
+    assert hash(graph) == hash(other)
+    assert graph == other
+    assert close(nnx.merge(graph, state)(x), layer(x))
+    assert close(nnx.clone(layer)(x), layer(x))
+    assert isinstance(repr(layer), str)
+
+
+@every_layer
+def test_equal_instances_share_one_trace(case):
+    x, traces = batch(case, 2), []
+
+    @nnx.jit
+    def apply(layer, x):
+        traces.append(1)
+        return layer(x)
+
+    apply(case(), x)
+    apply(case(seed=3) if case.name != "Sequential" else case(), x)
+    assert len(traces) == 1
+
+
+@every_layer
+def test_remat(case):
+    layer, x = case(), batch(case, 2)
+
+    def loss(layer, call):
+        return (call(layer, x) ** 2).sum()
+
+    plain = nnx.grad(lambda layer: loss(layer, lambda layer, x: layer(x)))(layer)
+    remat = nnx.grad(lambda layer: loss(layer, nnx.remat(lambda layer, x: layer(x))))(layer)
+    assert close(plain, remat)
+
+
+@every_layer
+def test_scan_over_layers(case):
+    square = {"features": (4, 4)} if case.name == "GroupConv p4 two groups" else {"features": (2, 2)}
+    if case()(batch(case, 1)).shape[1:-1] != case.shape[:-1]:
+        pytest.skip("input and output differ in shape, so it can't be stacked")
+    features = square["features"][0]
+
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap(in_axes=0, out_axes=0)
+    def make(rngs):
+        return case(**square, rngs=rngs)
+
+    stacked = make(nnx.Rngs(0))
+    x = randn((2, *case.shape[:-1], features))
+    graph, state = nnx.split(stacked)
+    y, _ = jax.lax.scan(lambda x, state: (nnx.merge(graph, state)(x), None), x, state)
+    z = x
+    for k in range(3):
+        z = nnx.merge(graph, jax.tree.map(lambda leaf, k=k: leaf[k], state))(z)
+    assert close(y, z)
+    with_nnx = nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, stacked)
+    assert close(with_nnx, z)
+
+
+@every_pool
+def test_golden_state_names(case):
+    tree = nnx.to_pure_dict(nnx.state(case()))
+    names = {jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(tree)[0]}
+    assert names == set(case.names)
+
+
+@every_layer
+def test_orbax_round_trip(case, tmp_path):
+    layer, x = case(), batch(case, 2)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", nnx.state(layer))
+        checkpointer.wait_until_finished()
+        abstract = nnx.eval_shape(case)
+        restored = checkpointer.restore(tmp_path / "state", nnx.state(abstract))
+    graph, _ = nnx.split(abstract)
+    assert (np.asarray(nnx.merge(graph, restored)(x)) == np.asarray(layer(x))).all()
+
+
+@every_layer
+def test_export(case):
+    layer = case(param_dtype=jnp.float32)
+    size = jax.export.symbolic_shape("b")
+    shape = jax.ShapeDtypeStruct((*size, *case.shape), jnp.float32)
+    blob = jax.export.export(jax.jit(layer), platforms=["cpu"])(shape).serialize()
+    x = batch(case, 3, jnp.float32)
+    assert close(jax.export.deserialize(blob).call(x), layer(x), 1e-6)
+
+
+@every_layer
+def test_linen_bridge(case):
+    x = batch(case, 2)
+    module = nnx.bridge.to_linen(lambda rngs: case(rngs=rngs))
+    variables = module.init(jax.random.key(0), x)
+    assert set(variables) == {"params"}
+    assert module.apply(variables, x).shape == case()(x).shape
+
+
+@every_layer
+def test_data_parallel_equals_one_device(case):
+    x = batch(case, 8)
+    layer, parallel = case(), case()
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    put = lambda tree, spec: jax.device_put(tree, NamedSharding(mesh, spec))  # noqa: E731
+    nnx.update(parallel, put(nnx.state(parallel), P()))
+
+    @nnx.jit
+    def step(layer, x):
+        return nnx.value_and_grad(lambda layer: (layer(x) ** 2).mean())(layer)
+
+    loss, gradient = step(layer, x)
+    shared_loss, shared_gradient = step(parallel, put(x, P("data")))
+    assert close(shared_loss, loss, 1e-12)
+    assert close(shared_gradient, gradient, 1e-12)
+
+
+@every_layer
+def test_variance_at_initialisation(case):
+    if case.name in ("GroupNorm", "Sequential"):
+        pytest.skip("not one linear map")
+    variances = []
+    for seed in range(4):
+        layer = case(features=(32, 64), seed=seed, use_bias=False)
+        x = randn((8, *case.shape[:-1], 32), seed)
+        y = np.asarray(layer(x))
+        if case.name == "ConvTranspose p4":
+            y = y * np.sqrt(4.0)  # every output meets 1 / strides² of the window
+        variances.append(y.var())
+    assert abs(np.mean(variances) - 1.0) <= 0.1, variances
+
+
+def test_names_and_shapes_of_the_checkpoint_format():
+    """Golden shapes: a change here breaks users' checkpoints."""
+    shapes = {case.name: {k: v.shape for k, v in _flat(case()).items()} for case in CASES if case.name in GOLDEN}
+    assert shapes == GOLDEN
+
+
+GOLDEN = {
+    "Conv on translations": {"bias": (3,), "kernel": (3, 3, 2, 3)},
+    "Conv isotropic": {"bias": (3,), "kernel": (3, 2, 3)},
+    "LiftingConv p4m": {"bias": (3,), "kernel": (9, 2, 3)},
+    "GroupConv p4m": {"bias": (3,), "kernel": (72, 2, 3)},
+    "GroupConv p4 two groups": {"bias": (4,), "kernel": (36, 1, 4)},
+    "GroupConv p6 hexagonal": {"bias": (3,), "kernel": (42, 2, 3)},
+    "LiftingConv cube": {"bias": (3,), "kernel": (27, 2, 3)},
+    "ProjectionConv p4": {"bias": (3,), "kernel": (9, 2, 3)},
+    "LiftingConv DNA": {"bias": (3,), "kernel": (20, 2, 3)},
+    "GroupConv quaternions": {"bias": (3,), "kernel": (8, 2, 3)},
+    "Conv two orbits": {"bias": (2, 3), "kernel": (10, 2, 3)},
+    "EquivariantLinear": {"bias": (3,), "kernel": (36, 2, 3)},
+}
+
+
+def _flat(layer):
+    return {re.sub(r"[\[\]']", "", k): v for k, v in nnx.to_pure_dict(nnx.state(layer)).items()}

@@ -1,0 +1,192 @@
+"""Sequential, restriction, pooling and normalisation in whole networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import equijax as ej
+from equijax.actions import FibreAction, GridAction, TrivialAction
+from equijax.reps import Quotient, Regular, Scalar
+from equijax.testing import check_equivariance
+from tests.helpers import options, randn, stack
+
+P4, P4M = ej.wallpaper("p4"), ej.wallpaper("p4m")
+
+
+def check_exact(model, x, **more):
+    exactness = model.exactness(x.shape)
+    assert exactness.keeps_point_group, str(exactness)
+    elements = stack(exactness.elements(), exactness.sample(jax.random.key(2), (3,)))
+    check_equivariance(jax.jit(model), exactness.in_action, exactness.out_action, x, elements, **more)
+    return exactness
+
+
+def classifier(group, padding="SAME"):
+    o = options(group, padding=padding)
+    return ej.nn.Sequential(
+        ej.nn.LiftingConv(1, 4, 3, **o),
+        jax.nn.relu,
+        ej.nn.AvgPool(2, 2, group=group),
+        ej.nn.GroupConv(4, 4, 3, **o),
+        jnp.tanh,
+        ej.nn.FibrePool(group=group),
+        ej.nn.GlobalPool(group=group, in_fibre=Scalar(group.point_group)),
+        nnx.Linear(4, 3, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+    )
+
+
+def test_classifier_is_invariant():
+    model = classifier(P4M)
+    exactness = check_exact(model, randn((2, 8, 8, 1)))
+    assert isinstance(exactness.out_action, TrivialAction)
+    assert exactness.shift_step == (None, None)
+
+
+def test_classifier_on_a_torus_is_invariant_under_shifts_too():
+    o = options(P4M, padding="CIRCULAR")
+    model = ej.nn.Sequential(
+        ej.nn.LiftingConv(1, 4, 2, **o),
+        jax.nn.relu,
+        ej.nn.GroupConv(4, 4, 3, 2, **o),
+        ej.nn.MaxPool(2, 2, "CIRCULAR", group=P4M),
+        ej.nn.GroupConv(4, 4, 2, **o),
+    )
+    exactness = check_exact(model, randn((2, 8, 8, 1)))
+    assert exactness.shift_step == (4, 4)
+    assert model.out_action == ej.GridAction(P4M, Regular(P4M.point_group), spacing=4, origin=0.5 + 0.0 + 1.0 + 2.0)
+
+
+def test_mixed_borders_keep_only_what_every_layer_keeps():
+    o = options(P4M, allow_inexact=True)
+    model = ej.nn.Sequential(ej.nn.LiftingConv(1, 2, 3, **o), ej.nn.GroupConv(2, 2, 3, 2, **o))
+    exactness = model.exactness((8, 8, 1))
+    assert len(exactness.point_elements) == 2
+    assert "Layer 1 (GroupConv)" in exactness.reason
+    check_equivariance(model, exactness.in_action, exactness.out_action, randn((8, 8, 1)), exactness.elements())
+
+
+def test_a_chain_with_a_broken_function_fails():
+    model = ej.nn.Sequential(
+        *classifier(P4M).layers[:3], lambda x: x.at[..., 0, :].multiply(2.0), *classifier(P4M).layers[3:]
+    )
+    with pytest.raises(AssertionError, match="fails for"):
+        check_exact(model, randn((2, 8, 8, 1)))
+
+
+@pytest.mark.parametrize("generators", [[1], [2], [4], [2, 4], []])
+def test_restriction_then_convolution_of_the_smaller_group(generators):
+    subgroup = P4M.point_group.subgroup(generators)
+    restrict = ej.nn.Restrict(subgroup, group=P4M)
+    small = restrict.small_group
+    model = ej.nn.Sequential(
+        ej.nn.LiftingConv(1, 2, 3, **options(P4M, padding="CIRCULAR")),
+        restrict,
+        ej.nn.GroupConv(2 * restrict.index, 3, 3, **options(small, padding="CIRCULAR")),
+    )
+    x = randn((2, 5, 5, 1))
+    exactness = check_exact(model, x)
+    assert exactness.in_action.group.point_group == small.point_group
+    assert model.in_action.group == model.out_action.group == small
+    assert np.sort(restrict(randn((8, 2))).reshape(-1)).tolist() == np.sort(randn((8, 2)).reshape(-1)).tolist()
+
+
+def test_restriction_from_a_hexagonal_group_turns_about_the_same_point():
+    group = ej.wallpaper("p6m")
+    for size in (4, 5):
+        model = ej.nn.Sequential(
+            ej.nn.LiftingConv(1, 2, 3, **options(group, padding="CIRCULAR")),
+            ej.nn.Restrict(group.point_group.subgroup([3]), group=group),
+        )
+        check_exact(model, randn((size, size, 1)))
+
+
+def test_restriction_of_finite_groups_and_other_fibres():
+    group = ej.Dihedral(6)
+    fibre = Quotient(group.subgroup([6]))
+    layer = ej.nn.Restrict(group.subgroup([2]), group=group, in_fibre=fibre)
+    x = randn((6, 2))
+    assert (layer(x) == x).all()
+    check_equivariance(layer, layer.in_action, layer.out_action, x)
+
+
+def test_coset_pooling_mixes_with_quotient_fibres():
+    subgroup = P4M.point_group.subgroup([4])
+    fibre = Quotient(subgroup)
+    model = ej.nn.Sequential(
+        ej.nn.LiftingConv(1, 2, 3, **options(P4M)),
+        ej.nn.CosetPool(subgroup, group=P4M),
+        ej.nn.Conv(2, 3, 3, in_fibre=fibre, out_fibre=Regular(P4M.point_group), **options(P4M)),
+        ej.nn.GlobalPool(group=P4M),
+        ej.nn.GroupConv(3, 2, (), **options(P4M)),
+        ej.nn.FibrePool("mean", group=P4M),
+    )
+    exactness = check_exact(model, randn((2, 6, 6, 1)))
+    assert isinstance(exactness.out_action, TrivialAction)
+    assert isinstance(model.layers[3].out_action, FibreAction)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda: nnx.BatchNorm(4, param_dtype=jnp.float64, dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        lambda: nnx.LayerNorm(4, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        lambda: nnx.LayerNorm(4, reduction_axes=(-2, -1), param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        lambda: nnx.GroupNorm(4, 2, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        lambda: ej.nn.GroupNorm(4, 2, group=P4, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        lambda: nnx.Linear(4, 4, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+    ],
+)
+def test_norms_that_serve_on_permutation_fibres(norm):
+    layer = norm()
+    act = GridAction(P4, Regular(P4.point_group))
+    with jax.numpy_dtype_promotion("standard"):
+        check_equivariance(layer, act, act, randn((2, 4, 4, 4, 4)), stack_elements(), gradient=False)
+
+
+def stack_elements():
+    return (jnp.array([[0, 0], [1, 0], [2, 3]], jnp.int32), jnp.array([1, 0, 3], jnp.int32))
+
+
+def test_group_norm_without_a_batch_axis():
+    ours = ej.nn.GroupNorm(4, 2, group=P4, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    flax = nnx.GroupNorm(4, 2, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    act, x = GridAction(P4, Regular(P4.point_group)), randn((4, 4, 4, 4))
+    with jax.numpy_dtype_promotion("standard"):
+        assert np.abs(ours(x[None]) - flax(x[None])).max() <= 1e-12
+        assert ej.equivariance_error(flax, act, act, x, stack_elements()).max() > 1e-3
+    assert np.abs(ours(x[None])[0] - ours(x)).max() <= 1e-12
+    check_equivariance(ours, act, act, x, stack_elements())
+    constant = jax.grad(lambda x: (ours(x) ** 2).sum())(jnp.ones((4, 4, 4, 4)))
+    assert np.isfinite(constant).all()
+
+
+def test_keyword_arguments_reach_the_layers_that_take_them():
+    o = options(P4)
+    model = ej.nn.Sequential(
+        ej.nn.LiftingConv(1, 2, 3, **o),
+        nnx.BatchNorm(2, param_dtype=jnp.float64, dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        jax.nn.relu,
+    )
+    x = randn((2, 5, 5, 1))
+    assert np.abs(model(x, use_running_average=True) - model(x)).max() > 1e-3
+    assert model.exactness(x.shape).keeps_point_group
+    assert model.layers[1].mean[...].shape == (2,)
+
+
+def test_dna_network_agrees_on_both_strands():
+    group = ej.SpaceGroup(ej.Reflection(1))
+    letters = ej.reps.PermutationRep(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+    model = ej.nn.Sequential(
+        ej.nn.LiftingConv(1, 4, (5,), in_fibre=letters, **options(group)),
+        jax.nn.relu,
+        ej.nn.GroupConv(4, 4, (5,), **options(group)),
+        ej.nn.FibrePool(group=group),
+        ej.nn.GlobalPool(group=group, in_fibre=Scalar(group.point_group)),
+    )
+    codes = np.random.default_rng(0).integers(0, 4, 31)
+    strand = np.eye(4)[codes][..., None]
+    complement = np.eye(4)[3 - codes[::-1]][..., None]
+    assert np.abs(model(strand) - model(complement)).max() <= 1e-12
+    assert np.abs(model(strand) - model(strand[::-1])).max() > 1e-3

@@ -1,0 +1,202 @@
+"""Exactness of every convolution: all elements, float64 and float32, forward and gradient, before and after training."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import equijax as ej
+from equijax.reps import Regular
+from equijax.testing import check_equivariance
+from tests.helpers import dense_matrix, options, randn, stack
+
+KINDS = ["Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose"]
+LINE = ej.SpaceGroup(ej.Reflection(1))
+CUBIC = {
+    "rotations": ej.SpaceGroup(ej.Octahedral()),
+    "all": ej.SpaceGroup(ej.Octahedral(inversion=True)),
+    "mirror": ej.SpaceGroup(ej.Reflection(3, axis=1)),
+}
+
+
+def build(kind, group, kernel, strides=1, padding="CIRCULAR", features=(1, 1), **more):
+    given = options(group, padding=padding, **more)
+    if kind == "ConvTranspose":
+        regular = Regular(group.point_group)
+        given |= {"in_fibre": regular, "out_fibre": regular}
+    return getattr(ej.nn, kind)(*features, kernel, strides, **given)
+
+
+def in_shape(layer, sizes):
+    return (*sizes, *layer.in_fibre.shape, layer.in_features)
+
+
+def weight_error(layer, sizes):
+    """Largest relative error of ``W·P_in(g) = P_out(g)·W`` over all point elements with their shifts and one more step."""
+    shape = in_shape(layer, sizes)
+    exactness = layer.exactness(shape)
+    assert exactness.keeps_point_group, str(exactness)
+    matrix = dense_matrix(layer, shape)
+    out_sizes = layer.sampling.out_sizes(sizes)
+    into, out = exactness.in_action.on(sizes), exactness.out_action.on(out_sizes)
+    worst = 0.0
+    for g in moved_by_steps(exactness):
+        a, b = into.permutation(g), out.permutation(g)
+        worst = max(worst, np.abs(matrix[np.ix_(b, a)] - matrix).max())
+    return worst / np.abs(matrix).max()
+
+
+def moved_by_steps(exactness):
+    """Every kept point element with its translation, and the same moved by one step along every axis."""
+    action = exactness.in_action
+    for h, t in zip(exactness.point_elements, exactness.translations, strict=True):
+        for k in (0, 1):
+            steps = [k * (step or 0) for step in exactness.shift_step]
+            shift = np.add(t, steps).astype(np.int32)
+            yield shift if isinstance(action.group, ej.Translation) else (shift, np.int32(h))
+
+
+def square_cases():
+    for name in ej.groups.WALLPAPER_NAMES:
+        hexagonal = ej.wallpaper(name).point_group.is_lattice_centred
+        yield from ((name, *case) for case in ([(3, 4), (3, 5)] if hexagonal else [(2, 4), (2, 5), (3, 5), (4, 4)]))
+
+
+@pytest.mark.parametrize(("name", "kernel", "size"), list(square_cases()))
+def test_wallpaper_groups_in_weight_space(name, kernel, size):
+    for kind in KINDS:
+        assert weight_error(build(kind, ej.wallpaper(name), kernel), (size, size)) <= 1e-12
+
+
+@pytest.mark.parametrize("name", ["p4m", "cmm"])
+def test_strides_and_borders_in_weight_space(name):
+    group = ej.wallpaper(name)
+    for kind, (kernel, padding, size) in itertools.product(
+        KINDS[:-1], [(3, "CIRCULAR", 4), (2, "CIRCULAR", 4), (2, "SAME", 4), (3, "VALID", 5)]
+    ):
+        assert weight_error(build(kind, group, kernel, 2, padding), (size, size)) <= 1e-12
+    for kernel, padding in [(2, "SAME"), (4, "VALID"), (3, "CIRCULAR"), (2, "CIRCULAR")]:
+        assert weight_error(build("ConvTranspose", group, kernel, 2, padding), (3, 3)) <= 1e-12
+
+
+@pytest.mark.parametrize("padding", ["CIRCULAR", "SAME", "VALID", "REFLECT"])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+def test_line_in_weight_space(kernel, padding):
+    for kind, size in itertools.product(KINDS[1:-1], (6, 7)):
+        layer = build(kind, LINE, (kernel,), 1, padding, allow_inexact=True)
+        if layer.exactness(in_shape(layer, (size,))).keeps_point_group:
+            assert weight_error(layer, (size,)) <= 1e-12
+        else:
+            assert padding in ("SAME", "REFLECT") and kernel % 2 == 0
+
+
+@pytest.mark.parametrize(("kernel", "size"), [(3, 3), (2, 3), (2, 4)])
+@pytest.mark.parametrize("name", CUBIC)
+def test_cubic_groups_in_weight_space(name, kernel, size):
+    order = CUBIC[name].point_group.order
+    for kind in KINDS if order <= 2 else ("Conv", "LiftingConv", "ProjectionConv"):
+        assert weight_error(build(kind, CUBIC[name], kernel), (size,) * 3) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", ["GroupConv", "ConvTranspose"])
+@pytest.mark.parametrize("name", ["rotations", "all"])
+def test_cubic_groups_from_regular_to_regular(name, kind):
+    layer = build(kind, CUBIC[name], 3 if kind == "GroupConv" else 2, 1 if kind == "GroupConv" else 2)
+    shape = in_shape(layer, (3, 3, 3))
+    exactness = layer.exactness(shape)
+    elements = stack(exactness.elements(), exactness.sample(jax.random.key(5), (2,)))
+    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, randn(shape), elements, gradient=False)
+
+
+def train(layer, x, steps=10):
+    """Ten steps of gradient descent towards a random target; returns how far the parameters moved."""
+    target = randn(layer(x).shape, seed=7)
+    start = [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(layer))]
+    for _ in range(steps):
+        gradient = nnx.grad(lambda layer: jnp.mean((layer(x) - target) ** 2))(layer)
+        nnx.update(layer, jax.tree.map(lambda p, g: p - 0.1 * g, nnx.state(layer), gradient))
+    return max(np.abs(a - np.asarray(b)).max() for a, b in zip(start, jax.tree.leaves(nnx.state(layer)), strict=True))
+
+
+def gradient_matrix(layer, shape):
+    """Matrix of the vector-Jacobian product, ``(inputs, outputs)``."""
+    out_shape = layer(jnp.zeros(shape)).shape
+    size = int(np.prod(out_shape))
+    _, pull = jax.vjp(layer, jnp.zeros((size, *shape)))
+    return np.asarray(pull(jnp.eye(size).reshape(size, *out_shape))[0]).reshape(size, -1).T
+
+
+GROUPS = {"line": LINE, **CUBIC, **{name: ej.wallpaper(name) for name in ej.groups.WALLPAPER_NAMES}}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_every_element_forward_and_gradient_before_and_after_training(name):
+    """In weight space: W commutes with every element before and after, and the gradient is its transpose."""
+    group = GROUPS[name]
+    sizes = {1: (6,), 2: (4, 4), 3: (3, 3, 3)}[group.ndim]
+    for kind in KINDS if group.ndim < 3 or group.point_group.order <= 2 else ["LiftingConv", "ProjectionConv"]:
+        layer = build(kind, group, 3)
+        shape = in_shape(layer, sizes)
+        assert weight_error(layer, sizes) <= 1e-12
+        assert train(layer, randn((2, *shape))) > 1e-4
+        assert weight_error(layer, sizes) <= 1e-12
+        if group.point_group.order <= 12:
+            matrix = dense_matrix(layer, shape)
+            assert np.abs(gradient_matrix(layer, shape) - matrix.T).max() <= 1e-12 * np.abs(matrix).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["p4m", "p6", "line"])
+def test_arrays_and_gradients_move_as_the_actions_say(name, kind):
+    """On arrays, with batch axes and several features, for every point element combined with shifts."""
+    group = GROUPS[name]
+    layer = build(kind, group, 3, 2 if kind == "ConvTranspose" else 1, features=(2, 3))
+    x = randn((2, *in_shape(layer, (6,) if group.ndim == 1 else (5, 5))))
+    exactness = layer.exactness(x.shape)
+    elements = stack(exactness.sample(jax.random.key(1), (3,)), exactness.elements())
+    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["p4m", "p6m"])
+def test_float32(name, kind):
+    layer = build(kind, ej.wallpaper(name), 3, features=(4, 4), param_dtype=jnp.float32)
+    x = randn((2, *in_shape(layer, (6, 6))), dtype=jnp.float32)
+    exactness = layer.exactness(x.shape)
+    assert layer(x).dtype == jnp.float32
+    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, exactness.elements(), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broken_layer_fails(kind):
+    """Negative control: one weight of the expanded kernel, changed on its own, is noticed."""
+    layer = build(kind, ej.wallpaper("p4"), 3)
+
+    class Broken(type(layer)):
+        def _expand(self, kernel):
+            full = super()._expand(kernel)
+            return full.at[(0,) * full.ndim].add(0.1)
+
+    layer.__class__ = Broken
+    assert weight_error(layer, (5, 5)) > 1e-3
+    x = randn((2, *in_shape(layer, (5, 5))))
+    exactness = layer.exactness(x.shape)
+    with pytest.raises(AssertionError, match="fails for"):
+        check_equivariance(layer, exactness.in_action, exactness.out_action, x, exactness.elements())
+
+
+@pytest.mark.parametrize("kind", KINDS[:-1])
+@pytest.mark.parametrize(
+    "group", [ej.Dihedral(5), ej.Cyclic(7), ej.FiniteGroup.from_permutations([[1, 2, 0, 3], [1, 0, 3, 2]])]
+)
+def test_plain_finite_groups(group, kind):
+    subgroup = group.subgroup([group.order - 1])
+    more = {"in_fibre": ej.reps.Quotient(subgroup)} if kind in ("LiftingConv", "Conv") else {}
+    layer = getattr(ej.nn, kind)(2, 3, (), **options(group, **more))
+    x = randn((2, *layer.in_fibre.shape, 2))
+    check_equivariance(layer, layer.in_action, layer.out_action, x)
+    train(layer, x)
+    check_equivariance(layer, layer.in_action, layer.out_action, x)
