@@ -12,6 +12,7 @@ import numpy as np
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.groups import FiniteGroup, PointGroup, SpaceGroup, Subgroup, Translation
+from equijax.groups._elements import concrete, require_numbers
 from equijax.groups._group import Element
 from equijax.groups._space import point_group_of, split_element, with_period
 from equijax.reps import PermutationRepresentation, Scalar, restrict
@@ -174,8 +175,8 @@ class GridAction(Action):
                 f"`g` has shapes {t.shape} and {h.shape}; one element of {self.group!r} has a translation of shape "
                 f"({self.ndim},). For many elements use jax.vmap(action, (0, None))(g, x)."
             )
+        self._refuse_if_known(g, x.shape)
         source, inside, acts = self._sources(jnp, sizes, t, h)
-        self._refuse_if_known(acts, g, x.shape)
         first = x.ndim - 1 - self._moved
         flat = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + self.ndim :])
         moved = jnp.take(flat, source, axis=first, mode="clip")
@@ -186,17 +187,19 @@ class GridAction(Action):
             moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), x.dtype))
         return jnp.where(acts, moved, _poison(x.dtype)).reshape(x.shape)
 
-    def _refuse_if_known(self, acts: jax.Array, g: Element, shape: tuple[int, ...]) -> None:
-        try:
-            known = bool(acts)
-        except jax.errors.ConcretizationTypeError:
+    def _refuse_if_known(self, g: Element, shape: tuple[int, ...]) -> None:
+        known = concrete(split_element(self.group, g))
+        if known is None:
             return
-        if not known:
-            t, h = split_element(self.group, g)
+        t, h = known
+        require_numbers(h, self.point_group.order, "g")
+        sizes = self.sizes(shape)
+        _, _, acts = self._sources(np, sizes, t, h)
+        if not acts:
             raise ValueError(
-                f"`g` = (t = {np.asarray(t).tolist()}, h = {int(h)}) does not map an array of shape {shape} with spacing "
-                f"{self.spacing} and origin {self.origin} to itself. Use shifts by multiples of the spacing and sizes that "
-                "are equal along the axes that the element mixes."
+                f"`g` = (t = {t.tolist()}, h = {int(h)}) does not map an array of shape {shape} with spacing {self.spacing} "
+                f"and origin {self.origin} to itself. Use shifts by multiples of the spacing and sizes that are equal along "
+                "the axes that the element mixes."
             )
 
     def _sources(self, xp: Any, sizes: tuple[int, ...], t: Any, h: Any) -> tuple[Any, Any, Any]:

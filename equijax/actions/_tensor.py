@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.groups import Permutation
 from equijax.groups._catalogue import _positive
+from equijax.groups._elements import concrete
 from equijax.groups._group import Element
 
 
@@ -61,6 +63,9 @@ class TensorAction(Action):
         require_ndim(self, x.shape, self.order + 1, self._layout)
         if g.shape != (self.n,):
             raise ValueError(f"`g` has shape {g.shape}; one permutation of {self.n} points has shape ({self.n},).")
+        known = concrete(g)
+        if known is not None and not np.array_equal(np.sort(known), np.arange(self.n)):
+            raise ValueError(f"`g` is {known.tolist()}; it must be a permutation of 0 … {self.n - 1}, every image once.")
         source = self.group.inverse(g)
         for axis in range(x.ndim - 1 - self.order, x.ndim - 1):
             require_axis("set", x.shape, axis, self.n, self._layout)

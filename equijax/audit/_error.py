@@ -70,7 +70,8 @@ def equivariance_error(
     errors = np.empty(count)
     for i in range(count):
         g = jax.tree.map(lambda leaf, i=i: leaf[i], elements)
-        difference = jax.tree.map(jnp.subtract, fn(_moved(in_action, g, x)), _moved(out_action, g, y))
+        moved, expected = fn(_moved(in_action, g, x)), _moved(out_action, g, y)
+        difference = jax.tree.map(lambda a, b: widened(a) - widened(b), moved, expected)
         distance = float(_norm(difference))
         errors[i] = distance / scale if scale else distance
     return errors

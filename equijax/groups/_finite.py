@@ -11,6 +11,7 @@ import numpy as np
 
 from equijax._arrays import FrozenArray, digest, read_only
 from equijax.groups._closure import close
+from equijax.groups._elements import require_numbers
 from equijax.groups._group import Element, Group
 from equijax.groups._subgroup import Subgroup, all_subgroups, closure_of
 
@@ -181,12 +182,19 @@ class FiniteGroup(Group):
         return jnp.arange(self.order, dtype=jnp.int32)
 
     def compose(self, a: Element, b: Element) -> jax.Array:
-        """Returns ``a ∘ b`` by table; int32, broadcasting."""
+        """Returns ``a ∘ b`` by table; int32, broadcasting.
+
+        Raises:
+          ValueError: a number that is known is not one of ``0 … order - 1`` (traced numbers are clamped, as JAX does).
+        """
+        require_numbers(a, self.order, "a")
+        require_numbers(b, self.order, "b")
         a, b = jnp.broadcast_arrays(jnp.asarray(a, jnp.int32), jnp.asarray(b, jnp.int32))
         return jnp.asarray(self.table)[a, b]
 
     def inverse(self, a: Element) -> jax.Array:
         """Returns the inverse by table; int32."""
+        require_numbers(a, self.order, "a")
         return jnp.asarray(self.inverses)[jnp.asarray(a, jnp.int32)]
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:

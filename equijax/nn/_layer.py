@@ -59,7 +59,8 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
     if isinstance(group, (Translation, SpaceGroup)):
         if group.period is not None:
             raise ValueError(
-                f"`group` is {group!r}, but the torus of a layer is as large as its input. Leave the period out: {bare(group)!r}."
+                f"`group` is {group!r}, but the torus of a layer is as large as its input. "
+                f"Leave the period out: {bare(group)!r}."
             )
         if kernel_ndim and group.ndim != kernel_ndim:
             raise ValueError(

@@ -91,7 +91,7 @@ class GroupNorm(Layer):
         bias = None if self.bias is None else self.bias[...]
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)
         result = x.dtype
-        x = x.astype(jnp.promote_types(result, jnp.float32)).reshape(*x.shape[:-1], self.num_groups, -1)
+        x = x.astype(result if jnp.finfo(result).bits >= 32 else jnp.float32).reshape(*x.shape[:-1], self.num_groups, -1)
         axes = (*range(x.ndim - 2 - moved, x.ndim - 2), x.ndim - 1)
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = jnp.square(centred).mean(axis=axes, keepdims=True)

@@ -1,5 +1,6 @@
 """Pooling over the fibre, to cosets, and over the whole grid."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -136,7 +137,8 @@ class FibrePool(Layer):
         """Pools ``(*batch, *sizes, fibre, features)`` to ``(*batch, *sizes, features)``."""
         if inputs.ndim < 2 or inputs.shape[-2] != self.in_fibre.dim:
             raise ValueError(
-                f"`inputs` has shape {inputs.shape}; FibrePool needs (…, {self.in_fibre.dim}, features), the fibre on axis -2."
+                f"`inputs` has shape {inputs.shape}; FibrePool needs the fibre on axis -2, "
+                f"(…, {self.in_fibre.dim}, features)."
             )
         return _MODES[self.mode](inputs, axis=-2)
 
@@ -194,6 +196,4 @@ def require_mode(mode: str) -> Callable:
 
 def with_fibre(action: Action, fibre: PermutationRepresentation) -> Action:
     """Returns the same action on fields with another fibre."""
-    import dataclasses
-
     return dataclasses.replace(action, fibre=fibre)  # type: ignore[type-var]

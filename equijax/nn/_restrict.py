@@ -75,7 +75,8 @@ class Restrict(Layer):
         """Returns ``(*batch, *sizes, |K|, index · features)`` for functions on H, else ``inputs`` itself."""
         if self.in_fibre.shape and (inputs.ndim < 2 or inputs.shape[-2] != self.in_fibre.dim):
             raise ValueError(
-                f"`inputs` has shape {inputs.shape}; Restrict needs (…, {self.in_fibre.dim}, features), the fibre on axis -2."
+                f"`inputs` has shape {inputs.shape}; Restrict needs the fibre on axis -2, "
+                f"(…, {self.in_fibre.dim}, features)."
             )
         if not isinstance(self.in_fibre, Regular):
             return inputs

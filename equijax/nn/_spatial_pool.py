@@ -87,7 +87,8 @@ class SpatialPool(WindowedLayer):
 
     def __repr__(self) -> str:
         s = self.sampling
-        return f"{type(self).__name__}({s.window}, {s.strides}, {s.padding!r}, group={self.group!r}, in_fibre={self.in_fibre!r})"
+        fields = f"{s.window}, {s.strides}, {s.padding!r}, group={self.group!r}, in_fibre={self.in_fibre!r}"
+        return f"{type(self).__name__}({fields})"
 
 
 class MaxPool(SpatialPool):

@@ -12,6 +12,7 @@ import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
 from equijax.groups import FiniteGroup, Subgroup
+from equijax.groups._elements import require_numbers
 from equijax.reps._representation import Representation
 
 
@@ -54,6 +55,7 @@ class PermutationRepresentation(Representation):
 
     def act(self, g: Any, x: Any, axis: int) -> jax.Array:
         """Moves coordinate i of ``axis`` to ``table[g, i]``; g is one element."""
+        require_numbers(g, self.group.order, "g")
         if not self.shape:
             return jnp.asarray(x)
         source = jnp.asarray(_sources(self))[jnp.asarray(g, jnp.int32)]
