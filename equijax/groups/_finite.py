@@ -48,13 +48,15 @@ class PermutationSource:
 
     def build(self) -> tuple[np.ndarray, tuple[int, ...]]:
         """Returns the table in breadth-first order and the numbers of the generators."""
-        permutations = list(self.permutations.array)
-        identity = np.arange(self.permutations.array.shape[1], dtype=np.int32)
-        elements, table = close(
-            permutations, identity, lambda p, q: p[q], lambda p: p.tobytes(), self.max_order, "generators"
-        )
+        elements, table = self.close()
         numbers = {p.tobytes(): i for i, p in enumerate(elements)}
-        return table, _distinct(numbers[p.tobytes()] for p in permutations)
+        return table, _distinct(numbers[p.tobytes()] for p in self.permutations.array)
+
+    def close(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """Returns the elements as permutations, and the table."""
+        identity = np.arange(self.permutations.array.shape[1], dtype=np.int32)
+        generators = list(self.permutations.array)
+        return close(generators, identity, lambda p, q: p[q], lambda p: p.tobytes(), self.max_order, "generators")
 
 
 @functools.cache
@@ -171,6 +173,33 @@ class FiniteGroup(Group):
     def inverses(self) -> np.ndarray:
         """Inverse of each element, int32 ``(order,)``. Read-only."""
         return self._tables.inverses
+
+    @property
+    def permutations(self) -> np.ndarray:
+        """Each element as a permutation, int32 ``(order, points)``. Read-only.
+
+        The points are those of :meth:`from_permutations`; of another group they are its elements, composed on the left.
+        """
+        if isinstance(self._source, PermutationSource):
+            return _permutations(self._source)
+        return self.table
+
+    def element_of(self, permutation: Sequence[int]) -> int:
+        """Returns the number of the element that permutes the points in this way.
+
+        Raises:
+          ValueError: no element does.
+
+        Example:
+          >>> import equijax as ej
+          >>> ej.FiniteGroup.from_permutations([[1, 2, 0], [1, 0, 2]]).element_of([2, 0, 1])
+          3
+        """
+        images = tuple(int(i) for i in permutation)
+        for number, row in enumerate(self.permutations.tolist()):
+            if tuple(row) == images:
+                return number
+        raise ValueError(f"`permutation` is {list(images)}, which is no element of {self!r}. See `permutations`.")
 
     @property
     def generators(self) -> tuple[int, ...]:
@@ -290,6 +319,11 @@ def _few_generators(table: np.ndarray) -> tuple[int, ...]:
             generators = (*generators, g)
             reached = closure_of(table, generators)
     return generators
+
+
+@functools.cache
+def _permutations(source: PermutationSource) -> np.ndarray:
+    return read_only(np.stack(source.close()[0]).astype(np.int32))
 
 
 @functools.cache

@@ -99,6 +99,15 @@ class Sequential(Layer):
             return everything(self.in_action, self.out_action)
         return exactness_of_chain(list(self.layers), action, tuple(input_shape))
 
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Returns one layer, or a ``Sequential`` of several that shares their parameters: ``model[:3]``."""
+        if isinstance(index, slice):
+            return Sequential(*list(self.layers)[index])
+        return self.layers[index]
+
     def __call__(self, inputs: jax.Array, **options: Any) -> jax.Array:
         """Applies all layers; ``options`` go to every entry whose call accepts them."""
         x = inputs

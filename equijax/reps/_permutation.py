@@ -267,7 +267,7 @@ def restrict(fibre: PermutationRepresentation, subgroup: Subgroup) -> Permutatio
       >>> import equijax as ej
       >>> half = ej.Cyclic(4).subgroup([2])
       >>> ej.reps.restrict(ej.reps.Regular(ej.Cyclic(4)), half)
-      PermutationRep(PointGroup.from_matrices([[[-1, 0], [0, -1]]]), [[0, 1, 2, 3], [2, 3, 0, 1]])
+      PermutationRep(Cyclic(2), [[0, 1, 2, 3], [2, 3, 0, 1]])
     """
     if subgroup.group != fibre.group:
         raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the fibre is one of {fibre.group!r}.")

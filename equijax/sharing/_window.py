@@ -10,8 +10,13 @@ from equijax.groups import FiniteGroup, PointGroup
 
 def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> None:
     """Raises ``ValueError`` where the point group does not map a window of this size to itself."""
-    if not isinstance(point_group, PointGroup) or not kernel_size:
+    if not kernel_size:
         return
+    if not isinstance(point_group, PointGroup):
+        raise ValueError(
+            f"`kernel_size` is {kernel_size}, but {point_group!r} has no matrices that would move a window. Use "
+            "kernel_size=(), or a PointGroup."
+        )
     if len(kernel_size) != point_group.ndim:
         raise ValueError(
             f"`kernel_size` is {kernel_size}, but {point_group!r} acts on {point_group.ndim} axes: give one size for each, "

@@ -10,16 +10,17 @@ from equijax.audit._error import default_elements
 
 TORUS = ej.GridAction(ej.Translation(1)).on((4,))
 X = jnp.array([[1.0], [2.0], [3.0], [4.0]])
+ALL = TORUS.group.elements()
 
 
 def test_one_error_for_each_element():
-    errors = ej.equivariance_error(lambda x: x, TORUS, TORUS, X)
+    errors = ej.equivariance_error(lambda x: x, TORUS, TORUS, X, ALL)
     assert errors.shape == (4,) and errors.dtype == np.float64 and (errors == 0).all()
 
 
 def test_the_definition():
     weights = jnp.array([[1.0], [0.0], [0.0], [0.0]])
-    errors = ej.equivariance_error(lambda x: weights * x, TORUS, TORUS, X)
+    errors = ej.equivariance_error(lambda x: weights * x, TORUS, TORUS, X, ALL)
     x = np.array([1.0, 2.0, 3.0, 4.0])
     f = lambda x: np.array([1, 0, 0, 0]) * x  # noqa: E731
     expected = [np.linalg.norm(f(np.roll(x, g)) - np.roll(f(x), g)) / np.linalg.norm(f(x)) for g in range(4)]
@@ -27,7 +28,7 @@ def test_the_definition():
 
 
 def test_a_function_that_is_zero_has_an_absolute_error():
-    errors = ej.equivariance_error(lambda x: jnp.where(x == X, 0.0, 1.0), TORUS, TORUS, X)
+    errors = ej.equivariance_error(lambda x: jnp.where(x == X, 0.0, 1.0), TORUS, TORUS, X, ALL)
     np.testing.assert_allclose(errors, [0, 2, 2, 2])
 
 
@@ -50,18 +51,37 @@ def test_batches_are_measured_together():
 
 
 @pytest.mark.parametrize(
-    ("group", "count"),
+    ("action", "shape", "count"),
     [
-        (ej.Dihedral(4), 8),
-        (ej.wallpaper("p4", 3), 36),
-        (ej.Translation(2), 8),
-        (ej.Permutation(3), 8),
-        (ej.wallpaper("p4m", 20), 8),
+        (ej.FibreAction(ej.reps.Regular(ej.Dihedral(4))), (8, 1), 8),
+        (ej.SetAction(3), (3, 1), 8),
+        (ej.GridAction(ej.Translation(2)), (4, 4, 1), 5),
+        (ej.GridAction(ej.wallpaper("p4m")), (4, 4, 1), 12),
+        (ej.GridAction(ej.wallpaper("p4m")), (4, 6, 1), 8),
+        (ej.GridAction(ej.wallpaper("p4m"), boundary="zero"), (4, 4, 1), 8),
+        (ej.GridAction(ej.wallpaper("p4m")).on((4, 4)), (4, 4, 1), 12),
     ],
     ids=repr,
 )
-def test_default_elements(group, count):
-    assert len(jax.tree.leaves(default_elements(group))[0]) == count
+def test_default_elements(action, shape, count):
+    """All point elements that act; on a torus with shifts, and four shifts more; every one of them acts."""
+    elements = default_elements(action, jnp.zeros(shape))
+    leaves = jax.tree.leaves(elements)
+    assert len(leaves[0]) == count
+    assert all(action.acts(jax.tree.map(lambda leaf, i=i: leaf[i], elements), shape) for i in range(count))
+    if getattr(action, "boundary", "") == "zero":
+        assert (leaves[0] == 0).all()
+
+
+def test_a_layer_with_zero_padding_is_exact_by_default():
+    """Shifts are not part of the law of an action with zeros outside; they are measured where they are named."""
+    from tests.helpers import options, randn
+
+    layer = ej.nn.GroupConv(1, 1, 3, **options(ej.wallpaper("p4")))
+    x = randn((5, 5, 4, 1))
+    assert ej.equivariance_error(layer, layer.in_action, layer.out_action, x).max() <= 1e-12
+    shift = (jnp.array([[1, 0]]), jnp.array([0]))
+    assert ej.equivariance_error(layer, layer.in_action, layer.out_action, x, shift).max() > 1e-2
 
 
 def test_groups_must_agree():

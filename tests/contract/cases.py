@@ -88,13 +88,11 @@ def _sequential(**more):
 
 CASES = [
     _conv("Conv", ej.Translation(2), (6, 5, 2), (3, 3), label="Conv on translations"),
-    _conv("Conv", P4M, (5, 5, 2), 3, label="Conv isotropic"),
-    _conv("LiftingConv", P4M, (5, 5, 2), 3, label="LiftingConv p4m"),
+    _conv("LiftingConv", LINE, (8, 2), 4, label="LiftingConv line"),
     _conv("GroupConv", P4M, (5, 5, 8, 2), 3, label="GroupConv p4m"),
     _conv("GroupConv", P4, (6, 6, 4, 2), 2, 2, label="GroupConv p4 even stride 2"),
     _conv("GroupConv", P4, (5, 5, 4, 2), 3, label="GroupConv p4 two groups", features=(2, 4), feature_group_count=2),
     _conv("GroupConv", P6, (5, 5, 6, 2), 3, label="GroupConv p6 hexagonal"),
-    _conv("GroupConv", LINE, (8, 2, 2), 4, label="GroupConv line"),
     _conv("LiftingConv", CUBE, (3, 3, 3, 2), 3, label="LiftingConv cube"),
     _conv("ProjectionConv", P4, (5, 5, 4, 2), 3, label="ProjectionConv p4"),
     Case("Conv quotient fibres", _quotient, (5, 5, 4, 2)),

@@ -113,12 +113,18 @@ def test_cubic_groups_from_regular_to_regular(name, kind):
 
 def train(layer, x, steps=10):
     """Ten steps of gradient descent towards a random target; returns how far the parameters moved."""
+    graph, start = nnx.split(layer)
+    start = jax.tree.map(lambda leaf: leaf.copy(), start)
     target = randn(layer(x).shape, seed=7)
-    start = [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(layer))]
-    for _ in range(steps):
-        gradient = nnx.grad(lambda layer: jnp.mean((layer(x) - target) ** 2))(layer)
-        nnx.update(layer, jax.tree.map(lambda p, g: p - 0.1 * g, nnx.state(layer), gradient))
-    return max(np.abs(a - np.asarray(b)).max() for a, b in zip(start, jax.tree.leaves(nnx.state(layer)), strict=True))
+
+    @jax.jit
+    def descend(state):
+        gradient = jax.grad(lambda state: jnp.mean((nnx.merge(graph, state)(x) - target) ** 2))
+        return jax.lax.fori_loop(0, steps, lambda _, s: jax.tree.map(lambda p, g: p - 0.1 * g, s, gradient(s)), state)
+
+    end = descend(start)
+    nnx.update(layer, end)
+    return max(float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(end), strict=True))
 
 
 def gradient_matrix(layer, shape):

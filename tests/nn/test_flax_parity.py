@@ -1,6 +1,7 @@
 """The translation case is Flax's layer: same parameters, same bits, same compiled instructions."""
 
 import itertools
+import os
 import re
 
 import jax
@@ -13,6 +14,14 @@ import equijax as ej
 from tests.helpers import BIAS, randn
 
 SHAPES = {1: (2, 9, 4), 2: (2, 8, 9, 4), 3: (2, 4, 5, 5, 4)}
+
+
+@pytest.fixture(autouse=True)
+def optimised():
+    """The programs are compared as users compile them, whatever the rest of the suite does."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ)
 
 
 def pair(name, ndim, kernel, strides, **more):
