@@ -78,7 +78,7 @@ def mlp(width: int, side: int, classes: int, rngs: nnx.Rngs) -> nnx.Module:
 
 def plain_cnn(width: int, side: int, classes: int, rngs: nnx.Rngs) -> nnx.Module:
     """Translations: what every CNN shares its weights over."""
-    image = {"group": ej.Translation(2), "in_fibre": ej.reps.Scalar(ej.Trivial(2))}
+    image = {"group": ej.Translation(2)}
     return ej.nn.Sequential(
         ej.nn.Conv(1, width, (3, 3), rngs=rngs),
         nnx.BatchNorm(width, momentum=0.9, rngs=rngs),

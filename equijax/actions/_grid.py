@@ -129,7 +129,10 @@ class GridAction(Action):
     def restrict(self, subgroup: Subgroup) -> "GridAction":
         """Returns the action of the translations and a subgroup of the point group."""
         fibre = restrict(self.fibre, subgroup)
-        return dataclasses.replace(self, group=SpaceGroup(subgroup.as_group(), self.group.period), fibre=fibre)
+        if isinstance(self.group, Translation):
+            return dataclasses.replace(self, fibre=fibre)
+        small: PointGroup = subgroup.as_group()  # pyright: ignore[reportAssignmentType]
+        return dataclasses.replace(self, group=SpaceGroup(small, self.group.period), fibre=fibre)
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
         """Returns the action on a grid of the given sizes.

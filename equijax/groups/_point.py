@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from equijax._arrays import FrozenArray, read_only
 from equijax.groups._closure import close
@@ -31,7 +31,7 @@ class MatrixSource:
         matrices = self.matrices.array
         order = len(matrices)
         products = np.einsum("aij,bjk->abik", matrices, matrices).reshape(order * order, -1)
-        distance, table = cKDTree(matrices.reshape(order, -1)).query(products)
+        distance, table = KDTree(matrices.reshape(order, -1)).query(products)
         if distance.max() > 1e-6:
             raise ValueError("`matrices` are not closed under multiplication. Use PointGroup.from_matrices(generators).")
         return table.reshape(order, order), self.generators

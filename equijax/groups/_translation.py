@@ -126,7 +126,8 @@ def _vectors(period: tuple[int, ...]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _as_finite(group: Translation) -> FiniteGroup:
-    vectors = _vectors(group.period)
-    sums = (vectors[:, None] + vectors[None]) % np.array(group.period, np.int32)
-    table = np.ravel_multi_index(tuple(np.moveaxis(sums, -1, 0)), group.period)
+    period = group.period or ()
+    vectors = _vectors(period)
+    sums = (vectors[:, None] + vectors[None]) % np.array(period, np.int32)
+    table = np.ravel_multi_index(tuple(np.moveaxis(sums, -1, 0)), period)
     return FiniteGroup(TableSource(FrozenArray(table, np.int32)))

@@ -61,4 +61,4 @@ def window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> tuple[np.n
     inside = ((index >= 0) & (index < np.array(kernel_size))).all(2)
     places = np.flatnonzero(inside.all(0))
     flat = np.ravel_multi_index(tuple(np.moveaxis(index[:, places], 2, 0)), kernel_size)
-    return read_only(places), read_only(np.searchsorted(places, flat).astype(np.int32))
+    return read_only(places), read_only(np.asarray(np.searchsorted(places, flat), np.int32))

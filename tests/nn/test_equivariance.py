@@ -13,7 +13,7 @@ from equijax.reps import Regular
 from equijax.testing import check_equivariance
 from tests.helpers import dense_matrix, options, randn, stack
 
-KINDS = ["Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose"]
+KINDS = ["Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose"]  # [2::2] go from fibre to fibre
 LINE = ej.SpaceGroup(ej.Reflection(1))
 CUBIC = {
     "rotations": ej.SpaceGroup(ej.Octahedral()),
@@ -67,7 +67,7 @@ def square_cases():
 
 @pytest.mark.parametrize(("name", "kernel", "size"), list(square_cases()))
 def test_wallpaper_groups_in_weight_space(name, kernel, size):
-    for kind in KINDS:
+    for kind in KINDS if (kernel, size) == (2, 4) else KINDS[2::2]:
         assert weight_error(build(kind, ej.wallpaper(name), kernel), (size, size)) <= 1e-12
 
 

@@ -40,12 +40,13 @@ def same_parameters(a, b):
 def test_conv_gives_the_same_bits(ndim, padding):
     padding = ((1, 2),) * ndim if padding == "pairs" else padding
     x = randn(SHAPES[ndim], dtype=jnp.float32)
-    for kernel, strides, extra in [
+    cases = [
         (3, 1, {}),
         (2, 2, {}),
         (3, 2, {"feature_group_count": 2}),
         (2, 1, {"kernel_dilation": 2}),
-    ]:
+    ]
+    for kernel, strides, extra in cases if ndim < 3 else cases[:2]:
         flax, ours = pair("Conv", ndim, kernel, strides, padding=padding, **extra)
         assert same_parameters(flax, ours)
         assert (np.asarray(flax(x)) == np.asarray(ours(x))).all()

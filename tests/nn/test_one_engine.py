@@ -16,7 +16,7 @@ from tests.nn.test_equivariance import KINDS, build, in_shape
 LINE = ej.SpaceGroup(ej.Reflection(1))
 CUBE = ej.SpaceGroup(ej.Octahedral())
 CASES = [
-    *[(kind, name, k) for kind in KINDS[:-1] for name in ("p1", "p4", "p4m", "cm") for k in (3, 2)],
+    *[(kind, name, k) for kind in KINDS[:-1] for name in ("p4", "cmm") for k in (3, 2)],
     *[(kind, "line", k) for kind in KINDS[:-1] for k in (5, 4)],
     ("Conv", "cube", 3),
     ("LiftingConv", "cube", 3),
@@ -71,7 +71,7 @@ def test_any_mix_of_fibres_equals_the_reference_layer(name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["p2", "pmm", "p4m", "p3", "p3m1", "p31m", "p6m", "line"])
+@pytest.mark.parametrize("name", ["pmm", "p4m", "p3m1", "p6m", "line"])
 def test_defect_of_smaller_windows(name, kind):
     group = group_of(name)
     layer = build(kind, group, 3, 2 if kind == "ConvTranspose" else 1)
