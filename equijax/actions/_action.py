@@ -33,6 +33,7 @@ class Action(abc.ABC):
 
     Law: ``act(g, act(h, x)) == act(group.compose(g, h), x)`` and ``act(identity, x) == x``.
     :func:`equijax.testing.check_action` checks both. An action jits, is differentiable in ``x``, and vmaps over ``g``.
+    It is an immutable value, hashable and equal by value (a frozen dataclass), so that it can be a static argument.
 
     Attributes:
       group: the group.
@@ -52,6 +53,10 @@ class Action(abc.ABC):
         """Tells whether the concrete element ``g`` maps arrays of this (full) shape to themselves."""
         del g, shape
         return True
+
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a *known* element does not move arrays of this shape; traced elements pass."""
+        del g, shape
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry of an array of this (full) shape, flat int, for a concrete ``g``.

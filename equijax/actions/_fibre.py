@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
-from equijax.actions._grid import require_fibre
-from equijax.groups import FiniteGroup, Group, SpaceGroup, Subgroup
+from equijax.actions._grid import GridAction, require_fibre
+from equijax.groups import FiniteGroup, Group, SpaceGroup, Subgroup, Translation
+from equijax.groups._elements import require_numbers
 from equijax.groups._group import Element
 from equijax.groups._space import grid_ndim, point_group_of, split_element
 from equijax.reps import PermutationRepresentation, restrict
@@ -54,7 +55,11 @@ class FibreAction(Action):
     def restrict(self, subgroup: Subgroup) -> "FibreAction":
         """Returns the action of a subgroup of the point group."""
         small = subgroup.as_group()
-        group = SpaceGroup(small, self.group.period) if isinstance(self.group, SpaceGroup) else small  # pyright: ignore[reportArgumentType]
+        group: Group = small
+        if isinstance(self.group, SpaceGroup):
+            group = SpaceGroup(small, self.group.period)  # pyright: ignore[reportArgumentType]
+        elif isinstance(self.group, Translation):
+            group = self.group
         return FibreAction(restrict(self.fibre, subgroup), group)
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
@@ -62,6 +67,11 @@ class FibreAction(Action):
         if shape:
             raise ValueError(f"`shape` is {shape}; {self!r} has no base axes, so call on() without sizes.")
         return FiniteAction(self, self.fibre.shape)
+
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a known element is not one of the group."""
+        del shape
+        require_numbers(split_element(self.group, g)[1], self.fibre.group.order, "g")
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one element and an array ``(*batch, fibre, features)``."""
@@ -80,8 +90,6 @@ class FibreAction(Action):
 
 def field_action(group: Group, fibre: PermutationRepresentation, boundary: str = "wrap") -> Action:
     """Returns the action on fields with the given fibre: on a grid, or on one vector for a plain finite group."""
-    from equijax.actions._grid import GridAction
-
     if isinstance(group, FiniteGroup) or grid_ndim(group) == 0:
         return FibreAction(fibre, group)
     return GridAction(group, fibre, boundary)  # pyright: ignore[reportArgumentType]

@@ -52,6 +52,10 @@ class FiniteAction(Action):
         """The axes of the underlying action."""
         return self.action.axes(ndim)
 
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a known element does not permute the points."""
+        self.action.require_acts(g, shape)
+
     def acts(self, g: Element, shape: tuple[int, ...] | None = None) -> bool:
         """Tells whether the concrete element ``g`` permutes the points."""
         return self.action.acts(g, (*self.shape, 1) if shape is None else shape)

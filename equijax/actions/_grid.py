@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._numbers import per_axis
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.groups import FiniteGroup, PointGroup, SpaceGroup, Subgroup, Translation
@@ -64,8 +65,10 @@ class GridAction(Action):
         require_fibre(self.fibre, self.point_group, "fibre")
         if self.boundary not in ("wrap", "zero"):
             raise ValueError(f"`boundary` is {self.boundary!r}; it must be 'wrap' or 'zero'.")
-        object.__setattr__(self, "spacing", _per_axis(self.spacing, self.ndim, "spacing", _spacing))
-        object.__setattr__(self, "origin", _per_axis(self.origin, self.ndim, "origin", _half))
+        object.__setattr__(self, "spacing", per_axis(self.spacing, self.ndim, "spacing"))
+        object.__setattr__(self, "origin", _positions(self.origin, self.ndim, "origin"))
+        if self.torus is not None:
+            object.__setattr__(self, "torus", per_axis(self.torus, self.ndim, "torus"))
 
     @property
     def ndim(self) -> int:
@@ -121,7 +124,7 @@ class GridAction(Action):
 
     def resampled(self, strides: Any, shift: tuple[float, ...]) -> "GridAction":
         """Returns the action on every ``strides``-th sample, counted from position ``shift`` (in samples)."""
-        strides = _per_axis(strides, self.ndim, "strides", _spacing)
+        strides = per_axis(strides, self.ndim, "strides")
         origin = tuple(p + s * k for p, s, k in zip(self.origin, self.spacing, shift, strict=True))
         spacing = tuple(s * k for s, k in zip(self.spacing, strides, strict=True))
         return dataclasses.replace(self, spacing=spacing, origin=origin)
@@ -132,6 +135,11 @@ class GridAction(Action):
         if isinstance(self.group, Translation):
             return dataclasses.replace(self, fibre=fibre)
         small: PointGroup = subgroup.as_group()  # pyright: ignore[reportAssignmentType]
+        if small.is_lattice_centred != self.group.point_group.is_lattice_centred:
+            raise ValueError(
+                f"`subgroup` {subgroup!r} would turn a torus about another point than the whole group does. Write the group "
+                "in the basis of its lattice, PointGroup.from_matrices(generators, basis=HEXAGONAL)."
+            )
         return dataclasses.replace(self, group=SpaceGroup(small, self.group.period), fibre=fibre)
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
@@ -140,7 +148,7 @@ class GridAction(Action):
         With ``"wrap"`` the group becomes that of the torus, unless the torus is longer along one axis than along another
         that the group mixes with it: then the group stays infinite, and only some of its elements act.
         """
-        sizes = _per_axis(shape, self.ndim, "shape", _spacing)
+        sizes = per_axis(shape, self.ndim, "shape")
         action = self
         if self.boundary == "wrap":
             torus = self.period(sizes)
@@ -172,13 +180,14 @@ class GridAction(Action):
         x = jnp.asarray(x)
         sizes = self.sizes(x.shape)
         t, h = split_element(self.group, g)
+        if np.shape(t) == (self.ndim,) and np.shape(h) == ():
+            self.require_acts(g, x.shape)
         t, h = jnp.asarray(t, jnp.int32), jnp.asarray(h, jnp.int32)
         if t.shape != (self.ndim,) or h.shape != ():
             raise ValueError(
                 f"`g` has shapes {t.shape} and {h.shape}; one element of {self.group!r} has a translation of shape "
                 f"({self.ndim},). For many elements use jax.vmap(action, (0, None))(g, x)."
             )
-        self._refuse_if_known(g, x.shape)
         source, inside, acts = self._sources(jnp, sizes, t, h)
         first = x.ndim - 1 - self._moved
         flat = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + self.ndim :])
@@ -190,11 +199,14 @@ class GridAction(Action):
             moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), x.dtype))
         return jnp.where(acts, moved, _poison(x.dtype)).reshape(x.shape)
 
-    def _refuse_if_known(self, g: Element, shape: tuple[int, ...]) -> None:
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""
         known = concrete(split_element(self.group, g))
         if known is None:
             return
         t, h = known
+        if t.dtype.kind not in "iu":
+            raise ValueError(f"`g` has a translation of dtype {t.dtype}; shifts are whole pixels, so give integers.")
         require_numbers(h, self.point_group.order, "g")
         sizes = self.sizes(shape)
         _, _, acts = self._sources(np, sizes, t, h)
@@ -261,23 +273,16 @@ def require_fibre(fibre: Any, point_group: FiniteGroup, name: str) -> None:
         )
 
 
-def _per_axis(value: Any, ndim: int, name: str, convert: Any) -> tuple:
-    values = (value,) * ndim if np.ndim(value) == 0 else tuple(value)
+def _positions(value: Any, ndim: int, name: str) -> tuple[float, ...]:
+    """Returns one multiple of ½ for each axis; a number stands for all."""
+    values = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * ndim
     if len(values) != ndim:
         raise ValueError(f"`{name}` is {value}; give one number for each of the {ndim} grid axes.")
-    return tuple(convert(v, name) for v in values)
-
-
-def _spacing(value: Any, name: str) -> int:
-    if int(value) != value or value < 1:
-        raise ValueError(f"`{name}` holds {value}; it must be a positive integer.")
-    return int(value)
-
-
-def _half(value: Any, name: str) -> float:
-    if round(2 * value) != 2 * value:
-        raise ValueError(f"`{name}` holds {value}; positions are multiples of ½ pixel.")
-    return float(value)
+    for v in values:
+        known = isinstance(v, (int, float, np.number)) and not isinstance(v, bool) and np.isfinite(v)
+        if not known or 2 * v != np.rint(2 * v):
+            raise ValueError(f"`{name}` holds {v!r}; positions are multiples of ½ pixel.")
+    return tuple(float(v) for v in values)
 
 
 def _poison(dtype: Any) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,9 @@ from equijax.actions._grid import GridAction
 from equijax.groups import PointGroup
 from equijax.groups._group import Element
 from equijax.groups._space import join_element
+
+Grid = tuple[GridAction, tuple[int, ...]]
+Grids = tuple[Grid, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,60 +55,48 @@ class Motions:
         return jax.tree.map(lambda leaf: leaf[rows].reshape(*shape, *leaf.shape[2:]), moved)
 
 
-def common_motions(
-    first: GridAction, first_sizes: tuple[int, ...], second: GridAction, second_sizes: tuple[int, ...]
-) -> Motions:
-    """Finds the elements that map both grids to themselves, by index arithmetic in doubled integers.
+def common_motions(*grids: Grid) -> Motions:
+    """Finds the elements that map all grids to themselves, by index arithmetic in doubled integers.
 
     On a torus the element (t, h) keeps the samples ``P + S·y`` if ``t ≡ (1 − h)(P − c)`` modulo S, and a grid that does
-    not cover the torus evenly only if it turns it about the grid's own centre. With zeros outside, only elements
-    ``(0, h)`` count, and h must turn both arrays about one point.
+    not cover the torus evenly only if it turns it about the grid's own centre. Where a grid has zeros outside, only
+    elements ``(0, h)`` count, and h must turn that array about the centre of the first.
 
     Args:
-      first: the action on the finer grid, or on the coarser one: the order does not matter.
-      first_sizes: its sizes.
-      second: the other action, of the same group.
-      second_sizes: its sizes.
+      *grids: pairs of an action and the sizes of its grid; all actions of one group.
     """
-    point_group = first.point_group
-    matrices = (
-        point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(first.ndim, dtype=np.int32)[None]
-    )
-    grids = ((first, first_sizes), (second, second_sizes))
-    wraps = first.boundary == second.boundary == "wrap"
+    first = grids[0][0]
+    wraps = all(action.boundary == "wrap" for action, _ in grids)
     steps = _steps(grids) if wraps else (None,) * first.ndim
-    elements: dict[int, tuple[int, ...]] = {}
+    elements: dict[int, tuple[int, ...]] = {0: (0,) * first.ndim}
     lost: dict[int, str] = {}
-    for h, matrix in enumerate(matrices):
+    for h, matrix in enumerate(_matrices_of(first)):
         if h == 0:
-            elements[h] = (0,) * first.ndim
             continue
-        reason = _unequal(matrix, grids)
-        if not reason:
-            found = _turn_of_torus(matrix, grids) if wraps else _turn_of_arrays(matrix, grids)
-            if isinstance(found, str):
-                reason = found
-            else:
-                elements[h] = found
-        if reason:
-            lost[h] = reason
+        found = _unequal(matrix, grids) or (_turn_of_torus if wraps else _turn_of_arrays)(matrix, grids)
+        if isinstance(found, str):
+            lost[h] = found
+        else:
+            elements[h] = found
     return Motions(steps, elements, lost)
 
 
-_Grids = tuple[tuple[GridAction, tuple[int, ...]], ...]
+def _matrices_of(action: GridAction) -> np.ndarray:
+    point_group = action.point_group
+    return point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(action.ndim, dtype=np.int32)[None]
 
 
 def _covers(action: GridAction, sizes: tuple[int, ...], period: tuple[int, ...]) -> np.ndarray:
     return np.array([s * n == total for s, n, total in zip(action.spacing, sizes, period, strict=True)])
 
 
-def _steps(grids: _Grids) -> tuple[int | None, ...]:
+def _steps(grids: Grids) -> tuple[int | None, ...]:
     period = grids[0][0].period(grids[0][1])
     even = np.all([_covers(action, sizes, period) for action, sizes in grids], axis=0)
     return tuple(math.lcm(*(action.spacing[k] for action, _ in grids)) if even[k] else None for k in range(len(period)))
 
 
-def _unequal(matrix: np.ndarray, grids: _Grids) -> str:
+def _unequal(matrix: np.ndarray, grids: Grids) -> str:
     for action, sizes in grids:
         for i, j in np.argwhere(matrix):
             if (sizes[i], action.spacing[i]) != (sizes[j], action.spacing[j]):
@@ -112,43 +104,62 @@ def _unequal(matrix: np.ndarray, grids: _Grids) -> str:
     return ""
 
 
-def _turn_of_torus(matrix: np.ndarray, grids: _Grids) -> tuple[int, ...] | str:
+def _turn_of_torus(matrix: np.ndarray, grids: Grids) -> tuple[int, ...] | str:
+    t, modulus = [0] * len(matrix), [1] * len(matrix)
+    for residue in _residues(matrix, grids):
+        if isinstance(residue, str):
+            return residue
+        for k, (a, m) in enumerate(zip(*residue, strict=True)):
+            common = _solve(t[k], modulus[k], a, m)
+            if common is None:
+                return "the samples of two grids turn about different points"
+            t[k], modulus[k] = common, math.lcm(modulus[k], m)
+    return tuple(t)
+
+
+def _residues(matrix: np.ndarray, grids: Grids) -> Iterator[tuple[list[int], list[int]] | str]:
+    """For each grid of a torus, the translations with which the matrix maps it to itself: residues and moduli."""
     action, sizes = grids[0]
     period = np.array(action.period(sizes))
     centre = np.array(action.doubled_centre(sizes))
-    signed = np.array_equal(np.abs(matrix).sum(0), np.ones(len(period))) and np.abs(matrix).max() == 1
+    signed = bool((np.abs(matrix).sum(0) == 1).all())
     moved = np.eye(len(period), dtype=int) - matrix
-    residues, moduli = [], []
     for action, sizes in grids:
+        if action.boundary == "zero":
+            continue
         even = _covers(action, sizes, tuple(period))
         if not signed and not even.all():
-            return "a stride that does not divide the size keeps no rotation of a hexagonal lattice"
+            yield "a stride that does not divide the size keeps no rotation of a hexagonal lattice"
+            return
         origin = np.rint(2 * np.array(action.origin)).astype(int)
         spacing = np.array(action.spacing)
         about = np.where(even, origin, origin + spacing * (np.array(sizes) - 1))
         doubled = moved @ (about - centre)
         if (doubled % 2).any():
-            return "the samples lie half a pixel off every point about which it could turn them"
-        residues.append(doubled // 2)
-        moduli.append(np.where(even, spacing, period))
-    (a, b), (m, n) = residues, moduli
-    if ((a - b) % np.gcd(m, n)).any():
-        return "the samples of the two grids turn about different points"
-    return tuple(_solve(*axis) for axis in zip(a.tolist(), m.tolist(), b.tolist(), n.tolist(), strict=True))
+            yield "the samples lie half a pixel off every point about which it could turn them"
+            return
+        modulus = np.where(even, spacing, period)
+        yield (doubled // 2 % modulus).tolist(), modulus.tolist()
 
 
-def _solve(a: int, m: int, b: int, n: int) -> int:
-    """Returns the smallest t ≥ 0 with t ≡ a (mod m) and t ≡ b (mod n)."""
-    return next(t for t in range(a % m, math.lcm(m, n), m) if (t - b) % n == 0)
+def _solve(a: int, m: int, b: int, n: int) -> int | None:
+    """Returns the smallest t ≥ 0 with t ≡ a (mod m) and t ≡ b (mod n), or None."""
+    return next((t for t in range(a % m, math.lcm(m, n), m) if (t - b) % n == 0), None)
 
 
-def _turn_of_arrays(matrix: np.ndarray, grids: _Grids) -> tuple[int, ...] | str:
+def _turn_of_arrays(matrix: np.ndarray, grids: Grids) -> tuple[int, ...] | str:
     if not (np.abs(matrix).sum(0) == 1).all():
         return "an array with a border (a rhombus of the hexagonal lattice) is not mapped to itself"
-    first, second = (np.array(action.doubled_centre(sizes)) for action, sizes in grids)
-    moved = (np.eye(len(matrix), dtype=int) - matrix) @ (first - second)
-    if moved.any():
-        axis = int(np.flatnonzero(moved)[0])
-        gap = (second - first)[axis] / 2
-        return f"the output is centred {abs(gap):g} pixels {'after' if gap > 0 else 'before'} the input along axis {axis}"
+    for residue in _residues(matrix, grids):
+        if isinstance(residue, str) or any(residue[0]):
+            return "on the torus it needs a shift, which the border forbids"
+    moved = np.eye(len(matrix), dtype=int) - matrix
+    centre = np.array(grids[0][0].doubled_centre(grids[0][1]))
+    for action, sizes in grids:
+        if action.boundary == "zero":
+            gap = np.array(action.doubled_centre(sizes)) - centre
+            if (moved @ gap).any():
+                axis = int(np.flatnonzero(moved @ gap)[0])
+                side = "after" if gap[axis] > 0 else "before"
+                return f"the output is centred {abs(gap[axis]) / 2:g} pixels {side} the input along axis {axis}"
     return (0,) * len(matrix)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.groups import Permutation
-from equijax.groups._catalogue import _positive
 from equijax.groups._elements import concrete
 from equijax.groups._group import Element
 
@@ -37,8 +37,8 @@ class TensorAction(Action):
     order: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _positive(self.n, "n"))
-        object.__setattr__(self, "order", _positive(self.order, "order", zero=True))
+        object.__setattr__(self, "n", positive_int(self.n, "n"))
+        object.__setattr__(self, "order", positive_int(self.order, "order", 0))
 
     @property
     def group(self) -> Permutation:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -57,15 +57,20 @@ class TensorAction(Action):
             raise ValueError(f"`shape` is {shape}; {self!r} moves {(self.n,) * self.order}. Call on() without sizes.")
         return FiniteAction(self, (self.n,) * self.order)
 
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a known element is no permutation of the points."""
+        del shape
+        known = concrete(g)
+        if known is not None and not np.array_equal(np.sort(known), np.arange(self.n)):
+            raise ValueError(f"`g` is {known.tolist()}; it must be a permutation of 0 … {self.n - 1}, every image once.")
+
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one image vector ``g``, int ``(n,)``, and an array ``(*batch, n, …, n, features)``."""
         x, g = jnp.asarray(x), jnp.asarray(g, jnp.int32)
         require_ndim(self, x.shape, self.order + 1, self._layout)
         if g.shape != (self.n,):
             raise ValueError(f"`g` has shape {g.shape}; one permutation of {self.n} points has shape ({self.n},).")
-        known = concrete(g)
-        if known is not None and not np.array_equal(np.sort(known), np.arange(self.n)):
-            raise ValueError(f"`g` is {known.tolist()}; it must be a permutation of 0 … {self.n - 1}, every image once.")
+        self.require_acts(g, x.shape)
         source = self.group.inverse(g)
         for axis in range(x.ndim - 1 - self.order, x.ndim - 1):
             require_axis("set", x.shape, axis, self.n, self._layout)

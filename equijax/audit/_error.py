@@ -35,9 +35,9 @@ def equivariance_error(
       out_action: how the group moves ``fn(x)``; ``TrivialAction(group)`` for invariant functions.
       x: array or pytree, with any batch axes.
       elements: group elements stacked along a leading axis, for example ``layer.exactness(x.shape).elements()``. None
-        takes, on a grid, every point element that maps ``x`` to itself, on a torus with a random shift (with boundary
-        ``"zero"`` shifts are measured only where you name them); elsewhere all elements of a group of order up to 1024,
-        or 8 random ones.
+        takes, on a grid, every point element that maps ``x`` and ``fn(x)`` to themselves, on a torus with a random shift
+        (with boundary ``"zero"`` shifts are measured only where you name them); elsewhere all elements of a finite group
+        of order up to 1024, or 8 random ones (always of permutations, which are never listed).
       key: for the random elements; None is ``jax.random.key(0)``.
 
     Returns:
@@ -62,9 +62,9 @@ def equivariance_error(
             f"`in_action` belongs to {in_action.group!r} and `out_action` to {out_action.group!r}; both sides must be "
             "moved by the same element of one group."
         )
-    if elements is None:
-        elements = default_elements(in_action, x, key)
     y = fn(x)
+    if elements is None:
+        elements = default_elements(in_action, out_action, x, y, key)
     scale = float(_norm(y))
     count = len(jax.tree.leaves(elements)[0])
     errors = np.empty(count)
@@ -81,30 +81,31 @@ _compiled = jax.jit(lambda action, g, x: action(g, x), static_argnums=0)
 
 
 def _moved(action: Action, g: Element, x: Any) -> Any:
-    """Applies a compiled action, after making sure that a grid is mapped to itself."""
-    if isinstance(action, GridAction) and action.boundary == "wrap" and not action.acts(g, np.shape(x)):
-        return action(g, x)
+    """Applies a compiled action to an element that is known, after the action has had its look at the element."""
+    action.require_acts(g, np.shape(x) if isinstance(x, (jax.Array, np.ndarray)) else ())
     return _compiled(action, g, x)
 
 
-def default_elements(action: Action, x: Any, key: jax.Array | None = None, limit: int = 1024, samples: int = 8) -> Element:
+def default_elements(
+    in_action: Action, out_action: Action, x: Any, y: Any, key: jax.Array | None = None, limit: int = 1024, samples: int = 8
+) -> Element:
     """Returns the elements to measure when none are named, stacked along a leading axis.
 
-    On a grid these are all point elements that map ``x`` to itself, on a torus each with a random shift, and a few shifts
-    alone; of a group of order up to ``limit`` all elements; else random ones.
+    On grids these are all point elements that map ``x`` and ``y`` to themselves, on a torus each with a random shift, and a
+    few shifts alone; of a finite group of order up to ``limit`` all elements; else random ones.
     """
     key = jax.random.key(0) if key is None else key
-    action = action.action if isinstance(action, FiniteAction) else action
-    group = action.group
-    if group.order <= limit and not isinstance(action, GridAction):
+    sides = [
+        (action.action if isinstance(action, FiniteAction) else action, z) for action, z in ((in_action, x), (out_action, y))
+    ]
+    grids = [(action, action.sizes(np.shape(z))) for action, z in sides if isinstance(action, GridAction)]
+    group = in_action.group
+    if not grids:
         try:
-            return group.elements()
+            return group.elements() if group.order <= limit else group.sample(key, (samples,))
         except ValueError:
-            pass
-    if not isinstance(action, GridAction):
-        return group.sample(key, (samples,))
-    sizes = action.sizes(np.shape(x))
-    motions = common_motions(action, sizes, action, sizes)
+            return group.sample(key, (samples,))
+    motions = common_motions(*grids)
     plain = dataclasses.replace(motions, elements={0: motions.elements[0]})
     return jax.tree.map(
         lambda *leaves: jnp.concatenate(leaves),

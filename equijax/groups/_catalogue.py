@@ -3,6 +3,7 @@
 import numpy as np
 
 from equijax._arrays import FrozenArray
+from equijax._numbers import positive_int
 from equijax.groups._point import MatrixSource, PointGroup, _snap
 
 
@@ -34,7 +35,7 @@ class Trivial(_Named):
     __slots__ = ()
 
     def __init__(self, ndim: int):
-        self._define([np.eye(_positive(ndim, "ndim"))], (), ndim)
+        self._define([np.eye(positive_int(ndim, "ndim"))], (), ndim)
 
 
 class Cyclic(_Named):
@@ -52,7 +53,7 @@ class Cyclic(_Named):
     __slots__ = ()
 
     def __init__(self, n: int):
-        self._define(_rotations(_positive(n, "n")), (1,) if n > 1 else (), n)
+        self._define(_rotations(positive_int(n, "n")), (1,) if n > 1 else (), n)
 
 
 class Dihedral(_Named):
@@ -70,7 +71,7 @@ class Dihedral(_Named):
     __slots__ = ()
 
     def __init__(self, n: int):
-        rotations = _rotations(_positive(n, "n"))
+        rotations = _rotations(positive_int(n, "n"))
         mirror = np.diag([1.0, -1.0])
         self._define(rotations + [_snap(r @ mirror) for r in rotations], (1, n) if n > 1 else (1,), n)
 
@@ -91,7 +92,7 @@ class Reflection(_Named):
     __slots__ = ()
 
     def __init__(self, ndim: int, axis: int = 0):
-        d = _positive(ndim, "ndim")
+        d = positive_int(ndim, "ndim")
         if not -d <= axis < d:
             raise ValueError(f"`axis` is {axis}; a space of {d} dimensions has axes 0 … {d - 1}.")
         mirror = np.eye(d)
@@ -123,11 +124,3 @@ class Octahedral(_Named):
 def _rotations(n: int) -> list[np.ndarray]:
     angles = 2 * np.pi * np.arange(n) / n
     return [_snap(np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])) for a in angles]
-
-
-def _positive(value: int, name: str, zero: bool = False) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"`{name}` is {value!r}; it must be an integer.")
-    if value < (0 if zero else 1):
-        raise ValueError(f"`{name}` is {value}; it must be at least {0 if zero else 1}.")
-    return int(value)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.groups._catalogue import _positive
+from equijax._numbers import positive_int
 from equijax.groups._group import Group
 
 
@@ -27,7 +27,7 @@ class Permutation(Group):
     n: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _positive(self.n, "n"))
+        object.__setattr__(self, "n", positive_int(self.n, "n"))
 
     @property
     def identity(self) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
-from equijax.groups._catalogue import _positive
+from equijax._numbers import positive_int
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._group import Group
 
@@ -40,7 +40,7 @@ class Translation(Group):
     period: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ndim", _positive(self.ndim, "ndim"))
+        object.__setattr__(self, "ndim", positive_int(self.ndim, "ndim"))
         object.__setattr__(self, "period", as_period(self.period, self.ndim))
 
     @property
@@ -115,7 +115,7 @@ def as_period(period: Any, ndim: int) -> tuple[int, ...] | None:
     values = (period,) * ndim if np.ndim(period) == 0 else tuple(period)
     if len(values) != ndim:
         raise ValueError(f"`period` is {values}; give one positive integer for each of the {ndim} axes.")
-    return tuple(_positive(n, "period") for n in values)
+    return tuple(positive_int(n, "period") for n in values)
 
 
 @functools.lru_cache(maxsize=64)

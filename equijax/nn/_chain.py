@@ -1,6 +1,7 @@
-"""Which elements a chain of layers respects: grids are followed on a torus, kept elements intersected otherwise."""
+"""Which elements a chain of layers respects: those that map every grid on the way to itself."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,62 +9,54 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax.actions import GridAction
-from equijax.actions._motions import Motions, common_motions
-from equijax.nn._exactness import Exactness
-from equijax.nn._layer import Layer
+from equijax.actions._motions import common_motions
+from equijax.nn._exactness import Exactness, from_motions
+from equijax.nn._layer import Layer, bare
 from equijax.nn._restrict import Restrict
+from equijax.nn._windowed import WindowedLayer
 
 
-def exactness_of_chain(layers: Sequence[Any], in_action: GridAction, input_shape: tuple[int, ...]) -> Exactness:
-    """Folds the exactness of the layers; functions and Flax modules are taken to respect everything.
+def exactness_of_chain(layers: Sequence[Any], input_shape: tuple[int, ...]) -> Exactness:
+    """Finds the elements that map every grid of the chain to itself.
+
+    Functions and Flax modules are taken to respect everything. A layer with zero borders turns the arrays before and
+    behind it about their centres, which must then be the centre of the input.
 
     Args:
-      layers: the entries of a ``Sequential``.
-      in_action: the action on the input of the first equijax layer.
+      layers: entries of a ``Sequential``; the first equijax layer takes fields on a grid.
       input_shape: shape of the input.
     """
-    sizes = in_action.sizes(input_shape)
-    start: Any = in_action.on(sizes).action
-    kept, current, shape, centre = common_motions(start, sizes, start, sizes), start, input_shape, None
-    reasons = []
+    shape, current, grids, reasons = input_shape, None, [], []
     for k, layer in enumerate(layers):
+        if isinstance(layer, Layer):
+            if current is None:
+                own: Any = layer.in_action
+                current = own.on(own.sizes(shape)).action
+                grids = [(current, own.sizes(shape))]
+            if isinstance(layer, Restrict) and bare(current.group) != bare(layer.in_action.group):
+                grids = [(action.restrict(layer.subgroup), sizes) for action, sizes in grids]
+                reasons.append(f"Layer {k} (Restrict) keeps the subgroup {layer.subgroup.elements}.")
+            elif isinstance(layer, WindowedLayer) and isinstance(current, GridAction):
+                local = layer.exactness(shape)
+                if local.reason:
+                    reasons.append(f"Layer {k} ({type(layer).__name__}): {local.reason}")
+                sizes = current.sizes(shape)
+                following = layer.sampling.moved(current, sizes)
+                if following.boundary == "zero":
+                    grids.append((dataclasses.replace(current, boundary="zero"), sizes))
+                grids.append((following, layer.sampling.out_sizes(sizes)))
         out_shape = _shape_after(layer, shape)
-        if isinstance(layer, Restrict):
-            kept, start = _restricted(kept, layer), start.restrict(layer.subgroup)
-            reasons.append(f"Layer {k} (Restrict) keeps the subgroup {layer.subgroup.elements}.")
-        elif isinstance(layer, Layer) and isinstance(current, GridAction):
-            local = layer.exactness(shape)
-            following = layer.out_action_for(current)
-            if isinstance(following, GridAction) and following.boundary == "wrap":
-                motions = common_motions(start, sizes, following, following.sizes(out_shape))
-                kept = _intersect(kept, motions.elements, motions.steps)
-            elif isinstance(following, GridAction):
-                unmoved = {h: t for h, t in zip(local.point_elements, local.translations, strict=True) if not any(t)}
-                kept = _intersect(kept, unmoved, (None,) * start.ndim)
-            centre = local.centre if centre is None else centre
-            if local.reason:
-                reasons.append(f"Layer {k} ({type(layer).__name__}): {local.reason}")
-        current = layer.out_action_for(current) if isinstance(layer, Layer) else current
+        current = layer.out_action_for(current) if isinstance(layer, Layer) else current  # pyright: ignore
         shape = out_shape
-    return Exactness(
-        start, current, tuple(kept.elements), tuple(kept.elements.values()), kept.steps, centre, " ".join(reasons)
-    )
+    return from_motions(grids[0], current, common_motions(*grids), grids[-1], " ".join(reasons))  # pyright: ignore
 
 
-def _intersect(kept: Motions, others: dict[int, tuple[int, ...]], steps: tuple[int | None, ...]) -> Motions:
-    """Keeps the elements of both; without shifts only those that need none."""
-    shiftless = None in steps
-    elements = {h: others[h] for h, t in kept.elements.items() if h in others and not (shiftless and any(t))}
-    return Motions(steps, elements, {})
-
-
-def _restricted(kept: Motions, layer: Restrict) -> Motions:
-    """Renumbers the kept elements as elements of the subgroup."""
-    pairs = enumerate(layer.subgroup.elements)
-    return Motions(kept.steps, {k: kept.elements[h] for k, h in pairs if h in kept.elements}, {})
-
-
-def _shape_after(layer: Callable, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _shape_after(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(layer, WindowedLayer) and isinstance(layer.in_action, GridAction):
+        sizes = layer.in_action.sizes(shape)
+        batch = shape[: len(shape) - 1 - len(sizes) - len(layer.in_fibre.shape)]
+        features = getattr(layer, "out_features", shape[-1])
+        return (*batch, *layer.sampling.out_sizes(sizes), *layer.out_fibre.shape, features)
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     with jax.numpy_dtype_promotion("standard"):
         if not isinstance(layer, nnx.Module):

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation
 from equijax.nn._convolve import convolve, flatten_batch, restore_batch
-from equijax.nn._layer import require_features, require_group, require_input, resolve_fibre
+from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import new_bias, new_kernel, spread_bias
-from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding, per_axis
+from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer
 from equijax.reps import PermutationRepresentation, Scalar
 from equijax.sharing import KernelSharing
@@ -126,8 +127,8 @@ class Conv(WindowedLayer):
             )
         self.in_fibre = resolve_fibre(in_fibre, self.group, self._default_in, "in_fibre")
         self.out_fibre = resolve_fibre(out_fibre, self.group, self._default_out, "out_fibre")
-        self.in_features = require_features(in_features, "in_features")
-        self.out_features = require_features(out_features, "out_features")
+        self.in_features = positive_int(in_features, "in_features")
+        self.out_features = positive_int(out_features, "out_features")
         self.feature_group_count = require_groups(feature_group_count, in_features, out_features)
         self.sampling = Sampling(
             window,
@@ -202,11 +203,10 @@ class Conv(WindowedLayer):
 
 def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[int, ...]:
     """Returns the window as a tuple; an int stands for all grid axes of the group (one axis where there is none)."""
-    if isinstance(kernel_size, int):
-        ndim = group.ndim if isinstance(group, (Translation, SpaceGroup)) else 1
-        return per_axis(kernel_size, ndim, "kernel_size")
-    sizes = tuple(kernel_size)
-    return per_axis(sizes, len(sizes), "kernel_size")
+    if isinstance(kernel_size, (tuple, list)):
+        return per_axis(kernel_size, len(kernel_size), "kernel_size")
+    ndim = group.ndim if isinstance(group, (Translation, SpaceGroup)) else 1
+    return per_axis(kernel_size, ndim, "kernel_size")
 
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:
@@ -235,17 +235,18 @@ def merge_fibre(x: jax.Array, fibre: PermutationRepresentation, groups: int = 1)
     """Merges (fibre, features) to channels: as they are, or ordered (groups, fibre, features / groups)."""
     if not fibre.shape:
         return x
+    *rest, dim, features = x.shape
     if groups > 1:
-        x = jnp.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, -3)
-        return x.reshape(*x.shape[:-3], -1)
-    return x.reshape(*x.shape[:-2], -1)
+        x = jnp.moveaxis(x.reshape(*rest, dim, groups, features // groups), -2, -3)
+    return x.reshape(*rest, dim * features)
 
 
 def split_fibre(y: jax.Array, fibre: PermutationRepresentation, groups: int = 1) -> jax.Array:
     """Undoes :func:`merge_fibre`: channels → (fibre, features)."""
     if not fibre.shape:
         return y
+    *rest, channels = y.shape
+    features = channels // fibre.dim
     if groups > 1:
-        y = jnp.moveaxis(y.reshape(*y.shape[:-1], groups, fibre.dim, -1), -3, -2)
-        return y.reshape(*y.shape[:-2], -1)
-    return y.reshape(*y.shape[:-1], fibre.dim, -1)
+        y = jnp.moveaxis(y.reshape(*rest, groups, fibre.dim, features // groups), -3, -2)
+    return y.reshape(*rest, fibre.dim, features)

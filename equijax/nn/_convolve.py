@@ -1,5 +1,6 @@
 """The planar convolution under every layer: Flax's, as a pure function."""
 
+import math
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ def flatten_batch(x: jax.Array, grid_ndim: int) -> tuple[jax.Array, tuple[int, .
     batch = x.shape[: x.ndim - grid_ndim - 1]
     if len(batch) == 1:
         return x, None
-    return jnp.reshape(x, (-1, *x.shape[len(batch) :])), batch
+    return jnp.reshape(x, (math.prod(batch), *x.shape[len(batch) :])), batch
 
 
 def restore_batch(y: jax.Array, batch: tuple[int, ...] | None) -> jax.Array:
@@ -88,10 +89,10 @@ def _channels_last(ndim: int) -> lax.ConvDimensionNumbers:
 
 def _matmul(x: jax.Array, kernel: jax.Array, groups: int, precision: Any, element: Any, out_sharding: Any) -> jax.Array:
     options: dict[str, Any] = {} if out_sharding is None else {"out_sharding": out_sharding}
-    x = x.reshape(*x.shape[:-1], groups, -1)
-    kernel = kernel.reshape(kernel.shape[0], groups, -1)
+    x = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    kernel = kernel.reshape(kernel.shape[0], groups, kernel.shape[1] // groups)
     y = jnp.einsum("bgi,igo->bgo", x, kernel, precision=precision, preferred_element_type=element, **options)
-    return y.reshape(*y.shape[:-2], -1)
+    return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
 
 
 def _transposed(x: jax.Array, kernel: jax.Array, sampling: Sampling, precision: Any, options: Any) -> jax.Array:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions import Action, GridAction
-from equijax.actions._motions import Motions, common_motions
+from equijax.actions._motions import Grid, Motions, common_motions
+from equijax.groups import FiniteGroup, SpaceGroup, Translation
 from equijax.groups._group import Element
 from equijax.groups._space import join_element, point_group_of
 from equijax.nn._sampling import Sampling
@@ -27,7 +28,8 @@ class Exactness:
       point_elements: numbers of the elements of the point group that are kept.
       translations: for each of them the translation with which it is kept, int tuples.
       shift_step: for each grid axis the step, in pixels, of the shifts that are kept; None where none is.
-      centre: the point, in samples of the input, about which the kept elements turn it; None without a grid.
+      centre: a point, in samples of the input, about which the kept elements turn it, up to kept shifts; None without a
+        grid.
       reason: one sentence why the rest is lost; empty where nothing is.
     """
 
@@ -46,23 +48,41 @@ class Exactness:
 
     def generators(self) -> list[Element]:
         """Returns group elements that generate everything that is kept."""
-        if not isinstance(self.in_action, GridAction):
-            return [np.int32(h) for h in self.point_elements if h]
-        return self._motions().generators(self.in_action.group)
+        group = self.in_action.group
+        if isinstance(self.in_action, GridAction):
+            return self._motions().generators(group)
+        return [self._vector_element(h) for h in self.point_elements if h] if self._has_points else list(group.generators)
 
     def elements(self) -> Element:
-        """Returns every kept point element with its translation, stacked along a leading axis."""
+        """Returns every kept point element with its translation, stacked along a leading axis.
+
+        Without a point group (permutations of a set) these are the generators of the group.
+        """
+        group = self.in_action.group
+        if not self._has_points:
+            return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(a) for a in leaves]), *group.generators)
         h = jnp.asarray(self.point_elements, jnp.int32)
         if not isinstance(self.in_action, GridAction):
-            return h
+            return self._vector_element(h)
         t = jnp.asarray(self.translations, jnp.int32).reshape(len(self.translations), self.in_action.ndim)
-        return join_element(self.in_action.group, t, h)
+        return join_element(group, t, h)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws kept elements uniformly over point elements, and shifts of up to 8 steps; leading axes ``shape``."""
-        if not isinstance(self.in_action, GridAction):
-            return self.elements()[jax.random.randint(key, shape, 0, len(self.point_elements))]
-        return self._motions().sample(self.in_action.group, key, shape)
+        group = self.in_action.group
+        if isinstance(self.in_action, GridAction):
+            return self._motions().sample(group, key, shape)
+        return group.sample(key, shape)
+
+    @property
+    def _has_points(self) -> bool:
+        return isinstance(self.in_action.group, (FiniteGroup, SpaceGroup, Translation))
+
+    def _vector_element(self, h: Any) -> Element:
+        """An element without translation, for what has no grid any more."""
+        group = self.in_action.group
+        ndim = group.ndim if isinstance(group, (SpaceGroup, Translation)) else 0
+        return join_element(group, jnp.zeros((*np.shape(h), ndim), jnp.int32), h)
 
     def _motions(self) -> Motions:
         kept = dict(zip(self.point_elements, self.translations, strict=True))
@@ -83,40 +103,35 @@ def everything(in_action: Action, out_action: Action) -> Exactness:
 
 def of_points(in_action: GridAction, out_action: Action, sizes: tuple[int, ...]) -> Exactness:
     """Returns the exactness of a layer that treats every grid point alike: all elements that act on the input."""
-    motions = common_motions(in_action, sizes, in_action, sizes)
-    return _from_motions(in_action, out_action, motions, _centre(in_action, sizes, motions), "")
+    grid = (in_action, sizes)
+    return from_motions(grid, out_action, common_motions(grid), grid, "")
 
 
 def of_grid(sampling: Sampling, in_action: GridAction, out_fibre: Any, sizes: tuple[int, ...]) -> Exactness:
     """Works out the exactness of a windowed layer at input ``sizes``."""
     resolved: GridAction = in_action.on(sizes).action  # pyright: ignore[reportAssignmentType]
     output = dataclasses.replace(sampling.moved(resolved, sizes), fibre=out_fibre)
-    out_sizes = sampling.out_sizes(sizes)
-    motions = common_motions(resolved, sizes, output, out_sizes)
-    coarse, lengths = (resolved, sizes) if sampling.transposed or output.boundary == "zero" else (output, out_sizes)
-    reasons = []
+    before, behind = (resolved, sizes), (output, sampling.out_sizes(sizes))
+    motions = common_motions(before, behind)
+    shifts = ""
     if None in motions.steps:
         cause = "the padding is not circular" if output.boundary == "zero" else "a stride does not divide the size"
-        reasons.append(f"Shifts are lost: {cause}.")
+        shifts = f"Shifts are lost: {cause}."
     elif any(step and step > 1 for step in motions.steps) and not sampling.transposed:
-        reasons.append("Other shifts fall between the samples of the output.")
-    pixel = _centre(coarse, lengths, motions)
-    centre = tuple((p - o) / s for p, o, s in zip(pixel, resolved.origin, resolved.spacing, strict=True))
-    return _from_motions(resolved, output, motions, centre, " ".join(reasons))
+        shifts = "Other shifts fall between the samples of the output."
+    return from_motions(before, output, motions, before if sampling.transposed else behind, shifts)
 
 
-def _centre(action: GridAction, sizes: tuple[int, ...], motions: Motions) -> tuple[float, ...]:
-    """The point about which the kept elements turn, in pixels: a sample of the grid where it covers a torus evenly."""
-    if action.boundary == "wrap" and not any(map(any, motions.elements.values())):
-        return tuple(c / 2 for c in action.doubled_centre(sizes))
-    if action.boundary == "wrap" and all(motions.steps):
-        return action.origin
-    return tuple(p + s * (n - 1) / 2 for p, s, n in zip(action.origin, action.spacing, sizes, strict=True))
-
-
-def _from_motions(
-    in_action: GridAction, out_action: Action, motions: Motions, centre: tuple[float, ...], about_shifts: str
-) -> Exactness:
+def from_motions(before: Grid, out_action: Action, motions: Motions, coarse: Grid, about_shifts: str) -> Exactness:
+    """Puts the exactness together from the motions that are kept and the coarsest grid, about which they turn."""
+    in_action, sizes = before
+    grid, lengths = before if None in motions.steps and coarse[0].boundary == "zero" else coarse
+    if not any(map(any, motions.elements.values())):
+        pixel = tuple(c / 2 for c in in_action.doubled_centre(sizes))
+    elif None not in motions.steps:
+        pixel = grid.origin
+    else:
+        pixel = tuple(p + s * (n - 1) / 2 for p, s, n in zip(grid.origin, grid.spacing, lengths, strict=True))
     lost = ""
     if motions.lost:
         h, why = next(iter(motions.lost.items()))
@@ -127,7 +142,7 @@ def _from_motions(
         tuple(motions.elements),
         tuple(motions.elements.values()),
         motions.steps,
-        centre,
+        tuple((p - o) / s for p, o, s in zip(pixel, in_action.origin, in_action.spacing, strict=True)),
         f"{lost} {about_shifts}".strip(),
     )
 

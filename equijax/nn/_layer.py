@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action, FibreAction, FiniteAction, GridAction, TrivialAction
 from equijax.actions._grid import require_fibre
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation
 from equijax.groups._space import point_group_of
@@ -91,15 +91,6 @@ def pool_default(group: Group) -> type[Any]:
     return Scalar if isinstance(group, Translation) else Regular
 
 
-def require_features(value: Any, name: str) -> int:
-    """Returns a feature count after checking that it is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` is {value!r}; it must be a positive integer.")
-    if value < 1:
-        raise ValueError(f"`{name}` is {value}; a layer needs at least one feature.")
-    return value
-
-
 def require_input(shape: tuple[int, ...], action: Action, features: int | None) -> None:
     """Raises ``ValueError`` where an input does not fit a layer's action or feature count; names the fix."""
     fibre: PermutationRepresentation = action.fibre  # type: ignore[attr-defined]
@@ -134,15 +125,27 @@ def require_same_group(own: Action, in_action: Action, *, any_base: bool = False
             f"`in_action` belongs to {theirs!r}, but the layer to {mine!r}. Build both layers for one group, or put "
             "Restrict(subgroup) between them."
         )
-    wanted, given = getattr(own, "fibre", None), getattr(in_action, "fibre", None)
-    same_base = any_base or isinstance(own, GridAction) == isinstance(in_action, GridAction)
-    if wanted is not None and (given != wanted or not same_base):
-        lifts = isinstance(given, Scalar) and isinstance(wanted, Regular)
-        raise ValueError(
-            f"`in_action` is {in_action!r}, but the layer takes fields with fibre {wanted!r}"
-            f"{' on a grid' if isinstance(own, GridAction) else ''}. "
-            f"{'Put a LiftingConv first.' if lifts else 'Choose in_fibre and out_fibre of the neighbours alike.'}"
-        )
+    wanted, given = _moved_by(own), _moved_by(in_action)
+    if wanted == given or (any_base and wanted[-1] == given[-1]):
+        return
+    lifts = isinstance(given[-1], Scalar) and isinstance(wanted[-1], Regular)
+    raise ValueError(
+        f"`in_action` is {in_action!r}, but the layer takes what is moved by {own!r}. "
+        f"{'Put a LiftingConv first.' if lifts else 'Choose in_fibre and out_fibre of the neighbours alike.'}"
+    )
+
+
+def _moved_by(action: Action) -> tuple:
+    """What two actions must have in common so that one layer can follow another: base and fibre, not the size."""
+    if isinstance(action, FiniteAction):
+        return _moved_by(action.action)
+    if isinstance(action, GridAction):
+        return ("grid", action.fibre)
+    if isinstance(action, FibreAction) and action.fibre.shape:
+        return ("vector", action.fibre)
+    if isinstance(action, (FibreAction, TrivialAction)):
+        return ("vector", "one number")
+    return (action,)
 
 
 def bare(group: Group) -> Group:

@@ -10,9 +10,11 @@ import numpy as np
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax.actions import Action
+from equijax._numbers import positive_int
+from equijax.actions import Action, GridAction
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._layer import Layer, require_features, require_same_group
+from equijax.nn._exactness import Exactness, everything, of_points
+from equijax.nn._layer import Layer, require_same_group
 from equijax.sharing import LinearSharing
 
 
@@ -82,8 +84,8 @@ class EquivariantLinear(Layer):
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
         self.sharing = LinearSharing(in_action, out_action)  # pyright: ignore[reportArgumentType]
-        self.in_features = require_features(in_features, "in_features")
-        self.out_features = require_features(out_features, "out_features")
+        self.in_features = positive_int(in_features, "in_features")
+        self.out_features = positive_int(out_features, "out_features")
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         self.promote_dtype, self.preferred_element_type = promote_dtype, preferred_element_type
         orbits, out_orbits = self.sharing.orbits, self.sharing.out_orbits
@@ -108,6 +110,14 @@ class EquivariantLinear(Layer):
         require_same_group(self.in_action, in_action)
         return self.sharing.out_action
 
+    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects exactly: all that permute the points of both sides."""
+        del input_shape
+        into, out = self.sharing.in_action, self.sharing.out_action
+        if isinstance(into.action, GridAction):
+            return of_points(into.action, out.action, into.shape[: into.action.ndim])
+        return everything(into.action, out.action)
+
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the layer.
 
@@ -130,7 +140,7 @@ class EquivariantLinear(Layer):
         kernel = self.kernel[...]
         bias = None if self.bias is None else self.bias[...]
         x, kernel, bias = self.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
-        x = x.reshape(*batch, -1, self.in_features)
+        x = x.reshape(*batch, self.sharing.in_action.size, self.in_features)
         y = jnp.einsum(
             "...ic,oicd->...od",
             x,

@@ -7,10 +7,18 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._numbers import positive_int
 from equijax.actions import Action, GridAction
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
-from equijax.nn._layer import Layer, pool_default, require_features, require_input, require_same_group, resolve_fibre
+from equijax.nn._layer import (
+    Layer,
+    pool_default,
+    require_group,
+    require_input,
+    require_same_group,
+    resolve_fibre,
+)
 from equijax.reps import PermutationRepresentation
 
 
@@ -62,11 +70,11 @@ class GroupNorm(Layer):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.num_features = require_features(num_features, "num_features")
-        self.num_groups = require_features(num_groups, "num_groups")
+        self.num_features = positive_int(num_features, "num_features")
+        self.num_groups = positive_int(num_groups, "num_groups")
         if num_features % num_groups:
             raise ValueError(f"`num_groups` is {num_groups}; it must divide num_features = {num_features}.")
-        self.group = group
+        self.group = require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         self.epsilon, self.dtype, self.param_dtype = epsilon, dtype, param_dtype
         del rngs
@@ -91,7 +99,9 @@ class GroupNorm(Layer):
         bias = None if self.bias is None else self.bias[...]
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)
         result = x.dtype
-        x = x.astype(result if jnp.finfo(result).bits >= 32 else jnp.float32).reshape(*x.shape[:-1], self.num_groups, -1)
+        x = x.astype(result if jnp.finfo(result).bits >= 32 else jnp.float32).reshape(
+            *x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups
+        )
         axes = (*range(x.ndim - 2 - moved, x.ndim - 2), x.ndim - 1)
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = jnp.square(centred).mean(axis=axes, keepdims=True)

@@ -10,7 +10,7 @@ from equijax.actions import Action, GridAction, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, pool_default, require_input, require_same_group, resolve_fibre
+from equijax.nn._layer import Layer, pool_default, require_group, require_input, require_same_group, resolve_fibre
 from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 
 _MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
@@ -79,7 +79,7 @@ class CosetPool(Layer):
                 f"`subgroup` belongs to {subgroup.group!r}, but the point group of the layer is {point_group_of(group)!r}."
             )
         require_mode(mode)
-        self.subgroup, self.mode, self.group = subgroup, mode, group
+        self.subgroup, self.mode, self.group = subgroup, mode, require_group(group, None)
 
     @property
     def in_action(self) -> Action:
@@ -116,7 +116,7 @@ class FibrePool(Layer):
 
     def __init__(self, mode: str = "max", *, group: Group, in_fibre: PermutationRepresentation | None = None):
         require_mode(mode)
-        self.mode, self.group = mode, group
+        self.mode, self.group = mode, require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         if not self.in_fibre.shape:
             raise ValueError("`in_fibre` is Scalar, which has no axis to pool over. Leave the layer out.")
@@ -162,7 +162,7 @@ class GlobalPool(Layer):
 
     def __init__(self, mode: str = "mean", *, group: Group, in_fibre: PermutationRepresentation | None = None):
         require_mode(mode)
-        self.mode, self.group = mode, group
+        self.mode, self.group = mode, require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         if not isinstance(self.in_action, GridAction):
             raise ValueError(f"`group` is {group!r}, which moves no grid. Use FibrePool to pool over the fibre.")

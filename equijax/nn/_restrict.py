@@ -6,9 +6,9 @@ import numpy as np
 
 from equijax.actions import Action, GridAction
 from equijax.actions._fibre import FibreAction, field_action
-from equijax.groups import Group, SpaceGroup, Subgroup
+from equijax.groups import Group, Subgroup
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, bare, require_same_group, resolve_fibre
+from equijax.nn._layer import Layer, bare, pool_default, require_group, require_same_group, resolve_fibre
 from equijax.nn._pool import with_fibre
 from equijax.reps import PermutationRepresentation, Regular, restrict
 
@@ -49,13 +49,13 @@ class Restrict(Layer):
         point_group = point_group_of(group)
         if subgroup.group != point_group:
             raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the point group of `group` is {point_group!r}.")
-        self.subgroup, self.group = subgroup, group
-        self.in_fibre = resolve_fibre(in_fibre, group, Regular, "in_fibre")
+        self.subgroup, self.group = subgroup, require_group(group, None)
+        self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         small = subgroup.as_group()
-        self.small_group = SpaceGroup(small, group.period) if isinstance(group, SpaceGroup) else small  # pyright: ignore
         regular = isinstance(self.in_fibre, Regular)
         self.out_fibre = Regular(small) if regular else restrict(self.in_fibre, subgroup)
         self.index = subgroup.index if regular else 1
+        self.small_group = self.in_action.group
 
     @property
     def in_action(self) -> GridAction | FibreAction:
@@ -81,7 +81,7 @@ class Restrict(Layer):
         if not isinstance(self.in_fibre, Regular):
             return inputs
         y = jnp.take(inputs, jnp.asarray(_right_cosets(self.subgroup)), axis=-2)
-        return y.reshape(*y.shape[:-2], -1)
+        return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
 
 
 def _right_cosets(subgroup: Subgroup) -> np.ndarray:

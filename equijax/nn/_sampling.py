@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from equijax._numbers import positive_int
 from equijax.actions import GridAction
 
 Padding = str | int | Sequence[int | tuple[int, int]]
@@ -25,29 +26,18 @@ def canonical_padding(padding: Any, ndim: int, modes: tuple[str, ...]) -> str | 
             causal = " CAUSAL needs one grid axis." if padding == "CAUSAL" else ""
             raise ValueError(f"`padding` is {padding!r}; use one of {', '.join(modes)}, an int, or pairs.{causal}")
         return padding
-    entries = (padding,) * ndim if isinstance(padding, int) else tuple(padding)
-    pairs = tuple((p, p) if isinstance(p, int) else tuple(p) for p in entries)
-    if len(pairs) != ndim or any(len(p) != 2 or any(not isinstance(n, int) or n < 0 for n in p) for p in pairs):
+    entries = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * ndim
+    pairs = tuple(tuple(p) if isinstance(p, (tuple, list)) else (p, p) for p in entries)
+    try:
+        pairs = tuple(tuple(positive_int(n, "padding", 0) for n in p) for p in pairs)
+    except (TypeError, ValueError):
+        pairs = ()
+    if len(pairs) != ndim or any(len(p) != 2 for p in pairs):
         raise ValueError(
             f"`padding` is {padding!r}; give a mode ({', '.join(modes)}), an int ≥ 0, or one int or pair (before, after) "
             f"for each of the {ndim} grid axes."
         )
     return pairs  # pyright: ignore[reportReturnType]
-
-
-def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
-    """Returns ``ndim`` positive ints; an int stands for all axes, None for 1.
-
-    Raises:
-      ValueError: the length is wrong or an entry is not a positive integer.
-    """
-    value = 1 if value is None else value
-    values = (value,) * ndim if isinstance(value, int) else tuple(value)
-    if len(values) != ndim:
-        raise ValueError(f"`{name}` is {value}; give one positive integer for each of the {ndim} grid axes.")
-    if any(isinstance(v, bool) or int(v) != v or v < 1 for v in values):
-        raise ValueError(f"`{name}` is {value}; every entry must be a positive integer.")
-    return tuple(int(v) for v in values)
 
 
 @dataclasses.dataclass(frozen=True)

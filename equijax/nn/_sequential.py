@@ -1,5 +1,6 @@
 """A chain of layers whose actions fit."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from flax import nnx
 from equijax.actions import Action, GridAction
 from equijax.nn._chain import exactness_of_chain
 from equijax.nn._exactness import Exactness, everything
-from equijax.nn._layer import Layer
+from equijax.nn._layer import Layer, bare
 from equijax.nn._restrict import Restrict
 
 
@@ -51,53 +52,62 @@ class Sequential(Layer):
                 raise TypeError(f"`layers` holds {layer!r}, which can't be called.")
         if not any(isinstance(layer, Layer) for layer in layers):
             raise ValueError("`layers` holds no equijax layer, so no action is known. Use nnx.Sequential.")
+        for layer in layers:
+            if isinstance(layer, (nnx.Conv, nnx.ConvTranspose)):
+                raise ValueError(
+                    f"`layers` holds an nnx.{type(layer).__name__}, which does not share weights under the group and would "
+                    f"read the fibre as a grid axis. Use equijax.nn.{type(layer).__name__}."
+                )
         self.layers = nnx.List(layers)
-        self.out_action_for(self._first.in_action)
+        self.out_action_for(self._whole_in_action)
+
+    def _entries(self) -> list[Any]:
+        """All layers, with those of nested chains in their places."""
+        return [entry for layer in self.layers for entry in (layer._entries() if isinstance(layer, Sequential) else [layer])]
 
     @property
-    def _first(self) -> Layer:
-        return next(layer for layer in self.layers if isinstance(layer, Layer))
+    def _whole_in_action(self) -> Action:
+        return next(entry for entry in self._entries() if isinstance(entry, Layer)).in_action
 
     @property
     def in_action(self) -> Action:
         """The action on the input: that of the first layer, restricted where a later ``Restrict`` forgets elements."""
-        action = self._first.in_action
-        for layer in self.layers:
-            if isinstance(layer, Restrict) and action.group == layer.group:
-                action = action.restrict(layer.subgroup)  # type: ignore[attr-defined]
+        action = self._whole_in_action
+        for entry in self._entries():
+            if isinstance(entry, Restrict) and bare(action.group) == bare(entry.group):
+                action = action.restrict(entry.subgroup)  # type: ignore[attr-defined]
         return action
 
-    @property
-    def out_action(self) -> Action:
-        """The action on the output."""
-        return self.out_action_for(self._first.in_action)
-
     def out_action_for(self, in_action: Action) -> Action:
-        """Folds an action of the first layer's group through all layers.
+        """Folds an action through all layers: one of the first layer's group, or of the smaller group that is left.
 
         Raises:
           ValueError: a layer does not fit its predecessor.
         """
+        whole = self._whole_in_action
+        if bare(in_action.group) != bare(whole.group) and bare(in_action.group) == bare(self.in_action.group):
+            carried = ("boundary", "spacing", "origin", "torus") if isinstance(whole, GridAction) else ()
+            in_action = dataclasses.replace(whole, **{name: getattr(in_action, name) for name in carried})  # type: ignore[type-var]
         action, before = in_action, "the input"
-        for k, layer in enumerate(self.layers):
-            if isinstance(layer, Layer):
+        for k, entry in enumerate(self._entries()):
+            if isinstance(entry, Layer):
                 try:
-                    action = layer.out_action_for(action)
+                    action = entry.out_action_for(action)
                 except (TypeError, ValueError) as error:
-                    raise type(error)(f"layer {k} ({type(layer).__name__}) does not fit {before}: {error}") from None
-                before = f"layer {k} ({type(layer).__name__})"
+                    raise type(error)(f"layer {k} ({type(entry).__name__}) does not fit {before}: {error}") from None
+                before = f"layer {k} ({type(entry).__name__})"
         return action
 
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements all layers together respect exactly, a lower bound.
+        """Tells which elements map every grid of the chain to itself.
 
-        On a torus the grids of the layers are followed with their origins; with zero borders the kept elements of the
-        layers are intersected. Functions and Flax modules are taken to respect everything.
+        Calls don't check this: each layer checks its own shapes only, and a chain that mixes circular and zero padding can
+        lose elements that each layer keeps, about different points. Ask here. Functions and Flax modules are taken to
+        respect everything.
         """
-        action = self._first.in_action
-        if not isinstance(action, GridAction):
+        if not isinstance(self._whole_in_action, GridAction):
             return everything(self.in_action, self.out_action)
-        return exactness_of_chain(list(self.layers), action, tuple(input_shape))
+        return exactness_of_chain(self._entries(), tuple(input_shape))
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -109,10 +119,22 @@ class Sequential(Layer):
         return self.layers[index]
 
     def __call__(self, inputs: jax.Array, **options: Any) -> jax.Array:
-        """Applies all layers; ``options`` go to every entry whose call accepts them."""
+        """Applies all layers; ``options`` go to every entry whose call accepts them.
+
+        Raises:
+          TypeError: no entry accepts an option.
+        """
+        entries = self._entries()
+        if options:
+            accepted = [_accepted(entry, options) for entry in entries]
+            unknown = set(options).difference(*accepted)
+            if unknown:
+                raise TypeError(f"`{sorted(unknown)[0]}` is accepted by no layer of this Sequential. Check the spelling.")
+        else:
+            accepted = [{} for _ in entries]
         x = inputs
-        for layer in self.layers:
-            x = layer(x, **_accepted(layer, options)) if options else layer(x)
+        for entry, given in zip(entries, accepted, strict=True):
+            x = entry(x, **given)
         return x
 
 

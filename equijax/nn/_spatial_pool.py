@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from equijax._numbers import per_axis
 from equijax.groups import Group
-from equijax.nn._conv import window_of
+from equijax.nn._conv import merge_fibre, split_fibre, window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
 from equijax.nn._layer import pool_default, require_group, require_input, resolve_fibre
-from equijax.nn._sampling import Padding, Sampling, canonical_padding, per_axis
+from equijax.nn._sampling import Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer
 from equijax.reps import PermutationRepresentation
 from equijax.sharing._window import require_window, window
@@ -53,12 +54,10 @@ class SpatialPool(WindowedLayer):
     def _prepare(self, inputs: jax.Array) -> tuple[jax.Array, tuple[int, ...] | None]:
         require_input(inputs.shape, self.in_action, None)
         self._require_exact(inputs.shape)
-        x = inputs.reshape(*inputs.shape[:-2], -1) if self.in_fibre.shape else inputs
-        return flatten_batch(x, len(self.sampling.window))
+        return flatten_batch(merge_fibre(inputs, self.in_fibre), len(self.sampling.window))
 
     def _finish(self, y: jax.Array, batch: tuple[int, ...] | None) -> jax.Array:
-        y = restore_batch(y, batch)
-        return y.reshape(*y.shape[:-1], self.in_fibre.dim, -1) if self.in_fibre.shape else y
+        return split_fibre(restore_batch(y, batch), self.in_fibre)
 
     def _reduce(self, x: jax.Array, start: float, combine: Callable) -> jax.Array:
         """Combines the samples of every window; ``start`` is the neutral element, with which zero borders are filled."""

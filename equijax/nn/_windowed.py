@@ -27,6 +27,21 @@ class WindowedLayer(Layer):
     allow_inexact: bool
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps between outputs; of a transposed layer, between inputs."""
+        return self.sampling.strides
+
+    @property
+    def padding(self) -> Any:
+        """The padding mode, or pairs."""
+        return self.sampling.padding
+
+    @property
+    def kernel_dilation(self) -> tuple[int, ...]:
+        """Steps between the samples of the window."""
+        return self.sampling.dilation
+
+    @property
     def in_action(self) -> Action:
         """The action on the input: fields with the fibre ``in_fibre``, on a torus where the padding is circular."""
         if not self.sampling.window:

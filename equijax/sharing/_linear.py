@@ -9,7 +9,7 @@ from equijax._arrays import read_only
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.actions._motions import common_motions
 from equijax.groups._group import Element
-from equijax.groups._space import with_period
+from equijax.groups._space import grid_ndim, join_element, point_group_of
 from equijax.sharing._orbits import orbits, pair_orbits
 
 
@@ -60,9 +60,15 @@ class LinearSharing:
         grids = [(side.action, side.shape[: side.action.ndim]) for side in sides if isinstance(side.action, GridAction)]
         if not grids:
             return tuple(g for g in self.in_action.group.generators if all(side.acts(g) for side in sides))
-        # The generators of the group that act don't generate all elements that act: take every point element.
-        motions = common_motions(*grids[0], *grids[-1])
-        return tuple(g for g in motions.generators(self.in_action.group) if all(side.acts(g) for side in sides))
+        if all(action.boundary == "zero" for action, _ in grids):
+            return tuple(g for g in self._point_elements() if all(side.acts(g) for side in sides))
+        return tuple(g for g in common_motions(*grids).generators(self.in_action.group) if all(s.acts(g) for s in sides))
+
+    def _point_elements(self) -> list[Element]:
+        """Every point element without translation: with zeros outside, each array turns about its own centre."""
+        group = self.in_action.group
+        still = np.zeros(grid_ndim(group), np.int32)
+        return [join_element(group, still, np.int32(h)) for h in range(point_group_of(group).order)]
 
     @property
     def orbits(self) -> np.ndarray:
@@ -140,8 +146,3 @@ def _pair_orbits(sharing: LinearSharing) -> np.ndarray:
 def _out_orbits(sharing: LinearSharing) -> np.ndarray:
     out = sharing.out_action
     return read_only(orbits([out.permutation(g) for g in sharing.generators], out.size))
-
-
-def on_one_torus(action: GridAction, sizes: tuple[int, ...], period: tuple[int, ...]) -> FiniteAction:
-    """Returns ``action`` on a grid of ``sizes`` samples of a torus whose size in pixels is given."""
-    return dataclasses.replace(action, group=with_period(action.group, period)).on(sizes)

@@ -117,7 +117,8 @@ def check_equivariance(
     r"""Checks that ``fn(in_action(g, x)) == out_action(g, fn(x))``, forward and in the gradient.
 
     The gradient's law is that of the adjoint: for every cotangent v,
-    ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)``, which holds because the actions are permutations.
+    ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)``, which holds where both actions permute the entries (not for shifts that
+    move zeros in).
 
     Args:
       fn: the function.
@@ -140,7 +141,7 @@ def check_equivariance(
     """
     tolerance = _equivariance_tolerance(x) if tolerance is None else tolerance
     if elements is None:
-        elements = default_elements(in_action, x, key)
+        elements = default_elements(in_action, out_action, x, fn(x), key)
     _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
     if gradient:
         y = fn(x)
@@ -181,7 +182,7 @@ def _acting(action: Action, key: jax.Array, samples: int, x: Any) -> Element:
     if not isinstance(inner, GridAction):
         return action.group.sample(key, (samples,))
     sizes = inner.sizes(jnp.shape(x))
-    motions = common_motions(inner, sizes, inner, sizes)
+    motions = common_motions((inner, sizes))
     return motions.sample(inner.group, key, (samples,))
 
 

@@ -27,7 +27,7 @@ def _pairs():
 def test_kept_elements_of_a_torus(name, sizes, one, others, two):
     group = WALLPAPER[name]
     first, second = ej.GridAction(group, **one), ej.GridAction(group, **two)
-    motions = common_motions(first, sizes, second, others)
+    motions = common_motions((first, sizes), (second, others))
     torus = first.period(sizes)
     order = group.point_group.order
     acting = set()
@@ -48,14 +48,14 @@ def test_kept_elements_of_a_torus(name, sizes, one, others, two):
 @pytest.mark.parametrize(("sizes", "others", "kept"), [((4, 4), (4, 4), 8), ((4, 4), (3, 3), 2), ((4, 5), (4, 5), 4)])
 def test_arrays_with_borders_must_be_turned_about_one_point(sizes, others, kept):
     action = ej.GridAction(WALLPAPER["p4m"], boundary="zero")
-    motions = common_motions(action, sizes, action, others)
+    motions = common_motions((action, sizes), (action, others))
     assert len(motions.elements) == kept and motions.steps == (None, None)
 
 
 def test_sampled_elements_and_generators_act():
     group = WALLPAPER["p4m"]
     first, second = ej.GridAction(group), ej.GridAction(group, spacing=2)
-    motions = common_motions(first, (6, 6), second, (3, 3))
+    motions = common_motions((first, (6, 6)), (second, (3, 3)))
     t, h = (np.asarray(part) for part in motions.sample(group, jax.random.key(0), (10,)))
     drawn = [(t[i], h[i]) for i in range(10)]
     for g in [*drawn, *motions.generators(group)]:

@@ -65,7 +65,8 @@ def test_batches_are_measured_together():
 )
 def test_default_elements(action, shape, count):
     """All point elements that act; on a torus with shifts, and four shifts more; every one of them acts."""
-    elements = default_elements(action, jnp.zeros(shape))
+    x = jnp.zeros(shape)
+    elements = default_elements(action, action, x, x)
     leaves = jax.tree.leaves(elements)
     assert len(leaves[0]) == count
     assert all(action.acts(jax.tree.map(lambda leaf, i=i: leaf[i], elements), shape) for i in range(count))

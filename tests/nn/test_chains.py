@@ -187,3 +187,128 @@ def test_dna_network_agrees_on_both_strands():
     complement = np.eye(4)[3 - codes[::-1]][..., None]
     assert np.abs(model(strand) - model(complement)).max() <= 1e-12
     assert np.abs(model(strand) - model(strand[::-1])).max() > 1e-3
+
+
+def errors_of(model, x, samples=6):
+    exactness = model.exactness(x.shape)
+    elements = stack(exactness.elements(), exactness.sample(jax.random.key(2), (samples,)))
+    return exactness, ej.equivariance_error(model, exactness.in_action, exactness.out_action, x, elements)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "specs"),
+    [
+        ("p4m", 4, [("Conv", 2, 2, "CIRCULAR"), ("ConvTranspose", 2, 2, "CIRCULAR")]),
+        ("p4m", 4, [("Conv", 2, 1, "CIRCULAR"), ("Conv", 3, 1, "SAME")]),
+        ("p4m", 4, [("Conv", 3, 1, "SAME"), ("Conv", 2, 1, "CIRCULAR")]),
+        ("p4m", 8, [("Conv", 3, 2, "CIRCULAR"), ("Conv", 3, 1, "SAME")]),
+        ("p4m", 7, [("Conv", 3, 2, "SAME"), ("ConvTranspose", 3, 2, "SAME")]),
+        ("p4m", 8, [("Conv", 3, 2, "CIRCULAR"), ("Conv", 2, 2, "CIRCULAR"), ("ConvTranspose", 4, 2, "CIRCULAR")]),
+        ("p6", 4, [("Conv", 1, 1, "SAME"), ("Conv", 3, 1, "SAME")]),
+        ("p6", 6, [("Conv", 3, 2, "CIRCULAR"), ("ConvTranspose", 3, 2, "CIRCULAR")]),
+    ],
+)
+def test_a_chain_claims_no_element_that_it_loses(name, size, specs):
+    """Encoder–decoders, and torus layers mixed with zero borders: what is named holds, what is known to hold is named."""
+    group = ej.wallpaper(name)
+    layers = [
+        getattr(ej.nn, kind)(1, 1, k, s, padding=pad, allow_inexact=True, **options(group)) for kind, k, s, pad in specs
+    ]
+    x = randn((size, size, 1))
+    exactness, errors = errors_of(ej.nn.Sequential(*layers), x)
+    assert errors.max() <= 1e-12, str(exactness)
+    if all(pad == "CIRCULAR" for *_, pad in specs):
+        coarsest = np.max(np.cumprod([s if kind == "Conv" else 1 / s for kind, _, s, _ in specs]))
+        assert exactness.keeps_point_group
+        assert exactness.shift_step == (coarsest, coarsest)
+
+
+def test_restriction_in_front_and_inside_of_a_nested_chain():
+    restrict = ej.nn.Restrict(P4M.point_group.subgroup([1]), group=P4M)
+    lift = ej.nn.LiftingConv(1, 1, 3, **options(P4M, padding="CIRCULAR"))
+    conv = ej.nn.GroupConv(2, 1, 3, **options(P4, padding="CIRCULAR"))
+    for model, shape in [
+        (ej.nn.Sequential(restrict, conv), (5, 5, 8, 1)),
+        (ej.nn.Sequential(ej.nn.Sequential(lift, restrict), conv), (5, 5, 1)),
+        (ej.nn.Sequential(lift, ej.nn.Sequential(restrict, conv)), (5, 5, 1)),
+    ]:
+        check_exact(model, randn(shape))
+        assert model.out_action == model.out_action_for(model.in_action)
+        assert model.in_action.group == P4
+
+
+def test_restriction_that_moves_the_centre_is_refused():
+    group = ej.SpaceGroup(ej.PointGroup.from_matrices([[[0, -1], [1, 1]]]))
+    with pytest.raises(ValueError, match="basis=HEXAGONAL"):
+        _ = ej.nn.Restrict(group.point_group.subgroup([3]), group=group).in_action
+
+
+def test_reference_layers_are_compared_with_their_neighbours():
+    group = ej.Cyclic(4)
+    other = ej.reps.PermutationRep(group, [[0, 1, 2, 3], [1, 0, 3, 2], [0, 1, 2, 3], [1, 0, 3, 2]])
+    regular = ej.FibreAction(Regular(group))
+    given = {key: value for key, value in options(None).items() if key != "group"}
+    linear = ej.nn.EquivariantLinear(regular, regular, 1, 1, **given)
+    with pytest.raises(ValueError, match="does not fit"):
+        ej.nn.Sequential(ej.nn.Conv(1, 1, (), in_fibre=Regular(group), out_fibre=other, **options(group)), linear)
+    model = ej.nn.Sequential(linear, ej.nn.GroupConv(1, 2, (), **options(group)), linear_to_scalar(group))
+    exactness, errors = errors_of(model, randn((3, 4, 1)))
+    assert errors.max() <= 1e-12 and len(exactness.point_elements) == 4
+
+
+def linear_to_scalar(group):
+    return ej.nn.ProjectionConv(2, 1, (), **options(group))
+
+
+def test_exactness_without_a_grid_gives_elements_of_the_group():
+    layer = ej.nn.GroupConv(1, 1, (), **options(P4))
+    assert errors_of(layer, randn((4, 1)))[1].max() <= 1e-12
+    given = {key: value for key, value in options(None).items() if key != "group"}
+    sets = ej.nn.EquivariantLinear(ej.SetAction(3), ej.SetAction(3), 1, 1, **given)
+    assert errors_of(sets, randn((3, 1)))[1].max() <= 1e-12
+    torus = ej.GridAction(P4).on((2, 3))
+    linear = ej.nn.EquivariantLinear(torus, torus, 1, 1, **given)
+    exactness, errors = errors_of(linear, randn((2, 3, 1)))
+    assert len(exactness.point_elements) == 2 and errors.max() <= 1e-12
+
+
+def test_arrays_with_borders_turn_each_about_its_own_centre_in_the_reference_layer():
+    act = ej.GridAction(P4, boundary="zero")
+    given = {key: value for key, value in options(None).items() if key != "group"}
+    layer = ej.nn.EquivariantLinear(act.on((4, 4)), act.on((3, 3)), 1, 1, **given)
+    elements = (jnp.zeros((4, 2), jnp.int32), jnp.arange(4))
+    check_equivariance(layer, layer.in_action, layer.out_action, randn((2, 4, 4, 1)), elements)
+    assert layer.kernel.shape[0] < 4 * 4 * 3 * 3
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 5, 4, 2), (2, 0, 5, 5, 4, 2)])
+def test_empty_batches(shape):
+    for layer in (
+        ej.nn.GroupConv(2, 4, 3, **options(P4)),
+        ej.nn.GroupConv(2, 4, 3, feature_group_count=2, **options(P4)),
+        ej.nn.GroupNorm(2, 1, group=P4, param_dtype=jnp.float64, rngs=nnx.Rngs(0)),
+        ej.nn.MaxPool(3, 2, group=P4),
+        ej.nn.Restrict(P4.point_group.subgroup([2]), group=P4),
+    ):
+        assert layer(jnp.zeros(shape)).size == 0
+
+
+def test_a_misspelt_option_is_refused():
+    model = ej.nn.Sequential(ej.nn.LiftingConv(1, 2, 3, **options(P4)), nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    model(randn((5, 5, 1)), deterministic=True)
+    with pytest.raises(TypeError, match="`determnistic` is accepted by no layer"):
+        model(randn((5, 5, 1)), determnistic=True)
+
+
+def test_a_flax_convolution_in_a_chain_is_refused():
+    with pytest.raises(ValueError, match=r"Use equijax.nn.Conv"):
+        ej.nn.Sequential(ej.nn.Conv(1, 2, 3, **options(P4)), nnx.Conv(2, 2, (3, 3), rngs=nnx.Rngs(0)))
+
+
+def test_default_elements_of_a_strided_layer_act_on_both_sides():
+    layer = ej.nn.Conv(1, 1, 3, 2, padding="CIRCULAR", **options(P4M))
+    assert ej.equivariance_error(layer, layer.in_action, layer.out_action, randn((8, 8, 1))).max() <= 1e-12
+    with pytest.raises(ValueError, match="holds 9"):
+        ej.equivariance_error(
+            layer, layer.in_action, layer.out_action, randn((8, 8, 1)), (jnp.zeros((1, 2), int), jnp.array([9]))
+        )
