@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 from equijax.nn._sampling import Sampling
 
@@ -36,15 +37,15 @@ def pad(x: jax.Array, sampling: Sampling) -> jax.Array:
 
 
 def convolve(
-    x: jax.Array,
-    kernel: jax.Array,
+    x: Float[Array, "batch *sizes in_channels"],
+    kernel: Float[Array, "*window in_channels_of_group out_channels"],
     sampling: Sampling,
     *,
     feature_group_count: int = 1,
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
-) -> jax.Array:
+) -> Float[Array, "batch *out_sizes out_channels"]:
     """Convolves (cross-correlates) a batch of channels-last arrays, forward or transposed.
 
     Args:

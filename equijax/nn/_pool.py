@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from equijax.actions import Action, GridAction, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
@@ -16,7 +17,9 @@ from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 _MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
 
 
-def coset_pool(x: jax.Array, subgroup: Subgroup, mode: str = "max") -> jax.Array:
+def coset_pool(
+    x: Float[Array, "*batch order features"], subgroup: Subgroup, mode: str = "max"
+) -> Float[Array, "*batch cosets features"]:
     r"""Pools a function on a group over the left cosets of a subgroup.
 
     .. math:: y(gK) = \max_{k ∈ K} f(gk)

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from equijax._arrays import read_only
 from equijax.actions._grid import require_fibre
@@ -85,7 +86,9 @@ class KernelSharing:
         """Orbit of each triple, int32 ``(|out fibre|, offsets, |in fibre|)``. Read-only."""
         return _table(self)
 
-    def expand(self, kernel: jax.Array) -> jax.Array:
+    def expand(
+        self, kernel: Float[Array, "orbits in_features out_features"]
+    ) -> Float[Array, "*window channels_in channels_out"]:
         """Writes the free weights out as the kernel of a planar convolution.
 
         Args:

@@ -62,7 +62,7 @@ def moved_by_steps(exactness):
 def square_cases():
     for name in ej.groups.WALLPAPER_NAMES:
         hexagonal = ej.wallpaper(name).point_group.is_lattice_centred
-        yield from ((name, *case) for case in ([(3, 4), (3, 5)] if hexagonal else [(2, 4), (2, 5), (3, 5), (4, 4)]))
+        yield from ((name, *case) for case in ([(3, 4), (3, 5), (5, 6)] if hexagonal else [(2, 4), (2, 5), (3, 5), (4, 4)]))
 
 
 @pytest.mark.parametrize(("name", "kernel", "size"), list(square_cases()))
@@ -152,6 +152,20 @@ def test_every_element_forward_and_gradient_before_and_after_training(name):
         if group.point_group.order <= 12:
             matrix = dense_matrix(layer, shape)
             assert np.abs(gradient_matrix(layer, shape) - matrix.T).max() <= 1e-12 * np.abs(matrix).max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["GroupConv", "ConvTranspose"])
+@pytest.mark.parametrize("name", ["rotations", "all"])
+def test_cubic_groups_with_gradients_before_and_after_training(name, kind):
+    """All 24 and 48 elements from regular to regular fields, as `exactness` lists them."""
+    layer = build(kind, CUBIC[name], 3 if kind == "GroupConv" else 2, 1 if kind == "GroupConv" else 2)
+    x = randn((1, *in_shape(layer, (3, 3, 3) if kind == "GroupConv" else (2, 2, 2))))
+    exactness = layer.exactness(x.shape)
+    elements = exactness.elements()
+    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements)
+    assert train(layer, x) > 1e-5
+    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements)
 
 
 @pytest.mark.parametrize("kind", KINDS)
