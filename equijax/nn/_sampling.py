@@ -71,6 +71,11 @@ class Sampling:
         )
         return self.padding == "CIRCULAR" or (one_sample and not self.transposed)
 
+    @property
+    def moves_grid(self) -> bool:
+        """True where outputs do not sit on the inputs one by one: strides above 1, or an even circular window."""
+        return any(s > 1 for s in self.strides) or any(self.shift())
+
     def pads(self, sizes: tuple[int, ...] | None = None) -> Pairs:
         """Returns the samples added before and after each axis (transposed: of the dilated input).
 

@@ -13,6 +13,7 @@ from equijax.nn._chain import exactness_of_chain
 from equijax.nn._exactness import Exactness, everything
 from equijax.nn._layer import Layer, bare
 from equijax.nn._restrict import Restrict
+from equijax.nn._windowed import WindowedLayer
 
 
 class Sequential(Layer):
@@ -101,9 +102,8 @@ class Sequential(Layer):
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements map every grid of the chain to itself.
 
-        Calls don't check this: each layer checks its own shapes only, and a chain that mixes circular and zero padding can
-        lose elements that each layer keeps, about different points. Ask here. Functions and Flax modules are taken to
-        respect everything.
+        A chain that mixes circular and zero padding can lose elements that each layer keeps, about different points.
+        Functions and Flax modules are taken to respect everything.
         """
         if not isinstance(self._whole_in_action, GridAction):
             return everything(self.in_action, self.out_action)
@@ -123,8 +123,10 @@ class Sequential(Layer):
 
         Raises:
           TypeError: no entry accepts an option.
+          ValueError: the shape does not fit a layer, or loses an element of the point group.
         """
         entries = self._entries()
+        self._require_exact(entries, inputs.shape)
         if options:
             accepted = [_accepted(entry, options) for entry in entries]
             unknown = set(options).difference(*accepted)
@@ -136,6 +138,24 @@ class Sequential(Layer):
         for entry, given in zip(entries, accepted, strict=True):
             x = entry(x, **given)
         return x
+
+    def _require_exact(self, entries: list[Any], input_shape: tuple[int, ...]) -> None:
+        """Raises where layers keep the point group one by one, but about different points.
+
+        That can happen only where a torus meets an array with borders; every other loss a layer notices by itself.
+        """
+        windowed = [entry for entry in entries if isinstance(entry, WindowedLayer) and entry.sampling.window]
+        moved = [entry for entry in windowed if entry.sampling.wraps and entry.sampling.moves_grid]
+        mixed = bool(moved) and not all(entry.sampling.wraps for entry in windowed)
+        if not mixed or any(entry.allow_inexact for entry in windowed) or moved[0].in_fibre.group.order == 1:
+            return
+        exactness = self.exactness(input_shape)
+        if not exactness.keeps_point_group:
+            raise ValueError(
+                f"`inputs` has shape {input_shape}, at which this Sequential keeps only {len(exactness.point_elements)} "
+                f"elements of the point group, although each layer keeps all: {exactness.reason} Use one kind of padding "
+                "throughout, circular or not; or build a layer with allow_inexact=True and accept the loss."
+            )
 
 
 def _accepted(layer: Callable, options: dict[str, Any]) -> dict[str, Any]:

@@ -223,6 +223,18 @@ def test_a_chain_claims_no_element_that_it_loses(name, size, specs):
         assert exactness.shift_step == (coarsest, coarsest)
 
 
+def test_layers_that_turn_about_different_points_are_refused():
+    """Each keeps the whole group, the torus layer about a pixel, the other about the centre; together they keep less."""
+    torus = ej.nn.Conv(1, 1, 3, 2, padding="CIRCULAR", **options(P4))
+    border = ej.nn.Conv(1, 1, 3, **options(P4))
+    model = ej.nn.Sequential(torus, border)
+    with pytest.raises(ValueError, match=r"keeps only 1 elements .* Use one kind of padding"):
+        model(randn((8, 8, 1)))
+    lax_border = ej.nn.Conv(1, 1, 3, allow_inexact=True, **options(P4))
+    assert ej.nn.Sequential(torus, lax_border)(randn((8, 8, 1))).shape == (4, 4, 1)
+    assert ej.nn.Sequential(border, ej.nn.Conv(1, 1, 1, **options(P4)))(randn((8, 8, 1))).shape == (8, 8, 1)
+
+
 def test_restriction_in_front_and_inside_of_a_nested_chain():
     restrict = ej.nn.Restrict(P4M.point_group.subgroup([1]), group=P4M)
     lift = ej.nn.LiftingConv(1, 1, 3, **options(P4M, padding="CIRCULAR"))
