@@ -179,9 +179,8 @@ class GridAction(Action):
         """
         x = jnp.asarray(x)
         sizes = self.sizes(x.shape)
+        self.require_acts(g, x.shape)
         t, h = split_element(self.group, g)
-        if np.shape(t) == (self.ndim,) and np.shape(h) == ():
-            self.require_acts(g, x.shape)
         t, h = jnp.asarray(t, jnp.int32), jnp.asarray(h, jnp.int32)
         if t.shape != (self.ndim,) or h.shape != ():
             raise ValueError(
@@ -202,7 +201,7 @@ class GridAction(Action):
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""
         known = concrete(split_element(self.group, g))
-        if known is None:
+        if known is None or known[0].shape != (self.ndim,) or known[1].shape != ():
             return
         t, h = known
         if t.dtype.kind not in "iu":

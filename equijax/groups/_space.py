@@ -131,7 +131,7 @@ def split_element(group: Group, g: Element) -> tuple[Any, Any]:
     if isinstance(group, SpaceGroup):
         return g
     if isinstance(group, Translation):
-        return g, jnp.zeros(np.shape(g)[:-1], jnp.int32)
+        return g, np.zeros(jnp.asarray(g).shape[:-1], np.int32)
     return None, g
 
 

@@ -384,3 +384,16 @@ def test_every_element_of_a_wallpaper_group_permutes_its_torus(group, n):
         for t in ([0, 0], [1, 0], [2, 3]):
             images = finite.permutation((np.array(t, np.int32), np.int32(h)))
             assert np.array_equal(np.sort(images), np.arange(finite.size))
+
+
+@pytest.mark.parametrize("group", [ej.Translation(2), ej.wallpaper("p4")], ids=repr)
+def test_elements_written_as_lists_under_jit(group):
+    """A list whose entries are traced is one element like any other."""
+    act, x = ej.GridAction(group), jnp.arange(9.0).reshape(3, 3, 1)
+    g = [1, 2] if isinstance(group, ej.Translation) else ([1, 2], 1)
+    assert (jax.jit(act)(g, x) == act(g, x)).all()
+    wide = jnp.ones((3, 4, 1))
+    if isinstance(group, ej.SpaceGroup):
+        assert jnp.isnan(jax.jit(act)(([0, 0], 1), wide)).all()
+        with pytest.raises(ValueError, match="does not map"):
+            jax.jit(lambda x: act(([0, 0], 1), x))(wide)
