@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 import equijax as ej
@@ -44,3 +45,11 @@ def dna():
     """The four letters under the reverse complement, and their group."""
     group = ej.SpaceGroup(ej.Reflection(1))
     return group, PermutationRep(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+
+
+def check_message(call, error, words):
+    """The call raises this error, and its message holds all the words."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert [word for word in words if word not in message] == [], message

@@ -6,6 +6,7 @@ import pytest
 import equijax as ej
 from equijax.reps import Regular, Scalar
 from equijax.sharing import KernelSharing, LinearSharing, defect, project
+from tests.helpers import check_message
 
 C4, HEX = ej.Cyclic(4), ej.wallpaper("p6").point_group
 
@@ -72,7 +73,4 @@ CASES = {
 
 @pytest.mark.parametrize(("call", "error", "words"), list(CASES.values()), ids=list(CASES))
 def test_message(call, error, words):
-    with pytest.raises(error) as caught:
-        call()
-    message = str(caught.value)
-    assert [word for word in words if word not in message] == [], message
+    check_message(call, error, words)
