@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.actions._grid import GridAction, require_fibre
-from equijax.groups import FiniteGroup, Group, SpaceGroup, Subgroup, Translation
+from equijax.groups import Group, SpaceGroup, Subgroup, Translation
 from equijax.groups._elements import require_numbers
 from equijax.groups._group import Element
 from equijax.groups._space import grid_ndim, point_group_of, split_element
@@ -90,6 +90,6 @@ class FibreAction(Action):
 
 def field_action(group: Group, fibre: PermutationRepresentation, boundary: str = "wrap") -> Action:
     """Returns the action on fields with the given fibre: on a grid, or on one vector for a plain finite group."""
-    if isinstance(group, FiniteGroup) or grid_ndim(group) == 0:
+    if grid_ndim(group) == 0:
         return FibreAction(fibre, group)
     return GridAction(group, fibre, boundary)  # pyright: ignore[reportArgumentType]

@@ -76,9 +76,9 @@ class GridAction(Action):
         return self.group.ndim
 
     @property
-    def point_group(self) -> FiniteGroup:
+    def point_group(self) -> PointGroup:
         """The group that acts on the fibre."""
-        return point_group_of(self.group)
+        return point_group_of(self.group)  # pyright: ignore[reportReturnType]  # of translations it is Trivial
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, the grid axes, the fibre axis (unless scalar), the features."""
@@ -107,8 +107,7 @@ class GridAction(Action):
         """Returns twice the point about which the point group turns, in pixels."""
         if self.boundary == "zero":
             return tuple(round(2 * p) + s * (n - 1) for p, s, n in zip(self.origin, self.spacing, sizes, strict=True))
-        point_group = self.point_group
-        on_lattice = isinstance(point_group, PointGroup) and point_group.is_lattice_centred
+        on_lattice = self.point_group.is_lattice_centred
         return tuple(2 * (n // 2) if on_lattice else n - 1 for n in self.period(sizes))
 
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
@@ -223,7 +222,7 @@ class GridAction(Action):
           Flat index of the source of every sample, int ``(samples,)``; whether it lies inside the array, bool
           ``(samples,)``; whether the element maps the grid to itself, bool.
         """
-        backward, may_mix = _matrices(self.point_group, self.ndim, self._equal_sizes(sizes))
+        backward, may_mix = _matrices(self.point_group, self._equal_sizes(sizes))
         back, fits = xp.asarray(backward)[h], xp.asarray(may_mix)[h]
         spacing, origin = (xp.asarray(row, np.int32)[None] for row in (self.spacing, np.rint(2 * np.array(self.origin))))
         centre = xp.asarray(self.doubled_centre(sizes), np.int32)[None]
@@ -244,7 +243,7 @@ class GridAction(Action):
 
     @property
     def _mixed_axes(self) -> tuple[tuple[int, ...], ...]:
-        return self.point_group.mixed_axes if isinstance(self.point_group, PointGroup) else ()
+        return self.point_group.mixed_axes
 
     @property
     def _moved(self) -> int:
@@ -296,8 +295,8 @@ def _samples(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=256)
-def _matrices(point_group: FiniteGroup, ndim: int, equal: tuple[tuple[bool, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
+def _matrices(point_group: PointGroup, equal: tuple[tuple[bool, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
     """Inverse matrices, int32 ``(order, d, d)``, and which elements mix only axes of equal sizes, bool ``(order,)``."""
-    matrices = point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(ndim, dtype=np.int32)[None]
+    matrices = point_group.integer_matrices
     mixes_unequal = (matrices != 0) & ~np.array(equal)[None]
     return matrices[point_group.inverses], ~mixes_unequal.any((1, 2))

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions._grid import GridAction
-from equijax.groups import PointGroup
 from equijax.groups._group import Element
 from equijax.groups._space import join_element
 
@@ -70,7 +69,7 @@ def common_motions(*grids: Grid) -> Motions:
     steps = _steps(grids) if wraps else (None,) * first.ndim
     elements: dict[int, tuple[int, ...]] = {0: (0,) * first.ndim}
     lost: dict[int, str] = {}
-    for h, matrix in enumerate(_matrices_of(first)):
+    for h, matrix in enumerate(first.point_group.integer_matrices):
         if h == 0:
             continue
         found = _unequal(matrix, grids) or (_turn_of_torus if wraps else _turn_of_arrays)(matrix, grids)
@@ -79,11 +78,6 @@ def common_motions(*grids: Grid) -> Motions:
         else:
             elements[h] = found
     return Motions(steps, elements, lost)
-
-
-def _matrices_of(action: GridAction) -> np.ndarray:
-    point_group = action.point_group
-    return point_group.integer_matrices if isinstance(point_group, PointGroup) else np.eye(action.ndim, dtype=np.int32)[None]
 
 
 def _covers(action: GridAction, sizes: tuple[int, ...], period: tuple[int, ...]) -> np.ndarray:
