@@ -1,0 +1,236 @@
+"""Why a step breaks the symmetry, found by repair: a cause is a mend that is needed to make the step commute."""
+
+import dataclasses
+import itertools
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from equijax.audit._error import widened
+from equijax.audit._jaxpr import Equation, Values
+from equijax.audit._layout import Base, Layout
+from equijax.audit._mend import WRITES, Mends, Replay, Unmendable
+from equijax.audit._network import Layouts, Network, Step
+from equijax.audit._report import Cause, CauseKind
+from equijax.audit._rules import ORDERED
+from equijax.audit._sentences import cause
+from equijax.audit._walk import SAFE, Finding, Walk
+
+#: Repairs are tried on this many of the worst elements of each class.
+WORST = 2
+
+
+def causes_of(subject: Any, found: Walk, finding: Finding) -> tuple[Cause, ...]:
+    """Returns the causes of a broken step: of its shifts and of its other elements on their own, joined."""
+    network: Network = subject.network
+    frame = network.frame
+    failing = sorted(finding.broken, key=lambda e: -finding.errors.get(e, (np.inf, 0))[0])
+    shifts = [e for e in failing if frame.is_shift(e)]
+    others = [e for e in failing if not frame.is_shift(e)]
+    kinds: list[CauseKind] = []
+    for elements in (shifts, others):
+        if elements:
+            kinds += _Search(network, found, finding, tuple(elements[:WORST])).kinds()
+    return tuple(cause(kind, network, finding.step) for kind in dict.fromkeys(kinds))
+
+
+@dataclasses.dataclass
+class _Search:
+    """Looks for the smallest set of mends that makes one step commute with some elements."""
+
+    network: Network
+    found: Walk
+    finding: Finding
+    elements: tuple[int, ...]
+
+    def kinds(self) -> list[CauseKind]:
+        """Returns the kinds of the smallest set of mends that leaves no error, or what can be read off the operations."""
+        replay = Replay(self.network, self.found.statics, self.elements)
+        step = self.finding.step
+        possible = replay.applicable(step, {v: self.found.clean[v] for v in step.before})
+        if "border" not in possible and self._is_cropped():
+            possible.append("border")
+        if "phase" not in possible and self._coarsens():
+            possible.append("phase")
+        for count in range(1, len(possible) + 1):
+            for kinds in itertools.combinations(possible, count):
+                if self._repairs(replay, frozenset(kinds)):
+                    return list(kinds)  # type: ignore[arg-type]
+        return self._read_off(possible)
+
+    def _repairs(self, replay: Replay, mends: Mends) -> bool:
+        step = self.finding.step
+        plain = "phase" not in mends or self._has_strided_operation()
+        if plain:
+            try:
+                return all(self._error(replay, e, mends) <= self._bound() for e in self.elements)
+            except Unmendable:
+                pass
+        if "phase" not in mends:
+            return False
+        try:
+            fine = _Polyphase(replay, step, mends - {"phase"})
+            return all(self._error(fine, e, mends) <= self._bound() for e in self.elements)
+        except Unmendable:
+            return False
+
+    def _bound(self) -> float:
+        floors = [self.found.floors[v] for v in self.finding.step.after if v in self.found.floors]
+        return 3 * SAFE * max(floors, default=1e-15)
+
+    def _error(self, run: Any, e: int, mends: Mends) -> float:
+        """Returns the relative error of the mended step on one element, over all it computes."""
+        step, frame, clean = self.finding.step, self.network.frame, self.found.clean
+        start = {v: clean[v] for v in step.before}
+        moved = {v: self._moved(e, v, mends) for v in step.before}
+        base, layouts = run(step, start, mends)
+        other, _ = run(step, moved, mends)
+        worst = 0.0
+        for v in step.written:
+            layout = layouts[v]
+            if not frame.acts(e, layout) or layout is None:
+                return math.inf
+            image, known = frame.move(e, np.asarray(base[v]), layout)
+            gap = widened(other[v]) - widened(image)
+            gap = gap if known is None else np.where(known, gap, 0.0)
+            size = float(np.linalg.norm(widened(base[v]))) or 1.0
+            worst = max(worst, float(np.linalg.norm(gap)) / size)
+        return worst
+
+    def _moved(self, e: int, v: int, mends: Mends) -> np.ndarray:
+        frame, layout = self.network.frame, self.network.layouts[v]
+        if layout is None:
+            raise Unmendable("unknown layout")
+        value, known = frame.move(e, self.found.clean[v], layout)
+        if known is None:
+            return value
+        if "border" in mends and frame.is_shift(e):
+            return frame.roll(e, self.found.clean[v], layout)
+        return np.where(known, value, np.asarray(self.found.moved[e][v]))
+
+    def _is_cropped(self) -> bool:
+        """Tells whether an activation before the step has lost its border to an unpadded window."""
+        layouts = [self.network.layouts.get(v) for v in self.finding.step.before]
+        frame = self.network.frame
+        return any(
+            layout is not None and layout.base and not frame.covers(e, layout) for layout in layouts for e in self.elements
+        )
+
+    def _coarsens(self) -> bool:
+        """Tells whether the samples behind the step are farther apart than those before it."""
+        before = _spacing(self.network, self.finding.step.before)
+        after = _spacing(self.network, self.finding.step.written)
+        return before is not None and after is not None and after > before
+
+    def _has_strided_operation(self) -> bool:
+        return any(_strides(eq) for eq in self.finding.step.equations)
+
+    def _read_off(self, possible: list[str]) -> list[CauseKind]:
+        """Names a cause where no mend helps."""
+        equations = self.finding.step.equations
+        names = {eq.name for eq in equations}
+        if names & ORDERED:
+            return ["order"]
+        if names & set(WRITES) or "gather" in names or _picks(self.network, equations):
+            return ["position"]
+        shifting = all(self.network.frame.is_shift(e) for e in self.elements)
+        if not shifting and names & {"conv_general_dilated"}:
+            return ["kernel"]
+        if self.finding.broken & self.finding.lost and (self._coarsens() or self._has_strided_operation()):
+            return ["phase"]
+        if "dense" in possible:
+            return ["dense"]
+        if shifting and self.network.frame.period is None and any(_pads(eq) for eq in equations):
+            return ["border"]
+        return ["unknown"]
+
+
+class _Polyphase:
+    """A step at full resolution: the step itself, run on every shift of its input, interleaved."""
+
+    def __init__(self, replay: Replay, step: Step, mends: Mends):
+        self.replay, self.mends = replay, mends
+        network = replay.network
+        fine, coarse = _spacing(network, step.before), _spacing(network, step.written)
+        if fine is None or coarse is None or coarse <= fine or (coarse / fine).denominator != 1:
+            raise Unmendable("no common stride")
+        self.factor = int(coarse / fine)
+
+    def __call__(self, step: Step, start: Values, mends: Mends) -> tuple[Values, Layouts]:
+        del mends
+        layouts = {v: self.replay.network.layouts[v] for v in step.before}
+        axes = sorted({a.axis for layout in layouts.values() if layout for a in layout.base})
+        parts: dict[tuple[int, ...], Values] = {}
+        for phase in itertools.product(range(self.factor), repeat=len(axes)):
+            shifted = {v: _rolled(start[v], layouts[v], dict(zip(axes, phase, strict=True))) for v in step.before}
+            parts[phase], found = self.replay(step, shifted, self.mends)
+        values: Values = {}
+        result: Layouts = {}
+        for v in step.written:
+            values[v], result[v] = self._interleaved({p: part[v] for p, part in parts.items()}, found[v], axes)
+        return values, result
+
+    def _interleaved(
+        self, parts: dict[tuple[int, ...], Any], layout: Layout | None, axes: list[int]
+    ) -> tuple[np.ndarray, Layout]:
+        if layout is None or layout.custom is not None:
+            raise Unmendable("unknown layout")
+        shape, new = list(layout.shape), list(layout.axes)
+        places: dict[int, int] = {}
+        for k, atoms in enumerate(layout.axes):
+            if len(atoms) == 1 and isinstance(atoms[0], Base):
+                atom = atoms[0]
+                places[atom.axis] = k
+                shape[k] *= self.factor
+                new[k] = (dataclasses.replace(atom, size=shape[k], spacing=atom.spacing / self.factor),)
+            elif any(isinstance(a, Base) for a in atoms):
+                raise Unmendable("a split axis")
+        full = np.zeros(shape, np.asarray(next(iter(parts.values()))).dtype)
+        for phase, part in parts.items():
+            place: list[Any] = [slice(None)] * len(shape)
+            for axis, i in zip(axes, phase, strict=True):
+                if axis in places:
+                    place[places[axis]] = slice(i, None, self.factor)
+            full[tuple(place)] = np.asarray(part)
+        return full, Layout(tuple(new))
+
+
+def _rolled(value: Any, layout: Layout | None, phase: dict[int, int]) -> np.ndarray:
+    """Returns an array shifted back by ``phase`` samples along the axes of the base."""
+    if layout is None or layout.custom is not None:
+        raise Unmendable("unknown layout")
+    array = np.asarray(value)
+    for k, atoms in enumerate(layout.axes):
+        if len(atoms) == 1 and isinstance(atoms[0], Base):
+            array = np.roll(array, -phase[atoms[0].axis], axis=k)
+        elif any(isinstance(a, Base) for a in atoms):
+            raise Unmendable("a split axis")
+    return array
+
+
+def _spacing(network: Network, variables: tuple[int, ...]) -> Fraction | None:
+    """Returns the smallest distance of samples in some activations, None without a base."""
+    layouts = [network.layouts.get(v) for v in variables]
+    found = [abs(a.spacing) for layout in layouts if layout is not None for a in layout.base]
+    return max(found, default=None) if found else None
+
+
+def _strides(equation: Equation) -> bool:
+    strides = equation.params.get("window_strides") or (equation.params.get("strides") if equation.name == "slice" else None)
+    return any(s > 1 for s in strides or ())
+
+
+def _pads(equation: Equation) -> bool:
+    pairs = equation.params.get("padding") if equation.name != "pad" else equation.params["padding_config"]
+    return equation.name.startswith(("conv", "reduce_window", "pad")) and any(any(pair[:2]) for pair in pairs or ())
+
+
+def _picks(network: Network, equations: tuple[Equation, ...]) -> bool:
+    """Tells whether single places are read out of the base."""
+    for eq in equations:
+        layout = network.layouts.get(eq.inputs[0])
+        if eq.name in ("slice", "dynamic_slice") and layout is not None and layout.base:
+            return True
+    return False

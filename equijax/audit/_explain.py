@@ -1,0 +1,250 @@
+"""The audit: which layer breaks the symmetry, by how much, why, and what to use instead."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from equijax.actions import Action, FiniteAction, GridAction
+from equijax.audit._elements import audited_elements
+from equijax.audit._frame import Frame
+from equijax.audit._layout import Layout, layout_of
+from equijax.audit._network import Network, Step
+from equijax.audit._report import Report
+from equijax.audit._rows import rows_of
+from equijax.audit._trace import Trace, trace
+from equijax.audit._walk import Walk, walk
+from equijax.groups import Group
+from equijax.groups._group import Element
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What an audit looks at: a traced model, the elements, and the moved input.
+
+    Attributes:
+      network: the network with its layouts.
+      x: leaves of the input.
+      moved: for each element the leaves of the moved input.
+    """
+
+    network: Network
+    x: tuple[Any, ...]
+    moved: tuple[tuple[Any, ...], ...]
+
+
+def explain(
+    model: nnx.Module,
+    x: Any,
+    *,
+    in_action: Action,
+    group: Group | None = None,
+    out_action: Any = None,
+    actions: Mapping[str, Action] | None = None,
+    elements: Element | None = None,
+    depth: int | None = None,
+    perturb: bool = True,
+    every_cut: bool = False,
+) -> Report:
+    r"""Finds the layers that break a symmetry: how much, why, and what to use instead.
+
+    .. math:: f(g·x) - g·f(x) = \sum_i T_{i-1} - T_i, \qquad T_i = f_{N…i+1}(g·a_i)
+
+    The sum telescopes: term i is what is lost between activation i − 1 and activation i, seen at the output. A row's share
+    is its projection on the whole, pooled over samples and elements; shares add up to 1.
+
+    The model is not touched: a copy is traced, the calls of its submodules and the operations between them become rows.
+
+    Args:
+      model: any ``nnx.Module`` that can be called on ``x`` alone and traced by ``jax.make_jaxpr``. Layers with other
+        behaviour in training are audited as they stand (call ``model.eval()`` first, or use ``nnx.view``).
+      x: array or pytree with a few samples (4 … 64) of real data; the first axis is the batch.
+      in_action: how the group moves ``x``; an action, or a pytree of actions like ``x``.
+      group: the group, as a check; None is that of ``in_action``.
+      out_action: how it moves the output, where that can't be found by following the operations (behind flatten + dense).
+      actions: path of a submodule → action on its output, where a layer has an action of its own.
+      elements: elements stacked along a leading axis; None takes generators and unit shifts.
+      depth: how many names deep modules are opened; None opens all.
+      perturb: repeat the verdict with jittered parameters (a positional embedding that is initialised with zeros is exact
+        until it is trained).
+      every_cut: measure a term at every row, also where nothing is broken; slower.
+
+    Returns:
+      A :class:`Report`.
+
+    Raises:
+      TypeError: ``model`` is no module, ``in_action`` no action.
+      ValueError: the model can't be traced, no action is known for the output, or an action does not fit an array.
+    """
+    begin = time.perf_counter()
+    subject = prepare(model, x, in_action, group, out_action, actions, elements, depth)
+    network = subject.network
+    state = network.trace.state
+    found = walk(network, state, subject.x, subject.moved, network.steps, every_cut=every_cut)
+    steps = [finding.step for finding in found.findings]
+    other = jittered_state(network, state) if perturb else None
+    second = None if other is None else walk(network, other, subject.x, subject.moved, steps)
+    rows, notes, cancellation = rows_of(subject, found, second, other)
+    floor = _end_floor(network, found)
+    frame = network.frame
+    return Report(
+        model=type(model).__name__,
+        group=repr(frame.group),
+        input_shape=", ".join(str(tuple(leaf.shape)) for leaf in subject.x),
+        elements=tuple(frame.label(e) for e in range(frame.count)),
+        error=np.array([found.errors.get(e, np.nan) for e in range(frame.count)]),
+        floor=floor,
+        rows=rows,
+        lost=tuple(next((row.name for row in rows if frame.label(e) in row.lost), "") for e in range(frame.count)),
+        cancellation=cancellation,
+        notes=notes,
+        versions=_versions(),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def prepare(
+    model: nnx.Module,
+    x: Any,
+    in_action: Any,
+    group: Group | None = None,
+    out_action: Any = None,
+    actions: Mapping[str, Action] | None = None,
+    elements: Element | None = None,
+    depth: int | None = None,
+) -> Subject:
+    """Traces a model and finds the action on every activation."""
+    leaders = jax.tree.leaves(in_action, is_leaf=lambda a: isinstance(a, Action))
+    if not leaders or not all(isinstance(a, Action) for a in leaders):
+        raise TypeError(
+            f"`in_action` is {in_action!r}; it must be an Action such as GridAction(wallpaper('p4')) or SetAction(n), or a "
+            "pytree of actions like `x`."
+        )
+    leader = _plain(leaders[0])
+    if group is not None and group != leader.group:
+        raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
+    x = jax.tree.map(jnp.asarray, x)
+    elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
+    traced = trace(model, x)
+    sizes = leader.sizes(traced.x[0].shape) if isinstance(leader, GridAction) else ()
+    frame = Frame(leader, elements, sizes)
+    in_layouts = _input_layouts(in_action, traced, frame)
+    moved = tuple(_moved(in_action, frame.element(e), x, traced) for e in range(frame.count))
+    unknown = set(actions or {}) - set(traced.modules) - {str(m.call) for m in traced.program.marks}
+    if unknown:
+        raise ValueError(f"`actions` names {sorted(unknown)}, but the submodules are {sorted(p for p in traced.modules if p)}.")
+    out_layouts = _output_layouts(out_action, traced)
+    network = Network(traced, frame, in_layouts, out_layouts, actions or {}, depth)
+    _require_output(network)
+    return Subject(network, traced.x, moved)
+
+
+def _plain(action: Action) -> Action:
+    return action.action if isinstance(action, FiniteAction) else action
+
+
+def _per_leaf(action: Any, tree: Any, structure: Any) -> list[Any]:
+    """Returns one action for each leaf of a tree: a pytree of actions is spread over it, a single action stands for all."""
+    if isinstance(action, Action):
+        return [action] * structure.num_leaves
+    del tree
+    spread = jax.tree.map(
+        lambda a, part: [a] * part.num_leaves,
+        action,
+        jax.tree.unflatten(structure, [jax.tree.structure(0)] * structure.num_leaves),
+        is_leaf=lambda a: isinstance(a, Action),
+    )
+    return jax.tree.leaves(spread, is_leaf=lambda a: isinstance(a, Action))
+
+
+def _input_layouts(in_action: Any, traced: Trace, frame: Frame) -> list[Layout]:
+    single = isinstance(in_action, Action) and len(traced.x) > 1
+    if single:
+        from equijax.audit._probe import probed_layouts
+
+        return probed_layouts(in_action, traced, frame)
+    actions = _per_leaf(in_action, None, traced.x_tree)
+    return [layout_of(_plain(a), leaf.shape) for a, leaf in zip(actions, traced.x, strict=True)]
+
+
+def _moved(in_action: Any, g: Element, x: Any, traced: Trace) -> tuple[Any, ...]:
+    if isinstance(in_action, Action):
+        shape = np.shape(traced.x[0]) if len(traced.x) == 1 else ()
+        in_action.require_acts(g, shape)
+        return tuple(jax.tree.leaves(in_action(g, x)))
+    actions = _per_leaf(in_action, None, traced.x_tree)
+    return tuple(action(g, leaf) for action, leaf in zip(actions, traced.x, strict=True))
+
+
+def _output_layouts(out_action: Any, traced: Trace) -> list[Layout | None]:
+    avals = [traced.program.avals[v] for v in traced.result_variables]
+    if out_action is None:
+        return [None] * len(avals)
+    actions = _per_leaf(out_action, None, traced.out_tree)
+    layouts: list[Layout | None] = []
+    for action, aval in zip(actions, avals, strict=True):
+        try:
+            layouts.append(layout_of(_plain(action), aval.shape))
+        except ValueError as error:
+            raise ValueError(f"`out_action` does not fit the output of shape {aval.shape}: {error}") from error
+        action.axes(len(aval.shape))
+        if isinstance(action, GridAction):
+            action.sizes(aval.shape)
+    return layouts
+
+
+def _require_output(network: Network) -> None:
+    for v in network.trace.result_variables:
+        if v in network.depends and network.layouts.get(v) is None:
+            shape = network.trace.program.avals[v].shape
+            last = next((step.name for step in reversed(network.steps)), "the model")
+            raise ValueError(
+                f"`out_action` is needed: no action is known for the output of shape {shape} (the trail is lost at {last}). "
+                "Pass out_action=TrivialAction(group) for class scores, a GridAction for images, or actions={path: action} "
+                "for the layer where it is lost."
+            )
+
+
+def jittered_state(network: Network, state: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Returns the state with every trainable float moved by a tenth of its scale; None where there is nothing to move."""
+    random = np.random.default_rng(1)
+    names = network.trace.state_names
+    result, changed = [], False
+    for name, leaf in zip(names, state, strict=True):
+        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            result.append(leaf)
+            continue
+        value = np.asarray(leaf)
+        positive = bool((value > 0).all()) and ("var" in name or "scale" in name)
+        size = float(np.std(value.astype(np.float64))) or 0.3
+        noise = 0.3 * size * random.standard_normal(value.shape)
+        moved = value * np.exp(0.1 * random.standard_normal(value.shape)) if positive else value + noise
+        result.append(jnp.asarray(moved.astype(value.dtype)))
+        changed = True
+    return tuple(result) if changed else None
+
+
+def _end_floor(network: Network, found: Walk) -> float:
+    results = [v for v in network.trace.result_variables if v in network.depends]
+    return max((found.floors[v] for v in results), default=float(np.finfo(np.float64).eps))
+
+
+def _versions() -> dict[str, str]:
+    import equijax
+
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "equijax": equijax.__version__,
+    }
+
+
+__all__ = ["Step", "explain", "prepare"]

@@ -1,0 +1,247 @@
+"""What the elements of an audit do to arrays with a given layout: tables of indices, computed once in numpy."""
+
+import functools
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from equijax.actions import Action, GridAction
+from equijax.audit._layout import Base, Fibre, Layout
+from equijax.groups import FiniteGroup, Group, Permutation, PointGroup, SpaceGroup, Translation
+from equijax.groups._group import Element
+from equijax.groups._space import point_group_of, split_element
+from equijax.reps import PermutationRepresentation
+
+#: The smallest part of an array that has to have a known image for an element to count as acting on it.
+LEAST_COVER = 0.25
+
+
+class Moves(NamedTuple):
+    """What one element does to the samples of one copy of the base.
+
+    Attributes:
+      source: flat number of the sample that moves to each place, int ``(samples,)``.
+      inside: whether that sample lies in the array, bool ``(samples,)``.
+      acts: whether the element maps the lattice of the samples to itself.
+    """
+
+    source: np.ndarray
+    inside: np.ndarray
+    acts: bool
+
+
+class Frame:
+    """The elements of an audit, and the space on which they act.
+
+    Args:
+      action: the action on the input.
+      elements: group elements stacked along a leading axis.
+      sizes: sizes of the grid of the input; empty where there is none.
+    """
+
+    def __init__(self, action: Action, elements: Element, sizes: tuple[int, ...] = ()):
+        self.action = action
+        self.group: Group = action.group
+        self.elements = jax.tree.map(np.asarray, elements)
+        self.count = len(jax.tree.leaves(self.elements)[0])
+        self.period: tuple[int, ...] | None = None
+        self.is_grid = isinstance(self.group, (Translation, SpaceGroup))
+        self.sizes = sizes
+        self.wraps = isinstance(action, GridAction) and action.boundary == "wrap"
+        self._moves = functools.cache(self._base_moves)
+        self._fibres = functools.cache(self._fibre_table)
+        if self.is_grid:
+            self.shift, self.point = (np.asarray(part) for part in split_element(self.group, self.elements))
+            group: PointGroup = point_group_of(self.group)  # pyright: ignore[reportAssignmentType]
+            self.matrices = np.asarray(group.integer_matrices)
+            self.inverse = self.matrices[np.asarray(group.inverses)]
+            grid: GridAction = action  # pyright: ignore[reportAssignmentType]
+            resolved = isinstance(action, GridAction) and sizes
+            self.centre = tuple(Fraction(c, 2) for c in grid.doubled_centre(sizes)) if resolved else (Fraction(0),) * group.ndim
+            if resolved and self.wraps:
+                self.period = grid.period(sizes)
+        elif isinstance(self.group, FiniteGroup):
+            self.point = self.elements
+
+    def element(self, e: int) -> Element:
+        """Returns one element."""
+        return jax.tree.map(lambda leaf: leaf[e], self.elements)
+
+    def is_shift(self, e: int) -> bool:
+        """Tells whether the element turns nothing."""
+        return self.is_grid and not self.point[e]
+
+    def label(self, e: int) -> str:
+        """Returns a name of the element."""
+        if not self.is_grid:
+            g = self.element(e)
+            return f"permutation {g.tolist()}" if isinstance(self.group, Permutation) else f"element {np.asarray(g).tolist()}"
+        shift = f"shift {tuple(self.shift[e].tolist())}"
+        if self.is_shift(e):
+            return shift
+        matrix = self.matrices[self.point[e]]
+        order = next(n for n in range(1, 49) if (np.linalg.matrix_power(matrix, n) == np.eye(len(matrix), dtype=int)).all())
+        turn = {2: "half turn", 3: "turn of order 3", 4: "quarter turn"}.get(order, f"turn of order {order}")
+        kind = turn if np.linalg.det(matrix) > 0 else ("reflection" if order == 2 else f"rotoreflection of order {order}")
+        name = f"{kind} {int(self.point[e])}"
+        return f"{name}, {shift}" if self.shift[e].any() else name
+
+    def acts(self, e: int, layout: Layout | None) -> bool:
+        """Tells whether the element has an action on arrays of this layout."""
+        if layout is None:
+            return False
+        if layout.custom is not None:
+            return layout.custom.acts(self.element(e), layout.shape)
+        base = all(self._moves(pieces, e).acts for pieces in _copies(layout))
+        return base and all(self._fibres(a.fibre)[1][e] for a in layout.atoms if isinstance(a, Fibre))
+
+    def fits(self, layout: Layout) -> bool:
+        """Tells whether no place of the torus is held twice (as in an array that was padded)."""
+        if self.period is None:
+            return True
+        for pieces in _copies(layout):
+            for axis in pieces:
+                unit = math.lcm(*(x.denominator for p in axis for x in (p.spacing, p.origin)))
+                places = _positions(axis, unit) % (self.period[axis[0].axis] * unit)
+                if len(np.unique(places)) < len(places):
+                    return False
+        return True
+
+    def covers(self, e: int, layout: Layout) -> bool:
+        """Tells whether every sample of such an array has its image in it."""
+        return layout.custom is not None or all(bool(self._moves(p, e).inside.all()) for p in _copies(layout))
+
+    def move(self, e: int, value: Any, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
+        """Moves an array.
+
+        Returns:
+          ``g · value``, and bool of the same shape: where it is known; None stands for everywhere.
+        """
+        if layout.custom is not None:
+            return np.asarray(layout.custom(self.element(e), value)), None
+        return self._through(np.asarray(value), layout, e, lambda pieces: self._moves(pieces, e))
+
+    def _through(self, value: np.ndarray, layout: Layout, e: int, moves: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        atoms = layout.atoms
+        shape = tuple(a.size for a in atoms)
+        result = value.reshape(shape)
+        known: np.ndarray | None = None
+        for pieces in _copies(layout):
+            places = [atoms.index(piece) for axis in pieces for piece in axis]
+            source, inside, _ = moves(pieces)
+            front = np.moveaxis(result, places, range(len(places)))
+            moved = front.reshape(len(source), -1)[source].reshape(front.shape)
+            result = np.moveaxis(moved, range(len(places)), places)
+            if not inside.all():
+                mask = inside.reshape([shape[k] for k in places] + [1] * (len(shape) - len(places)))
+                mask = np.broadcast_to(np.moveaxis(mask, range(len(places)), places), shape)
+                known = mask if known is None else known & mask
+        for k, atom in enumerate(atoms):
+            if isinstance(atom, Fibre):
+                result = np.take(result, self._fibres(atom.fibre)[0][e], axis=k)
+        return result.reshape(value.shape), None if known is None else known.reshape(value.shape)
+
+    def roll(self, e: int, value: Any, layout: Layout) -> np.ndarray:
+        """Moves an array by a shift, and lets what leaves at one side come in at the other."""
+
+        def cyclic(pieces: tuple[tuple[Base, ...], ...]) -> Moves:
+            sizes = [math.prod(p.size for p in axis) for axis in pieces]
+            index = np.stack(np.unravel_index(np.arange(math.prod(sizes)), sizes))
+            step = [int(self.shift[e][axis[0].axis] / min(abs(p.spacing) for p in axis)) for axis in pieces]
+            index = (index - np.array(step)[:, None]) % np.array(sizes)[:, None]
+            return Moves(np.ravel_multi_index(tuple(index), sizes), np.ones(math.prod(sizes), bool), True)
+
+        return self._through(np.asarray(value), layout, e, cyclic)[0]
+
+    def _fibre_table(self, fibre: PermutationRepresentation) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the sources of every element on a fibre, int ``(elements, dim)``, and whether each acts on it."""
+        identity = np.broadcast_to(np.arange(fibre.dim), (self.count, fibre.dim))
+        if not self.is_grid and not isinstance(self.group, FiniteGroup):
+            return identity, np.zeros(self.count, bool)
+        own, theirs = point_group_of(self.group), fibre.group
+        number = np.full(own.order, -1)
+        if own == theirs:
+            number = np.arange(own.order)
+        elif isinstance(own, PointGroup) and isinstance(theirs, PointGroup) and own.ndim == theirs.ndim:
+            for h, matrix in enumerate(own.matrices):
+                hits = np.flatnonzero((np.abs(np.asarray(theirs.matrices) - matrix) < 1e-9).all((1, 2)))
+                number[h] = hits[0] if len(hits) else -1
+        else:
+            number[0] = 0
+        h = number[np.asarray(self.point)]
+        table = np.asarray(fibre.table)[np.asarray(theirs.inverses)[np.maximum(h, 0)]]
+        return np.where((h >= 0)[:, None], table, identity), h >= 0
+
+    def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int) -> Moves:
+        sizes = [math.prod(p.size for p in axis) for axis in pieces]
+        nothing = Moves(np.arange(math.prod(sizes)), np.ones(math.prod(sizes), bool), False)
+        if isinstance(self.group, Permutation):
+            if len(pieces) != 1 or sizes[0] != self.group.n or len(pieces[0]) != 1 or pieces[0][0].spacing != 1:
+                return nothing
+            return Moves(np.argsort(self.elements[e]), nothing.inside, True)
+        if not self.is_grid:
+            return nothing
+        return self._grid_moves(pieces, sizes, e) or nothing
+
+    def _grid_moves(self, pieces: tuple[tuple[Base, ...], ...], sizes: list[int], e: int) -> Moves | None:
+        """Finds the source of every sample, in integers: positions are multiplied by their common denominator."""
+        axes = [axis[0].axis for axis in pieces]
+        back, missing = self.inverse[self.point[e]], [k for k in range(len(self.centre)) if k not in axes]
+        if back[np.ix_(axes, missing)].any() or back[np.ix_(missing, axes)].any():
+            return None
+        unit = math.lcm(2, *(x.denominator for axis in pieces for p in axis for x in (p.spacing, p.origin)))
+        positions = [_positions(axis, unit) for axis in pieces]
+        centre = np.array([int(self.centre[k] * unit) for k in axes])
+        place = np.stack([p.reshape(-1) for p in np.meshgrid(*positions, indexing="ij")])
+        source = back[np.ix_(axes, axes)] @ (place - centre[:, None] - unit * self.shift[e][axes][:, None]) + centre[:, None]
+        index, inside = np.zeros(place.shape[1], np.int64), np.ones(place.shape[1], bool)
+        for row, own, size, axis in zip(source, positions, sizes, axes, strict=True):
+            period = self.period[axis] * unit if self.period is not None else None
+            found = _lookup(row, own, period)
+            if found is None:
+                return None
+            index, inside = index * size + np.maximum(found, 0), inside & (found >= 0)
+        return Moves(index, inside, inside.mean() >= LEAST_COVER) if len(inside) else None
+
+
+def _positions(axis: Sequence[Base], unit: int) -> np.ndarray:
+    result = np.zeros(1, np.int64)
+    for piece in axis:
+        own = np.array([int(p * unit) for p in piece.positions], np.int64)
+        result = (result[:, None] + own[None, :]).reshape(-1)
+    return result
+
+
+def _lookup(wanted: np.ndarray, own: np.ndarray, period: int | None) -> np.ndarray | None:
+    """Returns the number of each wanted position, -1 where it lies outside, or None where it lies between the samples."""
+    step = int(np.gcd.reduce(np.abs(np.diff(own)))) if len(own) > 1 else 0
+    numbers = {int(p): i for i, p in reversed(list(enumerate(own)))}
+    if period is not None:
+        for i, p in enumerate(own):
+            numbers.setdefault(int(p) % period, i)
+        if step and period % step:
+            found = np.array([numbers.get(int(w), numbers.get(int(w) % period, -1)) for w in wanted])
+            return None if (found < 0).any() else found
+    if step and ((wanted - own[0]) % step).any():
+        return None
+    if not step and period is None and (wanted != own[0]).any():
+        return None
+    if not step and period is not None:  # one sample stands for the whole axis
+        return np.zeros(len(wanted), np.int64)
+    if period is None:
+        return np.array([numbers.get(int(w), -1) for w in wanted])
+    return np.array([numbers.get(int(w), numbers.get(int(w) % period, -1)) for w in wanted])
+
+
+def _copies(layout: Layout) -> list[tuple[tuple[Base, ...], ...]]:
+    """Returns for each copy of the base its axes, each as its pieces, the outermost first."""
+    result = []
+    for copy in sorted({a.copy for a in layout.base}):
+        own = [a for a in layout.base if a.copy == copy]
+        axes = sorted({a.axis for a in own})
+        result.append(tuple(tuple(sorted((a for a in own if a.axis == k), key=lambda a: -abs(a.spacing))) for k in axes))
+    return result

@@ -1,0 +1,246 @@
+"""What the axes of an array are to the group: the layout of an activation.
+
+Every array axis is a product of *atoms*, in C order: flattening an image and splitting it again loses nothing.
+"""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+from equijax.actions import Action, FibreAction, FiniteAction, GridAction, TensorAction, TrivialAction
+from equijax.reps import PermutationRepresentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """Samples along one axis of the space that the group moves.
+
+    Attributes:
+      size: number of samples.
+      axis: number of the axis of the base.
+      spacing: distance of the samples, in pixels of the group; negative where the axis is reversed.
+      origin: position of sample 0.
+      copy: which copy of the base, where an array has several (queries and keys, rows and columns of a relation).
+    """
+
+    size: int
+    axis: int = 0
+    spacing: Fraction = Fraction(1)
+    origin: Fraction = Fraction(0)
+    copy: int = 0
+
+    @property
+    def positions(self) -> list[Fraction]:
+        """Positions of all samples."""
+        return [self.origin + self.spacing * i for i in range(self.size)]
+
+    @property
+    def middle(self) -> Fraction:
+        """Mean of the positions."""
+        return self.origin + self.spacing * Fraction(self.size - 1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fibre:
+    """The points that a permutation representation permutes."""
+
+    fibre: PermutationRepresentation
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return self.fibre.dim
+
+
+@dataclasses.dataclass(frozen=True)
+class Still:
+    """An axis that the group leaves alone: ``"batch"``, ``"feature"``, or ``"any"`` where the array is constant along it."""
+
+    size: int
+    role: str = "feature"
+
+
+Atom = Base | Fibre | Still
+Axes = tuple[tuple[Atom, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The atoms of every axis of an array.
+
+    Attributes:
+      axes: for each array axis its atoms, whose sizes multiply to the axis' length.
+      custom: an action given by the user that is applied to the whole array as it is; None for the action of the atoms.
+    """
+
+    axes: Axes
+    custom: Action | None = None
+
+    @property
+    def atoms(self) -> tuple[Atom, ...]:
+        """All atoms, in C order."""
+        return tuple(atom for axis in self.axes for atom in axis)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(math.prod(atom.size for atom in axis) for axis in self.axes)
+
+    @property
+    def base(self) -> tuple[Base, ...]:
+        """The atoms of the base."""
+        return tuple(atom for atom in self.atoms if isinstance(atom, Base))
+
+    @property
+    def is_still(self) -> bool:
+        """True where the group does nothing."""
+        return self.custom is None and all(isinstance(atom, Still) for atom in self.atoms)
+
+    def __str__(self) -> str:
+        if self.custom is not None:
+            return type(self.custom).__name__
+        words = []
+        for copy in sorted({atom.copy for atom in self.base}):
+            own = sorted((a for a in self.base if a.copy == copy), key=lambda a: (a.axis, -abs(a.spacing)))
+            spacing = {abs(a.spacing) for a in own}
+            size = "×".join(str(math.prod(a.size for a in own if a.axis == k)) for k in sorted({a.axis for a in own}))
+            words.append(size + (f" every {max(spacing)}" if spacing != {1} else ""))
+        words += [f"fibre {atom.size}" for atom in self.atoms if isinstance(atom, Fibre)]
+        return ", ".join(words) if words else "invariant"
+
+
+def normalised(axes: Axes, custom: Action | None = None) -> Layout:
+    """Returns a layout whose copies of the base are numbered by first appearance, without atoms of size 1 beside others."""
+    order: dict[int, int] = {}
+    result = []
+    for axis in axes:
+        kept = [a for a in axis if a.size != 1 or isinstance(a, Fibre)] or list(axis[:1])
+        row: list[Atom] = []
+        for atom in kept:
+            if isinstance(atom, Base):
+                atom = dataclasses.replace(atom, copy=order.setdefault(atom.copy, len(order)))
+            row.append(atom)
+        result.append(tuple(row))
+    return Layout(tuple(result), custom)
+
+
+def merged(a: Layout, b: Layout) -> Layout | None:
+    """Returns the layout of an elementwise combination, or None where the two don't fit.
+
+    An axis that is constant takes the layout of the other one; where features meet a base or a fibre of the same length,
+    the latter wins (that a layer's output features are left alone is an assumption, the other was propagated).
+    """
+    if a.custom is not None or b.custom is not None:
+        custom = a.custom or b.custom
+        return a if a == b else Layout((a if a.custom else b).axes, custom) if a.is_still or b.is_still else None
+    axes: list[tuple[Atom, ...]] = []
+    for one, two in zip(a.axes, b.axes, strict=True):
+        if one == two or _constant(two):
+            axes.append(one)
+        elif _constant(one):
+            axes.append(two)
+        elif (winner := _winner(one, two)) is not None:
+            axes.append(winner)
+        else:
+            return None
+    return normalised(tuple(axes))
+
+
+def _constant(axis: tuple[Atom, ...]) -> bool:
+    return all(isinstance(a, Still) and (a.role == "any" or a.size == 1) for a in axis)
+
+
+def _winner(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> tuple[Atom, ...] | None:
+    for axis, other in ((one, two), (two, one)):
+        if all(isinstance(a, Still) for a in other) and not all(isinstance(a, Still) for a in axis):
+            return axis
+    if all(isinstance(a, Still) for a in (*one, *two)):
+        return one if math.prod(a.size for a in one) >= math.prod(a.size for a in two) else two
+    bases = [tuple((a.size, a.axis, a.spacing) if isinstance(a, Base) else a for a in axis) for axis in (one, two)]
+    return one if bases[0] == bases[1] else None
+
+
+def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
+    """Returns the layout after a reshape, splitting atoms where the new axes cut through them."""
+    atoms = [a for a in layout.atoms if a.size != 1 or isinstance(a, Fibre)]
+    axes: list[tuple[Atom, ...]] = []
+    for length in shape:
+        row: list[Atom] = []
+        while length > 1:
+            if not atoms:
+                return None
+            atom = atoms.pop(0)
+            if length % atom.size == 0:
+                row.append(atom)
+                length //= atom.size
+            elif atom.size % length == 0 and (parts := _split(atom, length)) is not None:
+                row.append(parts[0])
+                atoms.insert(0, parts[1])
+                length = 1
+            else:
+                return None
+        axes.append(tuple(row) or (Still(1, "any"),))
+    return None if any(a.size > 1 for a in atoms) else normalised(tuple(axes), layout.custom)
+
+
+def _split(atom: Atom, outer: int) -> tuple[Atom, Atom] | None:
+    inner = atom.size // outer
+    if isinstance(atom, Still):
+        return Still(outer, atom.role), Still(inner, atom.role)
+    if isinstance(atom, Base):
+        first = dataclasses.replace(atom, size=outer, spacing=atom.spacing * inner)
+        return first, dataclasses.replace(atom, size=inner, origin=Fraction(0))
+    return None
+
+
+def dropped(layout: Layout, removed: set[int]) -> Layout | None:
+    """Returns the layout after the given array axes are reduced away.
+
+    Where the inner part of a split axis goes, the outer part stays, and sits at the middle of what was reduced; where
+    the outer part goes alone, nothing is known.
+    """
+    gone = [a for k in removed for a in layout.axes[k] if isinstance(a, Base)]
+    axes = [axis for k, axis in enumerate(layout.axes) if k not in removed]
+    result: list[tuple[Atom, ...]] = []
+    for axis in axes:
+        row: list[Atom] = []
+        for atom in axis:
+            if isinstance(atom, Base):
+                for other in gone:
+                    if (other.copy, other.axis) == (atom.copy, atom.axis):
+                        if abs(other.spacing) > abs(atom.spacing):
+                            return None
+                        atom = dataclasses.replace(atom, origin=atom.origin + other.middle)
+            row.append(atom)
+        result.append(tuple(row))
+    return Layout(tuple(result))
+
+
+def layout_of(action: Action, shape: tuple[int, ...]) -> Layout:
+    """Returns the layout of an array of this shape under an action of this library; others become custom."""
+    if isinstance(action, FiniteAction):
+        action = action.action
+    if not isinstance(action, (FibreAction, GridAction, TensorAction, TrivialAction)):
+        return Layout(tuple((Still(n),) for n in shape), action)
+    axes: list[tuple[Atom, ...]] = []
+    for axis, size in zip(action.axes(len(shape)), shape, strict=True):
+        if axis.role == "base" and isinstance(action, GridAction):
+            j = axis.index or 0
+            axes.append((Base(size, j, Fraction(action.spacing[j]), Fraction(action.origin[j]).limit_denominator(2)),))
+        elif axis.role == "base":
+            axes.append((Base(size, copy=axis.index or 0),))
+        elif axis.role == "fibre":
+            axes.append((Fibre(action.fibre),))  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            axes.append((Still(size, "batch" if axis.role == "batch" else "feature"),))
+    return normalised(tuple(axes))
+
+
+def batch_size(layout: Layout | None, length: int) -> bool:
+    """Tells whether the first array axis runs over ``length`` samples of the batch."""
+    return bool(layout and layout.axes and layout.axes[0] == (Still(length, "batch"),))
+
+
+def describe(layout: Layout | None) -> str:
+    """Returns a layout in words."""
+    return "unknown" if layout is None else str(layout)

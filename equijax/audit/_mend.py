@@ -1,0 +1,405 @@
+"""Replaying one step with something mended: circular padding, stride 1, shared weights, no dependence on the place."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from equijax.audit._frame import Frame
+from equijax.audit._jaxpr import Equation, Values
+from equijax.audit._layout import Base, Fibre, Layout
+from equijax.audit._network import Layouts, Network, Step
+from equijax.audit._rules import ELEMENTWISE, LINEAR, Operand, out_layouts
+
+Mends = frozenset[str]
+
+#: Everything that can be mended, the likelier cause first.
+KINDS = ("border", "phase", "kernel", "position", "dense", "nonlinearity")
+
+WINDOWS = ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window")
+WRITES = ("scatter", "scatter_add", "scatter-add", "scatter_mul", "dynamic_update_slice")
+
+
+class Unmendable(Exception):
+    """A mended operation does not fit those behind it."""
+
+
+@dataclasses.dataclass
+class Replay:
+    """Replays steps with mends, for some of the elements.
+
+    Attributes:
+      network: the network.
+      statics: values that don't depend on the input.
+      elements: the elements for which weights are to be shared.
+    """
+
+    network: Network
+    statics: Values
+    elements: tuple[int, ...]
+
+    @property
+    def frame(self) -> Frame:
+        """The elements and their space."""
+        return self.network.frame
+
+    def __call__(self, step: Step, start: Values, mends: Mends) -> tuple[Values, Layouts]:
+        """Returns the activations behind the step, and their layouts.
+
+        Raises:
+          Unmendable: the mended sizes don't fit an operation behind.
+        """
+        values: Values = {**self.statics, **start}
+        layouts: Layouts = {v: self.network.layouts.get(v) for v in step.before}
+        for equation in step.equations:
+            operands = self._operands(equation, values, layouts)
+            results = self._evaluate(equation, [values[v] for v in equation.inputs], operands, mends)
+            found = self._layouts(equation, operands, results, mends)
+            values.update(zip(equation.outputs, results, strict=True))
+            layouts.update(zip(equation.outputs, found, strict=True))
+            for v, layout in zip(equation.outputs, found, strict=True):
+                if v in self.network.declared:
+                    layouts[v] = _adjusted(self.network.layouts[v], layout)
+        for v in step.written:
+            if v in self.network.declared or np.shape(values[v]) == self.network.trace.program.avals[v].shape:
+                layouts[v] = layouts.get(v) if "phase" in mends and layouts.get(v) else self.network.layouts[v]
+        return {v: values[v] for v in step.after}, {v: layouts.get(v) for v in step.after}
+
+    def applicable(self, step: Step, start: Values) -> list[str]:
+        """Returns the kinds of mends that change anything in a step."""
+        self._changed: set[str] = set()
+        try:
+            self(step, start, frozenset(("look",)))
+        except Unmendable:
+            pass
+        return [kind for kind in KINDS if kind in self._changed]
+
+    def _wants(self, kind: str, mends: Mends) -> bool:
+        """Notes that a mend of this kind applies, and tells whether it is to be made."""
+        if "look" in mends:
+            self._changed.add(kind)
+        return kind in mends
+
+    def _operands(self, equation: Equation, values: Values, layouts: Layouts) -> list[Operand]:
+        depends = self.network.depends
+        return [
+            Operand(np.shape(values[v]), v in depends, layouts.get(v), None if v in depends else values[v])
+            for v in equation.inputs
+        ]
+
+    def _layouts(self, equation: Equation, operands: list[Operand], results: list[Any], mends: Mends) -> list[Layout | None]:
+        shapes = [np.shape(r) for r in results]
+        params = dict(equation.params)
+        if "phase" in mends:
+            params = self._unstrided(equation, operands)
+        return out_layouts(dataclasses.replace(equation, params=params), operands, shapes)
+
+    def _unstrided(self, equation: Equation, operands: list[Operand]) -> dict[str, Any]:
+        """Returns the parameters with stride 1 along the axes of the base."""
+        params, layout = dict(equation.params), operands[0].layout
+        if layout is None:
+            return params
+        if equation.name == "conv_general_dilated":
+            spec = params["dimension_numbers"].lhs_spec[2:]
+            params["window_strides"] = tuple(
+                1 if _is_base(layout, k) else s for k, s in zip(spec, params["window_strides"], strict=True)
+            )
+        elif equation.name in WINDOWS:
+            params["window_strides"] = tuple(
+                1 if _is_base(layout, k) else s for k, s in enumerate(params["window_strides"])
+            )
+        elif equation.name == "slice" and params["strides"]:
+            strided = [s > 1 and _is_base(layout, k) for k, s in enumerate(params["strides"])]
+            params["strides"] = tuple(1 if bad else s for bad, s in zip(strided, params["strides"], strict=True))
+            params["limit_indices"] = tuple(
+                n if bad else limit for bad, n, limit in zip(strided, operands[0].shape, params["limit_indices"], strict=True)
+            )
+        return params
+
+    def _evaluate(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        name = equation.name
+        if name == "conv_general_dilated" and operands[0].layout is not None and not operands[1].depends:
+            return self._conv(equation, arguments, operands, mends)
+        if name in WINDOWS and operands[0].layout is not None:
+            return self._window(equation, arguments, operands, mends)
+        if name == "pad" and operands[0].layout is not None and not operands[1].depends:
+            return self._pad(equation, arguments, operands, mends)
+        if name == "slice" and operands[0].layout is not None:
+            params = self._unstrided(equation, operands)
+            if params["strides"] != equation.params["strides"] and self._wants("phase", mends):
+                return equation.bind(arguments, strides=params["strides"], limit_indices=params["limit_indices"])
+        if name == "concatenate":
+            return self._concatenate(equation, arguments, operands, mends)
+        if name in WRITES and operands[0].depends and self._wants("position", mends):
+            return [arguments[0]]
+        if name == "dot_general":
+            return self._dot(equation, arguments, operands, mends)
+        if name in ELEMENTWISE:
+            return self._elementwise(equation, arguments, operands, mends)
+        if name == "broadcast_in_dim" and operands[0].depends:
+            return self._broadcast(equation, arguments)
+        before = [self.network.trace.program.avals[v].shape for v in equation.inputs]
+        if name in ("reshape", "slice", "gather", "dynamic_slice") and [o.shape for o in operands] != before:
+            raise Unmendable(name)
+        return equation.bind(arguments)
+
+    def _wraps(self, layout: Layout, axis: int) -> bool:
+        """Tells whether an array axis goes once around the torus."""
+        period, atom = self.frame.period, layout.axes[axis][0]
+        if period is None or not _is_base(layout, axis) or not isinstance(atom, Base):
+            return False
+        return atom.size * abs(atom.spacing) == period[atom.axis]
+
+    def _conv(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        layout, params = _known(operands[0]), dict(equation.params)
+        spec = params["dimension_numbers"]
+        x, kernel = arguments
+        padding, dilation, strides = list(params["padding"]), list(params["lhs_dilation"]), params["window_strides"]
+        for j, k in enumerate(spec.lhs_spec[2:]):
+            low, high = padding[j]
+            if (low or high) and self._wraps(layout, k) and self._wants("border", mends):
+                x = _wrapped(x, k, low, high, dilation[j])
+                padding[j], dilation[j] = (0, 0), 1
+        unstrided = self._unstrided(equation, operands)["window_strides"]
+        if unstrided != strides and self._wants("phase", mends):
+            strides = unstrided
+        labels = self._kernel_orbits(equation, operands, np.shape(kernel))
+        if labels is not None and not _is_shared(kernel, labels) and self._wants("kernel", mends):
+            kernel = _shared(kernel, labels)
+        return equation.bind(
+            [x, kernel], padding=tuple(padding), lhs_dilation=tuple(dilation), window_strides=tuple(strides)
+        )
+
+    def _kernel_orbits(self, equation: Equation, operands: list[Operand], shape: tuple[int, ...]) -> np.ndarray | None:
+        """Returns the number of the orbit of every entry of a kernel; −1 where the orbit leaves the window."""
+        frame, layout, spec = self.frame, _known(operands[0]), equation.params["dimension_numbers"]
+        if not frame.is_grid or all(frame.is_shift(e) for e in self.elements):
+            return None
+        rows, places = spec.rhs_spec[2:], spec.lhs_spec[2:]
+        atoms = [layout.axes[k][0] for k in places]
+        if not all(_is_base(layout, k) for k in places) or len(places) != len(frame.centre):
+            return None
+        order = [a.axis for a in atoms if isinstance(a, Base)]
+        sizes = [shape[r] for r in rows]
+        steps = np.array(equation.params["rhs_dilation"])[:, None]
+        index = np.stack(np.unravel_index(np.arange(int(np.prod(sizes))), sizes))
+        offset = (2 * index - np.array(sizes)[:, None] + 1) * steps
+        number = np.arange(int(np.prod(shape))).reshape(shape)
+        flat = np.moveaxis(number, (*rows, spec.rhs_spec[1]), range(len(rows) + 1)).reshape(index.shape[1], shape[spec.rhs_spec[1]], -1)
+        edges, outside = [], []
+        for e in self.elements:
+            moved = frame.matrices[frame.point[e]][np.ix_(order, order)] @ offset
+            at = (moved // steps + np.array(sizes)[:, None] - 1) / 2
+            inside = ((at >= 0) & (at < np.array(sizes)[:, None]) & (at == at.round())).all(0)
+            target = np.ravel_multi_index(tuple(np.where(inside, at, 0).astype(int)), sizes)
+            channels = self._channels(layout, spec.lhs_spec[1], e, shape[spec.rhs_spec[1]])
+            moved_flat = flat[target][:, channels]
+            edges.append((flat[inside].reshape(-1), moved_flat[inside].reshape(-1)))
+            outside.append(flat[~inside].reshape(-1))
+        return _labels(number.size, edges, np.concatenate(outside)).reshape(shape)
+
+    def _channels(self, layout: Layout, axis: int, e: int, count: int) -> np.ndarray:
+        """Returns where every input channel of a kernel goes; as many as the kernel has (grouped ones stay)."""
+        own = Layout((layout.axes[axis],))
+        if own.shape != (count,) or not any(isinstance(a, Fibre) for a in own.atoms):
+            return np.arange(count)
+        return np.argsort(self.frame.move(e, np.arange(count), own)[0])
+
+    def _window(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        layout, params = _known(operands[0]), equation.params
+        x, rest = arguments[0], arguments[1:]
+        padding, strides = list(params["padding"]), params["window_strides"]
+        for k, (low, high) in enumerate(padding):
+            if (low or high) and self._wraps(layout, k) and self._wants("border", mends):
+                x = _wrapped(x, k, low, high, 1)
+                padding[k] = (0, 0)
+        unstrided = self._unstrided(equation, operands)["window_strides"]
+        if unstrided != tuple(strides) and self._wants("phase", mends):
+            strides = unstrided
+        return equation.bind([x, *rest], padding=tuple(padding), window_strides=tuple(strides))
+
+    def _pad(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        layout, config = _known(operands[0]), list(equation.params["padding_config"])
+        x = arguments[0]
+        for k, (low, high, inner) in enumerate(config):
+            if (low > 0 or high > 0) and self._wraps(layout, k) and self._wants("border", mends):
+                x = _wrapped(x, k, low, high, inner + 1)
+                config[k] = (0, 0, 0)
+        return equation.bind([x, arguments[1]], padding_config=tuple(config))
+
+    def _concatenate(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        k = equation.params["dimension"]
+        widest = max((o for o in operands if o.depends and o.layout is not None), key=lambda o: o.shape[k], default=None)
+        if widest is None or widest.layout is None:
+            return equation.bind(arguments)
+        total = sum(o.shape[k] for o in operands)
+        if self._wraps(widest.layout, k) and total > widest.shape[k] > 1:
+            place = operands.index(widest)
+            before = sum(o.shape[k] for o in operands[:place])
+            wrapped = _wrapped(arguments[place], k, before, total - before - widest.shape[k], 1)
+            plain = equation.bind(arguments)
+            if not np.array_equal(np.asarray(plain[0]), np.asarray(wrapped)) and self._wants("border", mends):
+                return [wrapped]
+            return plain
+        mended = [self._placeless(a, o, widest.layout, mends, skip=k) for a, o in zip(arguments, operands, strict=True)]
+        return equation.bind(mended)
+
+    def _placeless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends, skip: int = -1) -> Any:
+        """Returns an operand that does not depend on the input, averaged over the base where it varies along it."""
+        if operand.depends or layout is None or np.ndim(value) != len(layout.axes):
+            return value
+        array = np.asarray(value)
+        axes = tuple(
+            k for k, axis in enumerate(layout.axes) if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) for a in axis)
+        )
+        if not axes or _is_constant(array, axes) or not self._wants("position", mends):
+            return value
+        mean = np.mean(array.astype(np.float64) if array.dtype.kind in "biu" else array, axis=axes, keepdims=True)
+        mean = mean > 0.5 if array.dtype.kind == "b" else mean.astype(array.dtype)
+        return np.ascontiguousarray(np.broadcast_to(mean, array.shape))
+
+    def _elementwise(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        dependent = [o for o in operands if o.depends]
+        custom = any(o.layout is not None and o.layout.custom is not None for o in dependent)
+        if custom and equation.name not in LINEAR and len(dependent) == 1 and self._wants("nonlinearity", mends):
+            return [next(a for a, o in zip(arguments, operands, strict=True) if o.depends)]
+        arguments = _adapted(arguments, operands)
+        operands = [dataclasses.replace(o, shape=np.shape(a)) for o, a in zip(operands, arguments, strict=True)]
+        shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
+        layout = out_layouts(equation, operands, [shape])[0]
+        return equation.bind([self._placeless(a, o, layout, mends) for a, o in zip(arguments, operands, strict=True)])
+
+    def _broadcast(self, equation: Equation, arguments: list[Any]) -> list[Any]:
+        old = self.network.trace.program.avals[equation.inputs[0]].shape
+        new = np.shape(arguments[0])
+        if old == new:
+            return equation.bind(arguments)
+        shape = list(equation.params["shape"])
+        for k, a, b in zip(equation.params["broadcast_dimensions"], old, new, strict=True):
+            if a != b:
+                shape[k] = b if shape[k] == a else shape[k]
+        return equation.bind(arguments, shape=tuple(shape))
+
+    def _dot(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
+        (contracted, _) = equation.params["dimension_numbers"]
+        for side in (0, 1):
+            layout = operands[side].layout
+            if operands[1 - side].depends or not operands[side].depends or layout is None:
+                continue
+            own = Layout(tuple(layout.axes[k] for k in contracted[side]))
+            if not any(isinstance(a, (Base, Fibre)) for a in own.atoms):
+                continue
+            labels = self._dense_orbits(own)
+            weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(own.axes)))
+            full = labels.reshape(own.shape + (1,) * (weight.ndim - len(own.axes)))
+            rest = np.arange(int(np.prod(weight.shape[len(own.axes) :]))).reshape(weight.shape[len(own.axes) :])
+            full = full * rest.size + rest
+            if not _is_shared(weight, full) and self._wants("dense", mends):
+                arguments = list(arguments)
+                arguments[1 - side] = np.moveaxis(_shared(weight, full), range(len(own.axes)), contracted[1 - side])
+        return equation.bind(arguments)
+
+    def _dense_orbits(self, layout: Layout) -> np.ndarray:
+        """Returns the number of the orbit of every entry of the summed axes under the elements."""
+        index = np.arange(int(np.prod(layout.shape)))
+        edges = []
+        for e in self.elements:
+            if self.frame.acts(e, layout) and self.frame.covers(e, layout):
+                edges.append((self.frame.move(e, index.reshape(layout.shape), layout)[0].reshape(-1), index))
+            else:  # no action on this grid: every place is like every other
+                rows = index.reshape(tuple(a.size for a in layout.atoms))
+                moved = tuple(k for k, a in enumerate(layout.atoms) if isinstance(a, (Base, Fibre)))
+                first = np.broadcast_to(np.min(rows, axis=moved, keepdims=True), rows.shape)
+                edges.append((rows.reshape(-1), first.reshape(-1)))
+        return _labels(index.size, edges, np.zeros(0, int))
+
+
+def _known(operand: Operand) -> Layout:
+    if operand.layout is None:
+        raise Unmendable("unknown layout")
+    return operand.layout
+
+
+def _is_base(layout: Layout, axis: int) -> bool:
+    atoms = layout.axes[axis]
+    return len(atoms) == 1 and isinstance(atoms[0], Base) and atoms[0].size > 1
+
+
+def _adjusted(declared: Layout | None, propagated: Layout | None) -> Layout | None:
+    """Returns a declared layout with the base of the propagated one, which a mend may have changed."""
+    if declared is None or propagated is None or len(declared.axes) != len(propagated.axes) or declared.custom is not None:
+        return declared
+    axes = tuple(
+        b if any(isinstance(x, Base) for x in b) else a for a, b in zip(declared.axes, propagated.axes, strict=True)
+    )
+    return Layout(axes)
+
+
+def _wrapped(x: Any, axis: int, low: int, high: int, dilation: int) -> Any:
+    """Returns an array padded around the torus along one axis, with ``dilation - 1`` zeros behind every sample."""
+    n = np.shape(x)[axis]
+    if dilation > 1:
+        config = [(0, 0, 0)] * np.ndim(x)
+        config[axis] = (0, dilation - 1, dilation - 1)
+        x = jax.lax.pad(jnp.asarray(x), jnp.zeros((), np.asarray(x).dtype), config)
+    total = (n - 1) * dilation + 1 + low + high
+    return jnp.take(jnp.asarray(x), (np.arange(total) - low) % (n * dilation), axis=axis)
+
+
+def _adapted(arguments: Sequence[Any], operands: list[Operand]) -> list[Any]:
+    """Fits operands that don't depend on the input to the sizes that a mend has changed, where they are constant there."""
+    shapes = [o.shape for o in operands if o.depends and o.shape]
+    result = []
+    for value, operand in zip(arguments, operands, strict=True):
+        if not operand.depends and operand.shape and shapes and len(operand.shape) == len(shapes[0]):
+            array = np.asarray(value)
+            for k, (n, m) in enumerate(zip(operand.shape, shapes[0], strict=True)):
+                if n not in (1, m) and m != 1:
+                    if not _is_constant(array, (k,)):
+                        raise Unmendable("a map of another size")
+                    array = np.repeat(np.take(array, [0], axis=k), m, axis=k)
+            value = array if array.shape != operand.shape else value
+        result.append(value)
+    wide = [np.shape(a) for a, o in zip(result, operands, strict=True) if o.depends and np.ndim(a)]
+    if wide and any(len(s) == len(wide[0]) and any(1 != a != b != 1 for a, b in zip(s, wide[0], strict=True)) for s in wide):
+        raise Unmendable("branches of different sizes")
+    return result
+
+
+def _is_constant(array: np.ndarray, axes: tuple[int, ...]) -> bool:
+    first = array[tuple(slice(0, 1) if k in axes else slice(None) for k in range(array.ndim))]
+    return bool((array == first).all())
+
+
+def _labels(count: int, edges: list[tuple[np.ndarray, np.ndarray]], outside: np.ndarray) -> np.ndarray:
+    """Returns the number of the connected component of every entry; −1 for components that touch ``outside``."""
+    rows = np.concatenate([a for a, _ in edges]) if edges else np.zeros(0, int)
+    columns = np.concatenate([b for _, b in edges]) if edges else np.zeros(0, int)
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    return np.where(np.isin(labels, labels[outside]), -1, labels) if len(outside) else labels
+
+
+def _shared(weight: Any, labels: np.ndarray) -> Any:
+    """Returns weights averaged over the orbits, and 0 where the orbit leaves the window."""
+    array = np.asarray(weight)
+    flat, orbits = array.reshape(-1).astype(np.float64), np.broadcast_to(labels, array.shape).reshape(-1)
+    kept = orbits >= 0
+    size = int(orbits.max()) + 1 if kept.any() else 1
+    sums = np.bincount(orbits[kept], flat[kept], size)
+    counts = np.maximum(np.bincount(orbits[kept], minlength=size), 1)
+    return jnp.asarray(np.where(kept, (sums / counts)[np.maximum(orbits, 0)], 0.0).reshape(array.shape).astype(array.dtype))
+
+
+def _is_shared(weight: Any, labels: np.ndarray) -> bool:
+    array = np.asarray(weight).astype(np.float64)
+    size = float(np.linalg.norm(array)) or 1.0
+    eps = float(jnp.finfo(np.asarray(weight).dtype).eps) if jnp.issubdtype(np.asarray(weight).dtype, jnp.floating) else 1e-12
+    return float(np.linalg.norm(np.asarray(_shared(array, labels)) - array)) <= 100 * eps * size
+
+

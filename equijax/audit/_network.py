@@ -1,0 +1,280 @@
+"""A traced model with the action on every activation, cut into steps where all actions are known."""
+
+import dataclasses
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import jax
+
+from equijax.actions import Action, FiniteAction, GridAction
+from equijax.audit._frame import Frame
+from equijax.audit._jaxpr import Call, Equation, Mark, Values, evaluate
+from equijax.audit._layout import Base, Layout, Still, layout_of
+from equijax.audit._rules import Operand, out_layouts
+from equijax.audit._trace import Trace
+from equijax.nn import Layer
+
+Layouts = dict[int, Layout | None]
+
+#: Operations that don't name a step.
+QUIET = frozenset("convert_element_type broadcast_in_dim reshape squeeze copy stop_gradient expand_dims transpose".split())
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What lies between two cuts.
+
+    Attributes:
+      equations: the equations, all of which depend on the input.
+      before: the variables that are alive before it.
+      after: the variables that are alive behind it.
+      members: names of the calls and operations in it.
+      calls: the calls in it.
+      scope: the innermost call that encloses operations that belong to no leaf.
+    """
+
+    equations: tuple[Equation, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    members: tuple[str, ...]
+    calls: tuple[Call, ...]
+    scope: str
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The living variables that the step computes."""
+        old = set(self.before)
+        return tuple(v for v in self.after if v not in old)
+
+    @property
+    def path(self) -> str:
+        """Path of the first module in it, else of the module whose operations it holds."""
+        return self.calls[0].path if self.calls else self.scope
+
+    @property
+    def name(self) -> str:
+        """The names of its members, joined."""
+        shown = self.members if len(self.members) <= 4 else (*self.members[:2], "…", self.members[-1])
+        return " + ".join(shown)
+
+
+def joined(steps: list[Step]) -> Step:
+    """Returns several steps that follow each other as one."""
+    return Step(
+        tuple(eq for step in steps for eq in step.equations),
+        steps[0].before,
+        steps[-1].after,
+        tuple(dict.fromkeys(name for step in steps for name in step.members)),
+        tuple(dict.fromkeys(call for step in steps for call in step.calls)),
+        steps[0].scope,
+    )
+
+
+class Network:
+    """The program of a model, the layouts of its activations, and its steps.
+
+    Args:
+      trace: the traced model.
+      frame: the elements and their space.
+      in_layouts: layout of each leaf of the input.
+      out_layouts: layout of each leaf of the result; None where it is to be found.
+      actions: path of a submodule → action on its output.
+      depth: how many names deep modules are opened; None opens all of them.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        frame: Frame,
+        in_layouts: list[Layout],
+        out_layouts: list[Layout | None],
+        actions: Mapping[str, Action],
+        depth: int | None,
+    ):
+        self.trace, self.frame, self.depth = trace, frame, depth
+        program = trace.program
+        self.depends = program.depends_on(trace.x_variables)
+        needed = program.needed_for(trace.result_variables)
+        wanted = [eq for eq in program.equations if not needed.isdisjoint(eq.outputs)]
+        self.fixed = tuple(eq for eq in wanted if self.depends.isdisjoint(eq.outputs))
+        self.equations = tuple(eq for eq in wanted if not self.depends.isdisjoint(eq.outputs))
+        self.random = program.depends_on([o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs])
+        self.declared: set[int] = set()
+        self.assumed: set[int] = set()
+        self.given = tuple(out_layouts)
+        self.layouts: Layouts = dict(zip(trace.x_variables, in_layouts, strict=True))
+        self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()
+        self._propagate(actions)
+        self.steps = self._cut()
+
+    def constants(self) -> Values:
+        """Returns the values of what depends neither on the input nor on the state."""
+        program = self.trace.program
+        state = program.depends_on(self.trace.state_variables)
+        return evaluate([eq for eq in self.fixed if state.isdisjoint(eq.inputs)], dict(program.constants))
+
+    def statics(self, state: Any) -> Values:
+        """Returns the values of everything that does not depend on the input."""
+        values: Values = {**self.trace.program.constants, **dict(zip(self.trace.state_variables, state, strict=True))}
+        return evaluate(self.fixed, values)
+
+    def operands(self, equation: Equation, layouts: Layouts) -> list[Operand]:
+        """Returns what a rule needs to know about the inputs of an equation."""
+        avals = self.trace.program.avals
+        return [
+            Operand(avals[v].shape, v in self.depends, layouts.get(v), None if v in self.depends else self.known.get(v))
+            for v in equation.inputs
+        ]
+
+    def _propagate(self, actions: Mapping[str, Action]) -> None:
+        marks: dict[int, list[Mark]] = {}
+        for mark in self.trace.program.marks:
+            marks.setdefault(mark.position, []).append(mark)
+        entered: dict[Call, Layout | None] = {}
+        wanted = set(map(id, self.equations))
+        avals = self.trace.program.avals
+        for position, equation in enumerate((*self.trace.program.equations, None)):
+            for mark in marks.get(position, ()):
+                if mark.variable in self.depends:
+                    self._declare(mark, actions, entered)
+            if equation is not None and id(equation) in wanted:
+                found = out_layouts(equation, self.operands(equation, self.layouts), [avals[v].shape for v in equation.outputs])
+                self.layouts.update(zip(equation.outputs, found, strict=True))
+                assumed = equation.name in ("conv_general_dilated", "dot_general") or not self.assumed.isdisjoint(equation.inputs)
+                self.assumed.update(equation.outputs if assumed else ())
+        for v, layout in zip(self.trace.result_variables, self.given, strict=True):
+            if layout is not None:
+                self.layouts[v] = layout
+                self.declared.add(v)
+
+    def _declare(self, mark: Mark, actions: Mapping[str, Action], entered: dict[Call, Layout | None]) -> None:
+        """Takes the action on the edge of a submodule from the user, or from one of our layers."""
+        module, shape = self.trace.modules.get(mark.call.path), self.trace.program.avals[mark.variable].shape
+        layout: Layout | None = None
+        if mark.side == "in":
+            if mark.leaf == 0:
+                entered[mark.call] = self.layouts.get(mark.variable)
+                if isinstance(module, Layer):
+                    layout = _fitted(module, entered[mark.call], shape)
+                    entered[mark.call] = layout or entered[mark.call]
+        elif (given := actions.get(str(mark.call), actions.get(mark.call.path))) is not None:
+            layout = layout_of(given, shape)
+        elif isinstance(module, Layer) and mark.leaf == 0:
+            layout = _declared(module, entered.get(mark.call), shape)
+        if layout is not None:
+            self.layouts[mark.variable] = layout
+            self.declared.add(mark.variable)
+            self.assumed.discard(mark.variable)
+
+    def _cut(self) -> tuple[Step, ...]:
+        """Cuts the equations wherever a new call or line begins and every living activation has a known action."""
+        parents = {call for mark in self.trace.program.marks for call in self._enclosing(mark)}
+        keys = [self._key(eq, parents, k) for k, eq in enumerate(self.equations)]
+        alive = self._alive()
+        steps, start = [], 0
+        for p in range(1, len(keys) + 1):
+            if p == len(keys) or (keys[p] != keys[p - 1] and all(self._known(v) for v in alive[p])):
+                steps.append(self._step(start, p, alive, keys))
+                start = p
+        return tuple(steps)
+
+    def _enclosing(self, mark: Mark) -> list[Call]:
+        """The calls around the equation at which a submodule is entered."""
+        equations = self.trace.program.equations
+        scope = equations[mark.position].scope if mark.side == "in" and mark.position < len(equations) else ()
+        return list(scope[: scope.index(mark.call)]) if mark.call in scope else []
+
+    def _key(self, equation: Equation, parents: set[Call], number: int) -> tuple[Any, ...]:
+        for call in equation.scope:
+            deep = self.depth is not None and call.path.count(".") + 1 >= self.depth
+            if deep or call not in parents:
+                return ("call", call)
+        inner = equation.scope[-1] if equation.scope else None
+        return ("line", inner, equation.line or number)
+
+    def _alive(self) -> list[tuple[int, ...]]:
+        """The variables that are alive before each equation, and behind the last."""
+        alive = [tuple(dict.fromkeys(v for v in self.trace.result_variables if v in self.depends))]
+        for equation in reversed(self.equations):
+            now = [v for v in alive[-1] if v not in equation.outputs]
+            now += [v for v in equation.inputs if v in self.depends and v not in now]
+            alive.append(tuple(dict.fromkeys(now)))
+        return alive[::-1]
+
+    def _known(self, v: int) -> bool:
+        layout = self.layouts.get(v)
+        return layout is not None and (layout.custom is not None or self.frame.fits(layout))
+
+    def _step(self, start: int, end: int, alive: list[tuple[int, ...]], keys: list[tuple[Any, ...]]) -> Step:
+        equations = self.equations[start:end]
+        members: list[str] = []
+        for key in dict.fromkeys(keys[start:end]):
+            own = [eq for eq, k in zip(equations, keys[start:end], strict=True) if k == key]
+            members.append(str(key[1]) if key[0] == "call" else operation(own))
+        calls = tuple(dict.fromkeys(key[1] for key in keys[start:end] if key[0] == "call"))
+        scope = next((key[1].path for key in keys[start:end] if key[0] == "line" and key[1] is not None), "")
+        return Step(equations, alive[start], alive[end], tuple(members), calls, scope)
+
+
+def operation(equations: list[Equation]) -> str:
+    """Returns a name for operations on one line: what they are, and where they stand."""
+    names = dict.fromkeys(eq.name for eq in equations if eq.name not in QUIET)
+    shown = list(names) or list(dict.fromkeys(eq.name for eq in equations))
+    text = " ".join(shown[:3]) + (" …" if len(shown) > 3 else "")
+    return f"{text} ({equations[0].line})" if equations[0].line else text
+
+
+def _abstract(state: tuple[Any, ...]) -> bool:
+    return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in state)
+
+
+def _grid_layout(action: GridAction, layout: Layout | None, shape: tuple[int, ...]) -> GridAction | None:
+    """Returns a layer's grid action with the spacing and the origin that were propagated; None where they don't fit."""
+    if layout is None or layout.custom is not None or len(layout.axes) != len(shape):
+        return None
+    bases = [axis for axis, role in zip(layout.axes, action.axes(len(shape)), strict=True) if role.role == "base"]
+    atoms = [axis[0] for axis in bases if len(axis) == 1]
+    if len(atoms) != action.ndim or not all(isinstance(a, Base) and a.spacing.denominator == 1 and a.spacing > 0 for a in atoms):
+        return None
+    spacing: Any = tuple(int(a.spacing) for a in atoms)  # pyright: ignore[reportAttributeAccessIssue]
+    origin: Any = tuple(float(a.origin) for a in atoms)  # pyright: ignore[reportAttributeAccessIssue]
+    if any(Fraction(2 * p).denominator != 1 for p in map(Fraction, origin)):
+        return None
+    return dataclasses.replace(action, spacing=spacing, origin=origin)
+
+
+def _fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:
+    """Returns the layout that a layer expects of its input, where the propagated one leaves the fibre open."""
+    try:
+        action = layer.in_action
+        if isinstance(action, GridAction):
+            action = _grid_layout(action, layout, shape)
+        elif isinstance(action, FiniteAction) or layout is None or layout.base:
+            return None
+        if action is None or layout is None:
+            return None
+        wanted = layout_of(action, shape)
+    except (ValueError, TypeError, NotImplementedError):
+        return None
+    axes = tuple(b if all(isinstance(x, Still) for x in b) is False else a for a, b in zip(layout.axes, wanted.axes, strict=True))
+    return dataclasses.replace(layout, axes=axes)
+
+
+def _declared(layer: Layer, entered: Layout | None, shape: tuple[int, ...]) -> Layout | None:
+    """Returns the layout of the output of one of our layers."""
+    try:
+        action = layer.in_action
+        if isinstance(action, GridAction):
+            inner = None if entered is None else _grid_layout(action, entered, entered.shape)
+            if inner is None:
+                return None
+            action = inner
+        out = layer.out_action_for(action)
+        if isinstance(out, FiniteAction):
+            out = out.action
+        layout = layout_of(out, shape)
+        return layout if layout.shape == shape else None
+    except (ValueError, TypeError, NotImplementedError):
+        return None
+

@@ -1,0 +1,201 @@
+"""What an audit found: rows, causes, and the whole report."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+Verdict = Literal[
+    "exact by construction",
+    "exact at this shape",
+    "exact at these parameters only",
+    "exact as a block",
+    "approximate",
+    "broken",
+    "lost here",
+    "action unknown",
+]
+
+#: The verdicts that accuse a row, the worst first.
+ACCUSING: tuple[Verdict, ...] = ("broken", "lost here", "approximate", "exact at these parameters only")
+
+CauseKind = Literal[
+    "kernel",
+    "phase",
+    "border",
+    "position",
+    "dense",
+    "nonlinearity",
+    "order",
+    "aliasing",
+    "mask",
+    "tie",
+    "batch",
+    "state",
+    "randomness",
+    "unknown",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """One reason why a row breaks the symmetry.
+
+    Attributes:
+      kind: ``"kernel"`` (weights that the point group moves onto each other differ), ``"phase"`` (subsampling), ``"border"``
+        (padding), ``"position"`` (an operand that depends on the place), ``"dense"`` (flatten + dense), ``"nonlinearity"``
+        (on a fibre that is not permuted), ``"order"`` (along a moved axis), ``"aliasing"``, ``"mask"``, ``"tie"``, ``"batch"``,
+        ``"state"``, ``"randomness"``, ``"unknown"``.
+      sentence: what is wrong, in words.
+      replacement: what to use instead.
+    """
+
+    kind: CauseKind
+    sentence: str
+    replacement: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One step of the network: a call of a submodule, an operation between submodules, or a block of them.
+
+    Attributes:
+      name: the module path with ``#2`` for its second call (``"blocks.0.conv"``), or an operation and where it stands
+        (``"reduce_window_max (model.py:23)"``). Unique in a report.
+      path: path of the module, ``""`` for operations of the model itself.
+      operation: class of the module, or names of the operations.
+      action_in: how the group acts on the input of the step, in words.
+      action_out: how it acts on the output, and whether that was declared, propagated or assumed.
+      verdict: see :data:`Verdict`.
+      local_error: ‖f(g·a) − g·f(a)‖ / ‖f(a)‖, the largest over the elements that act on both sides.
+      floor: the same for rounding alone.
+      share: signed share of the end-to-end error, pooled over samples and elements; the shares of all rows add up to 1. None
+        where the end-to-end error is at its floor.
+      share_error: standard error of ``share`` over the samples; None for one sample.
+      term: size of the row's term of the telescoping sum, relative to the output.
+      survival: ``term / local_error``: what the layers behind make of the error.
+      border: part of the squared local error that lies in the border band of the output, between 0 and 1; None without a grid.
+      causes: the reasons.
+      members: what the row consists of: names of modules and operations.
+      error_map: root mean square of the local error over samples, elements and features at each place of the output's grid;
+        None without a grid.
+      lost: labels of the elements that have no action behind this row.
+    """
+
+    name: str
+    path: str
+    operation: str
+    action_in: str
+    action_out: str
+    verdict: Verdict
+    local_error: float
+    floor: float
+    share: float | None = None
+    share_error: float | None = None
+    term: float = 0.0
+    survival: float | None = None
+    border: float | None = None
+    causes: tuple[Cause, ...] = ()
+    members: tuple[str, ...] = ()
+    error_map: np.ndarray | None = None
+    lost: tuple[str, ...] = ()
+
+    @property
+    def accused(self) -> bool:
+        """True where the verdict says that the row breaks the symmetry, here or at other parameters."""
+        return self.verdict in ACCUSING
+
+    @property
+    def ratio(self) -> float:
+        """``local_error / floor``: up to 10 is rounding."""
+        return self.local_error / self.floor if self.floor else (np.inf if self.local_error else 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Consistency:
+    """How often a classifier keeps its prediction under shifts.
+
+    Attributes:
+      circular: part of (sample, circular shift) pairs with an unchanged prediction; None where not measured.
+      crops: part of (sample, pair of crops) with equal predictions; None where the model does not take the crop's size.
+      shifts: number of shifts drawn.
+      note: why a figure is missing.
+    """
+
+    circular: float | None
+    crops: float | None
+    shifts: int
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Infinitesimal:
+    """The Lie derivative of the network along one generator.
+
+    Attributes:
+      name: the generator, such as ``"shift along axis 0"``.
+      error: ‖Lf(x)‖ / ‖f(x)‖ per pixel.
+      shares: signed share of each row, in the order of the report's rows; empty where the error is at the floor.
+      local: local Lie derivative of each row, relative to its output.
+    """
+
+    name: str
+    error: float
+    shares: tuple[float, ...]
+    local: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The result of :func:`equijax.audit.explain`.
+
+    Attributes:
+      model: class of the model.
+      group: the group, as text.
+      input_shape: shapes of the input, as text.
+      elements: a label for each element that was measured.
+      error: end-to-end error of each element, float64; NaN where the element has no action on the output.
+      floor: end-to-end error that rounding alone makes.
+      rows: the steps, in order.
+      lost: for each element the name of the row behind which it has no action, or ``""``.
+      cancellation: sum of the sizes of the terms over the size of their sum: 1 where nothing cancels; None at the floor.
+      infinitesimal: Lie derivatives, one for each generator (continuous shifts).
+      consistency: of predictions under shifts, or None where the output is no row of scores.
+      notes: sentences about what was found beside the rows (state that changes, randomness, mixing of the batch).
+      versions: of Python, jax, flax and equijax.
+      seconds: time that the audit took.
+    """
+
+    model: str
+    group: str
+    input_shape: str
+    elements: tuple[str, ...]
+    error: np.ndarray
+    floor: float
+    rows: tuple[Row, ...]
+    lost: tuple[str, ...]
+    cancellation: float | None = None
+    infinitesimal: tuple[Infinitesimal, ...] = ()
+    consistency: Consistency | None = None
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def accused(self) -> tuple[Row, ...]:
+        """The rows that break the symmetry, here or at other parameters; in order."""
+        return tuple(row for row in self.rows if row.accused)
+
+    @property
+    def exact(self) -> bool:
+        """True where the end-to-end error of every element is rounding and no row is accused."""
+        return not self.accused and not bool((np.nan_to_num(self.error) > 10 * self.floor).any())
+
+    def __getitem__(self, name: str) -> Row:
+        """Returns the row of this name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"`name` is {name!r}; the rows are {[row.name for row in self.rows]}.")

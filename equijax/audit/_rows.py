@@ -1,0 +1,197 @@
+"""From measurements to rows: shares, verdicts, borders, causes."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from equijax.audit._causes import causes_of
+from equijax.audit._checks import side_effects
+from equijax.audit._error import widened
+from equijax.audit._layout import Base, batch_size, describe
+from equijax.audit._network import Network
+from equijax.audit._report import Cause, Row, Verdict
+from equijax.audit._walk import SAFE, Finding, Walk
+from equijax.nn import Layer
+
+#: A local error below this is called approximate, above it broken.
+SMALL = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """The terms of the telescoping sum, projected on the end-to-end error.
+
+    Attributes:
+      share: of each finding, None where the end-to-end error is rounding.
+      error: standard error over the samples.
+      term: size of each term relative to the output.
+      cancellation: sum of the sizes of the terms over the size of their sum.
+    """
+
+    share: list[float | None]
+    error: list[float | None]
+    term: list[float]
+    cancellation: float | None
+
+
+def rows_of(
+    subject: Any, found: Walk, second: Walk | None, other: Any
+) -> tuple[tuple[Row, ...], tuple[str, ...], float | None]:
+    """Returns the rows of a report, its notes, and the cancellation."""
+    network: Network = subject.network
+    shares = shares_of(network, found)
+    extra, notes = side_effects(subject, found)
+    rows, names = [], {}
+    for i, finding in enumerate(found.findings):
+        name = finding.step.name
+        names[name] = names.get(name, 0) + 1
+        if names[name] > 1:
+            name = f"{name} ({names[name]})"
+        again = second.findings[i] if second is not None and i < len(second.findings) else None
+        rows.append(_row(subject, found, second, other, finding, again, name, shares, i, extra.get(i, ())))
+    return tuple(rows), notes, shares.cancellation
+
+
+def shares_of(network: Network, found: Walk) -> Shares:
+    """Pools the terms over samples and elements: Σ ⟨T_i, D⟩ / Σ |D|², per result, with the error over the samples."""
+    results = [v for v in dict.fromkeys(network.trace.result_variables) if v in network.depends]
+    floor = max((found.floors[v] for v in results), default=0.0)
+    counted = [e for e, error in found.errors.items() if error > SAFE * floor]
+    samples = [np.shape(found.clean[v])[0] if np.ndim(found.clean[v]) else 1 for v in results]
+    batch = samples[0] if results and all(batch_size(network.layouts.get(v), samples[0]) for v in results) else 1
+    scale = sum(float(np.sum(np.abs(widened(found.clean[v])) ** 2)) for v in results) or 1.0
+
+    def pooled(a: list[np.ndarray], b: list[np.ndarray]) -> np.ndarray:
+        return sum((np.real(x * np.conj(y)).reshape(batch, -1).sum(1) for x, y in zip(a, b, strict=True)), np.zeros(batch))
+
+    weights = sum((pooled(found.total[e], found.total[e]) for e in counted), np.zeros(batch))
+    total = float(weights.sum())
+    share: list[float | None] = []
+    error: list[float | None] = []
+    term: list[float] = []
+    for finding in found.findings:
+        own = [e for e in finding.terms if e in found.total]
+        squares = sum(float(pooled(finding.terms[e], finding.terms[e]).sum()) for e in own)
+        term.append(float(np.sqrt(squares / max(len(own), 1) / scale)))
+        if not counted:
+            share.append(None)
+            error.append(None)
+            continue
+        parts = sum((pooled(finding.terms[e], found.total[e]) for e in own if e in counted), np.zeros(batch))
+        share.append(float(parts.sum()) / total)
+        spread = float(np.sqrt(np.sum((parts - share[-1] * weights) ** 2) * batch / max(batch - 1, 1))) / total
+        error.append(spread if batch > 1 else None)
+    sizes = [
+        float(np.sqrt(sum(float(pooled(f.terms[e], f.terms[e]).sum()) for e in f.terms if e in counted))) for f in found.findings
+    ]
+    return Shares(share, error, term, sum(sizes) / np.sqrt(total) if counted else None)
+
+
+def _row(
+    subject: Any, found: Walk, second: Walk | None, other: Any, finding: Finding, again: Finding | None, name: str,
+    shares: Shares, i: int, extra: tuple[Cause, ...],
+) -> Row:  # fmt: skip
+    network: Network = subject.network
+    verdict = _verdict(network, finding, again, shares, i)
+    causes: tuple[Cause, ...] = extra
+    if verdict in ("broken", "approximate", "lost here"):
+        causes += causes_of(subject, found, finding)
+        if finding.tie:
+            causes += (TIE,)
+    elif verdict == "exact at these parameters only" and second is not None and again is not None:
+        causes += causes_of(subject, second, again)
+    kinds: dict[str, Cause] = {}
+    for cause in causes:
+        kinds.setdefault(cause.kind, cause)
+    if set(kinds) & {"state", "randomness", "batch", "mask"}:
+        kinds.pop("unknown", None)
+        if "randomness" in kinds:
+            kinds.pop("position", None)
+        if verdict.startswith("exact"):
+            verdict = "broken"
+    worst = max(finding.errors.values(), key=lambda pair: pair[0] / pair[1], default=(0.0, float(np.finfo(float).eps)))
+    border, picture = _where(network, found, finding)
+    error, floor = worst
+    return Row(
+        name=name,
+        path=finding.step.path,
+        operation=_operation(network, finding),
+        action_in=_describe(network, finding.step.before),
+        action_out=_describe(network, finding.step.written or finding.step.after, True),
+        verdict=verdict,
+        local_error=error,
+        floor=floor,
+        share=shares.share[i],
+        share_error=shares.error[i],
+        term=shares.term[i],
+        survival=shares.term[i] / error if finding.broken and error else None,
+        border=border,
+        causes=tuple(kinds.values()),
+        members=finding.step.members,
+        error_map=picture,
+        lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
+    )
+
+
+TIE = Cause(
+    "tie",
+    "rounding alone changes the choice that is made here: two candidates are (nearly) equal",
+    "break ties by data that moves along (a learned score), or report the margin of the choice",
+)
+
+
+def _verdict(network: Network, finding: Finding, again: Finding | None, shares: Shares, i: int) -> Verdict:
+    if finding.broken:
+        error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
+        if finding.broken <= finding.lost or all(e not in finding.errors for e in finding.broken):
+            return "lost here"
+        if finding.lost & finding.broken:
+            return "lost here" if all(e in finding.lost for e in finding.broken) else "broken"
+        if not shares.term[i]:
+            return "action unknown"
+        return "broken" if error > SMALL else "approximate"
+    if again is not None and again.broken:
+        return "exact at these parameters only"
+    if finding.healed:
+        return "exact as a block"
+    windows = ("conv_general_dilated", "reduce_window", "slice", "gather")
+    return "exact at this shape" if any(eq.name.startswith(windows) for eq in finding.step.equations) else "exact by construction"
+
+
+def _operation(network: Network, finding: Finding) -> str:
+    modules = [network.trace.modules.get(call.path) for call in finding.step.calls]
+    words = [type(m).__name__ for m in modules if m is not None]
+    return ", ".join(dict.fromkeys(words)) or finding.step.members[0]
+
+
+def _describe(network: Network, variables: tuple[int, ...], source: bool = False) -> str:
+    if not variables:
+        return "constant"
+    v = variables[0]
+    text = "; ".join(dict.fromkeys(describe(network.layouts.get(w)) for w in variables))
+    if not source:
+        return text
+    return f"{text} ({'declared' if v in network.declared else 'assumed' if v in network.assumed else 'propagated'})"
+
+
+def _where(network: Network, found: Walk, finding: Finding) -> tuple[float | None, np.ndarray | None]:
+    """Returns the part of the squared error in the border band of the output, and a picture of the error."""
+    elements = [e for e in finding.broken if e in finding.errors]
+    for v in finding.step.written:
+        layout = network.layouts.get(v)
+        bases = [] if layout is None else [k for k, axis in enumerate(layout.axes) if len(axis) == 1 and isinstance(axis[0], Base)]
+        if not elements or layout is None or not bases or len(bases) != len(layout.base) or len({a.copy for a in layout.base}) > 1:
+            continue
+        rest = tuple(k for k in range(len(layout.axes)) if k not in bases)
+        squares = np.zeros([layout.shape[k] for k in bases])
+        for e in elements:
+            if e in finding.pictures:
+                squares = squares + np.mean(finding.pictures[e][v], axis=rest)
+        picture = np.sqrt(squares / len(elements))
+        inner = np.zeros_like(picture, bool)
+        inner[tuple(slice(max(1, n // 8), n - max(1, n // 8)) for n in picture.shape)] = True
+        total = float(np.sum(picture**2))
+        return (float(np.sum(picture[~inner] ** 2)) / total if total else None), picture
+    return None, None
+
