@@ -15,8 +15,9 @@ from flax import nnx
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.audit._elements import audited_elements
 from equijax.audit._frame import Frame
+from equijax.audit._infinitesimal import lie_derivatives
 from equijax.audit._layout import Layout, layout_of
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
 from equijax.audit._trace import Trace, trace
@@ -52,6 +53,7 @@ def explain(
     depth: int | None = None,
     perturb: bool = True,
     every_cut: bool = False,
+    infinitesimal: bool = False,
 ) -> Report:
     r"""Finds the layers that break a symmetry: how much, why, and what to use instead.
 
@@ -75,6 +77,7 @@ def explain(
       perturb: repeat the verdict with jittered parameters (a positional embedding that is initialised with zeros is exact
         until it is trained).
       every_cut: measure a term at every row, also where nothing is broken; slower.
+      infinitesimal: add the Lie derivatives along shifts of a torus, which see aliasing (whole shifts don't).
 
     Returns:
       A :class:`Report`.
@@ -91,7 +94,8 @@ def explain(
     steps = [finding.step for finding in found.findings]
     other = jittered_state(network, state) if perturb else None
     second = None if other is None else walk(network, other, subject.x, subject.moved, steps)
-    rows, notes, cancellation = rows_of(subject, found, second, other)
+    lie = lie_derivatives(network, found) if infinitesimal else ()
+    rows, notes, cancellation = rows_of(subject, found, second, lie)
     floor = _end_floor(network, found)
     frame = network.frame
     return Report(
@@ -104,6 +108,7 @@ def explain(
         rows=rows,
         lost=tuple(next((row.name for row in rows if frame.label(e) in row.lost), "") for e in range(frame.count)),
         cancellation=cancellation,
+        infinitesimal=lie,
         notes=notes,
         versions=_versions(),
         seconds=time.perf_counter() - begin,
@@ -246,5 +251,3 @@ def _versions() -> dict[str, str]:
         "equijax": equijax.__version__,
     }
 
-
-__all__ = ["Step", "explain", "prepare"]

@@ -238,16 +238,28 @@ class Replay:
         if widest is None or widest.layout is None:
             return equation.bind(arguments)
         total = sum(o.shape[k] for o in operands)
-        if self._wraps(widest.layout, k) and total > widest.shape[k] > 1:
+        if _is_base(widest.layout, k) and total > widest.shape[k]:
             place = operands.index(widest)
             before = sum(o.shape[k] for o in operands[:place])
-            wrapped = _wrapped(arguments[place], k, before, total - before - widest.shape[k], 1)
             plain = equation.bind(arguments)
-            if not np.array_equal(np.asarray(plain[0]), np.asarray(wrapped)) and self._wants("border", mends):
+            wrapped = self._refilled(arguments[place], widest.layout, k, before, total)
+            if wrapped is not None and not np.array_equal(np.asarray(plain[0]), wrapped) and self._wants("border", mends):
                 return [wrapped]
             return plain
         mended = [self._placeless(a, o, widest.layout, mends, skip=k) for a, o in zip(arguments, operands, strict=True)]
         return equation.bind(mended)
+
+    def _refilled(self, value: Any, layout: Layout, axis: int, before: int, total: int) -> np.ndarray | None:
+        """Returns an axis continued around the torus; None where that needs samples which the array does not hold."""
+        atom, period = layout.axes[axis][0], self.frame.period
+        if period is None or not isinstance(atom, Base):
+            return None
+        n = period[atom.axis]
+        held = {p % n: i for i, p in enumerate(atom.positions)}
+        wanted = [(atom.origin + (i - before) * atom.spacing) % n for i in range(total)]
+        if not all(p in held for p in wanted):
+            return None
+        return np.take(np.asarray(value), [held[p] for p in wanted], axis=axis)
 
     def _placeless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends, skip: int = -1) -> Any:
         """Returns an operand that does not depend on the input, averaged over the base where it varies along it."""

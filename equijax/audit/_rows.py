@@ -1,6 +1,7 @@
 """From measurements to rows: shares, verdicts, borders, causes."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ from equijax.audit._checks import side_effects
 from equijax.audit._error import widened
 from equijax.audit._layout import Base, batch_size, describe
 from equijax.audit._network import Network
-from equijax.audit._report import Cause, Row, Verdict
+from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
+from equijax.audit._sentences import cause
 from equijax.audit._walk import SAFE, Finding, Walk
 from equijax.nn import Layer
 
 #: A local error below this is called approximate, above it broken.
 SMALL = 0.01
+
+#: A local Lie derivative above this is aliasing.
+ALIASED = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Shares:
 
 
 def rows_of(
-    subject: Any, found: Walk, second: Walk | None, other: Any
+    subject: Any, found: Walk, second: Walk | None, lie: Sequence[Infinitesimal] = ()
 ) -> tuple[tuple[Row, ...], tuple[str, ...], float | None]:
     """Returns the rows of a report, its notes, and the cancellation."""
     network: Network = subject.network
@@ -49,7 +54,7 @@ def rows_of(
         if names[name] > 1:
             name = f"{name} ({names[name]})"
         again = second.findings[i] if second is not None and i < len(second.findings) else None
-        rows.append(_row(subject, found, second, other, finding, again, name, shares, i, extra.get(i, ())))
+        rows.append(_row(subject, found, second, finding, again, name, shares, i, (*extra.get(i, ()), *_aliasing(network, finding, i, lie))))
     return tuple(rows), notes, shares.cancellation
 
 
@@ -89,7 +94,7 @@ def shares_of(network: Network, found: Walk) -> Shares:
 
 
 def _row(
-    subject: Any, found: Walk, second: Walk | None, other: Any, finding: Finding, again: Finding | None, name: str,
+    subject: Any, found: Walk, second: Walk | None, finding: Finding, again: Finding | None, name: str,
     shares: Shares, i: int, extra: tuple[Cause, ...],
 ) -> Row:  # fmt: skip
     network: Network = subject.network
@@ -132,6 +137,13 @@ def _row(
         error_map=picture,
         lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
     )
+
+
+def _aliasing(network: Network, finding: Finding, i: int, lie: Sequence[Infinitesimal]) -> tuple[Cause, ...]:
+    """Returns the cause of a step that respects whole shifts but no parts of them."""
+    if finding.broken or not any(one.local[i] > ALIASED for one in lie):
+        return ()
+    return (cause("aliasing", network, finding.step),)
 
 
 TIE = Cause(

@@ -82,7 +82,7 @@ def trace(model: nnx.Module, x: Any) -> Trace:
         )
     graph, state = nnx.split(model)
     named, state_tree = jax.tree_util.tree_flatten_with_path(state)
-    names = tuple(jax.tree_util.keystr(path) for path, _ in named)
+    names = tuple(_state_name(path) for path, _ in named)
     leaves = tuple(leaf for _, leaf in named)
     x_leaves, x_tree = jax.tree.flatten(x)
     x_leaves = tuple(leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf) for leaf in x_leaves)
@@ -117,6 +117,12 @@ def trace(model: nnx.Module, x: Any) -> Trace:
 def path_text(path: tuple[Any, ...]) -> str:
     """Returns the path of a submodule as text: ``"blocks.0.conv"``."""
     return ".".join(str(part) for part in path)
+
+
+def _state_name(path: tuple[Any, ...]) -> str:
+    """Returns the name of a leaf of the state: ``"blocks.0.conv.kernel"``."""
+    parts = [getattr(part, "key", getattr(part, "idx", None)) for part in path]
+    return ".".join(str(part) for part in parts if part is not None)
 
 
 def _watch(copy: nnx.Module) -> None:

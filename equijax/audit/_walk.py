@@ -207,7 +207,7 @@ def walk(
                     owner.broken.add(e)
                     finding.pictures[e] = _picture(walker, finding, e, runs[e], clean)
                     if owner is not finding:
-                        owner.errors[e] = finding.errors[e]
+                        owner.errors[e] = finding.errors.pop(e)
                 if e in broken or every_cut:
                     before = [np.asarray(runs[e][v]) for v in walker.results]
                     runs[e] = _restarted(walker, e, finding.step, pending, runs[e], clean, moved[e])

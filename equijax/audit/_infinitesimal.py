@@ -1,0 +1,153 @@
+r"""The Lie derivative of a network along continuous shifts, and what every step adds to it.
+
+.. math:: L f(x) = Df_x[dρ(X)\, x] - dρ(X) f(x) = \sum_i D(f_N … f_{i+1})_{a_i}\, [\,(L f_i)(a_{i-1})\,]
+
+The sum is exact. A shift by a part of a pixel is the trigonometric one, so ``dρ`` is minus the spectral derivative; on grids
+of even size the highest frequency has none.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.audit._error import widened
+from equijax.audit._frame import Frame
+from equijax.audit._jaxpr import Values, evaluate
+from equijax.audit._layout import Base, Layout
+from equijax.audit._network import Network, Step, joined
+from equijax.audit._report import Infinitesimal
+from equijax.audit._walk import Walk
+
+#: Below this part of the derivative of the activations a Lie derivative is rounding.
+ROUNDING = 1e-3
+
+
+def lie_derivatives(network: Network, found: Walk) -> tuple[Infinitesimal, ...]:
+    """Returns the Lie derivative along every axis of a torus; empty where the grid does not wrap."""
+    if not network.frame.wraps:
+        return ()
+    return tuple(_along(network, found, axis) for axis in range(len(network.frame.centre)))
+
+
+def derivative(frame: Frame, axis: int, value: Any, layout: Layout | None) -> np.ndarray | None:
+    """Returns dρ · value for the shift along one axis; None where the array does not go once around the torus."""
+    if layout is None or layout.custom is not None or frame.period is None:
+        return None
+    array = widened(value)
+    result = np.zeros_like(array)
+    for k, atoms in enumerate(layout.axes):
+        for atom in atoms:
+            if isinstance(atom, Base) and atom.axis == axis:
+                if len(atoms) > 1 or atom.size * abs(atom.spacing) != frame.period[axis]:
+                    return None
+                matrix = _spectral(atom.size, float(atom.spacing))
+                result -= np.moveaxis(np.tensordot(matrix, array, (1, k)), 0, k)
+    return result
+
+
+def _spectral(size: int, spacing: float) -> np.ndarray:
+    frequency = np.fft.fftfreq(size, spacing)
+    if size % 2 == 0:
+        frequency[size // 2] = 0.0
+    columns = np.fft.fft(np.eye(size), axis=0) * (2j * np.pi * frequency)[:, None]
+    return np.fft.ifft(columns, axis=0).real
+
+
+def _along(network: Network, found: Walk, axis: int) -> Infinitesimal:
+    frame, clean = network.frame, found.clean
+    flows = {v: derivative(frame, axis, clean[v], network.layouts.get(v)) for v in clean if _is_float(clean[v])}
+    groups = _groups([finding.step for finding in found.findings], flows)
+    tangent = {v: flows[v] for v in network.trace.x_variables if v in flows}
+    local: list[float] = []
+    gaps: list[dict[int, np.ndarray]] = []
+    pullbacks: list[Any] = []
+    for _, step in groups:
+        own = _Step(found.statics, step, clean)
+        exact, pull = own.pushed(flows)
+        moved, _ = own.pushed(tangent)
+        gap = {v: moved_v - flows[v] for v, moved_v in exact.items() if flows.get(v) is not None}
+        scale = np.sqrt(sum(np.sum(widened(clean[v]) ** 2) for v in gap)) or 1.0
+        local.append(float(np.sqrt(sum(np.sum(g**2) for g in gap.values())) / scale))
+        gaps.append(gap)
+        pullbacks.append((own, pull))
+        tangent = {**{v: tangent[v] for v in step.after if v in tangent}, **moved}
+    results = [v for v in dict.fromkeys(network.trace.result_variables) if flows.get(v) is not None and v in tangent]
+    total = {v: tangent[v] - flows[v] for v in results}
+    size = float(sum(np.sum(d**2) for d in total.values()))
+    scale = float(np.sqrt(sum(np.sum(widened(clean[v]) ** 2) for v in results))) or 1.0
+    error = np.sqrt(size) / scale
+    shares = _shares(pullbacks, gaps, total, size)
+    floor = ROUNDING * max(float(np.finfo(np.asarray(clean[v]).dtype).eps) for v in results) ** 0.5 if results else 0.0
+    spread_shares, spread_local = [0.0] * len(found.findings), [0.0] * len(found.findings)
+    for (first, _), share, one in zip(groups, shares, local, strict=True):
+        spread_shares[first], spread_local[first] = share, one
+    kept = tuple(spread_shares) if error > floor else ()
+    return Infinitesimal(f"shift along axis {axis}", float(error), kept, tuple(spread_local))
+
+
+def _shares(
+    pullbacks: Sequence[Any], gaps: Sequence[dict[int, np.ndarray]], total: dict[int, np.ndarray], size: float
+) -> list[float]:
+    """Returns ⟨D(f_N … f_i+1)[gap_i], D⟩ / |D|² for every step, by one pass backwards."""
+    cotangent = dict(total)
+    shares = [0.0] * len(pullbacks)
+    for i in reversed(range(len(pullbacks))):
+        shares[i] = float(sum(np.sum(gap * cotangent[v]) for v, gap in gaps[i].items() if v in cotangent)) / (size or 1.0)
+        own, pull = pullbacks[i]
+        back = own.pulled(pull, cotangent)
+        passing = {v: cotangent[v] for v in own.step.before if v in cotangent and v not in own.step.written}
+        cotangent = {v: passing.get(v, 0.0) + back.get(v, 0.0) for v in {*passing, *back}}
+    return shares
+
+
+class _Step:
+    """One step as a function of the floats that enter it."""
+
+    def __init__(self, statics: Values, step: Step, clean: Values):
+        self.statics, self.step, self.clean = statics, step, clean
+        self.inputs = tuple(v for v in step.before if _is_float(clean[v]))
+        self.outputs = tuple(v for v in step.written if _is_float(clean[v]))
+
+    def function(self, *arrays: Any) -> tuple[Any, ...]:
+        """Evaluates the step."""
+        values: Values = {**self.statics, **{v: self.clean[v] for v in self.step.before}}
+        values.update(zip(self.inputs, arrays, strict=True))
+        evaluate(self.step.equations, values)
+        return tuple(values[v] for v in self.outputs)
+
+    def pushed(self, tangents: dict[int, Any]) -> tuple[dict[int, np.ndarray], Any]:
+        """Returns the tangents of what the step writes, and the linear map."""
+        points = tuple(jnp.asarray(self.clean[v]) for v in self.inputs)
+        given = tuple(_like(tangents.get(v), p) for v, p in zip(self.inputs, points, strict=True))
+        _, linear = jax.linearize(self.function, *points)
+        return dict(zip(self.outputs, (widened(t) for t in linear(*given)), strict=True)), linear
+
+    def pulled(self, linear: Any, cotangents: dict[int, Any]) -> dict[int, np.ndarray]:
+        """Returns the cotangents of what enters the step."""
+        points = tuple(jnp.asarray(self.clean[v]) for v in self.inputs)
+        outs = tuple(_like(cotangents.get(v), jnp.asarray(self.clean[v])) for v in self.outputs)
+        back = jax.linear_transpose(linear, *points)(outs)
+        return dict(zip(self.inputs, (widened(b) for b in back), strict=True))
+
+
+def _like(value: Any, point: jax.Array) -> jax.Array:
+    return jnp.zeros_like(point) if value is None else jnp.asarray(value).astype(point.dtype)
+
+
+def _is_float(value: Any) -> bool:
+    return jnp.issubdtype(np.asarray(value).dtype, jnp.floating)
+
+
+def _groups(steps: list[Step], flows: dict[int, np.ndarray | None]) -> list[tuple[int, Step]]:
+    """Joins steps until every activation behind them has a derivative."""
+    result: list[tuple[int, Step]] = []
+    pending: list[Step] = []
+    for i, step in enumerate(steps):
+        pending.append(step)
+        if all(flows.get(v, 0) is not None for v in step.after) or i == len(steps) - 1:
+            result.append((i - len(pending) + 1, joined(pending)))
+            pending = []
+    return result
