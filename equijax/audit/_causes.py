@@ -11,10 +11,10 @@ import numpy as np
 from equijax.audit._error import widened
 from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Base, Layout
-from equijax.audit._mend import WRITES, Mends, Replay, Unmendable
+from equijax.audit._mend import Mends, Replay, Unmendable
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._report import Cause, CauseKind
-from equijax.audit._rules import ORDERED
+from equijax.audit._rules import ORDERED, WRITES
 from equijax.audit._sentences import cause
 from equijax.audit._walk import SAFE, Finding, Walk
 
@@ -163,6 +163,7 @@ class _Polyphase:
         layouts = {v: self.replay.network.layouts[v] for v in step.before}
         axes = sorted({a.axis for layout in layouts.values() if layout for a in layout.base})
         parts: dict[tuple[int, ...], Values] = {}
+        found: Layouts = {}
         for phase in itertools.product(range(self.factor), repeat=len(axes)):
             shifted = {v: _rolled(start[v], layouts[v], dict(zip(axes, phase, strict=True))) for v in step.before}
             parts[phase], found = self.replay(step, shifted, self.mends)

@@ -70,7 +70,7 @@ def _changed_state(network: Network, found: Walk, x: tuple[Any, ...]) -> list[st
 
 
 def _same(a: Any, b: Any) -> bool:
-    if jax.dtypes.issubdtype(getattr(a, "dtype", np.float32), jax.dtypes.prng_key):
+    if jnp.issubdtype(getattr(a, "dtype", np.float32), jax.dtypes.prng_key):
         a, b = jax.random.key_data(a), jax.random.key_data(b)
     return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(a).dtype.kind == "f")
 

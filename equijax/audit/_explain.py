@@ -144,7 +144,8 @@ def prepare(
     moved = tuple(_moved(in_action, frame.element(e), x, traced) for e in range(frame.count))
     unknown = set(actions or {}) - set(traced.modules) - {str(m.call) for m in traced.program.marks}
     if unknown:
-        raise ValueError(f"`actions` names {sorted(unknown)}, but the submodules are {sorted(p for p in traced.modules if p)}.")
+        paths = sorted(path for path in traced.modules if path)
+        raise ValueError(f"`actions` names {sorted(unknown)}, but the submodules are {paths}. Use one of these paths.")
     out_layouts = _output_layouts(out_action, traced)
     network = Network(traced, frame, in_layouts, out_layouts, actions or {}, depth)
     _require_output(network)
@@ -250,4 +251,3 @@ def _versions() -> dict[str, str]:
         "flax": flax.__version__,
         "equijax": equijax.__version__,
     }
-

@@ -61,7 +61,8 @@ class Frame:
             self.inverse = self.matrices[np.asarray(group.inverses)]
             grid: GridAction = action  # pyright: ignore[reportAssignmentType]
             resolved = isinstance(action, GridAction) and sizes
-            self.centre = tuple(Fraction(c, 2) for c in grid.doubled_centre(sizes)) if resolved else (Fraction(0),) * group.ndim
+            doubled = grid.doubled_centre(sizes) if resolved else (0,) * group.ndim
+            self.centre = tuple(Fraction(c, 2) for c in doubled)
             if resolved and self.wraps:
                 self.period = grid.period(sizes)
         elif isinstance(self.group, FiniteGroup):
@@ -79,7 +80,9 @@ class Frame:
         """Returns a name of the element."""
         if not self.is_grid:
             g = self.element(e)
-            return f"permutation {g.tolist()}" if isinstance(self.group, Permutation) else f"element {np.asarray(g).tolist()}"
+            return (
+                f"permutation {g.tolist()}" if isinstance(self.group, Permutation) else f"element {np.asarray(g).tolist()}"
+            )
         shift = f"shift {tuple(self.shift[e].tolist())}"
         if self.is_shift(e):
             return shift
@@ -198,14 +201,15 @@ class Frame:
         centre = np.array([int(self.centre[k] * unit) for k in axes])
         place = np.stack([p.reshape(-1) for p in np.meshgrid(*positions, indexing="ij")])
         source = back[np.ix_(axes, axes)] @ (place - centre[:, None] - unit * self.shift[e][axes][:, None]) + centre[:, None]
-        index, inside = np.zeros(place.shape[1], np.int64), np.ones(place.shape[1], bool)
+        index: Any = np.zeros(place.shape[1], np.int64)
+        inside = np.ones(place.shape[1], bool)
         for row, own, size, axis in zip(source, positions, sizes, axes, strict=True):
             period = self.period[axis] * unit if self.period is not None else None
             found = _lookup(row, own, period)
             if found is None:
                 return None
             index, inside = index * size + np.maximum(found, 0), inside & (found >= 0)
-        return Moves(index, inside, inside.mean() >= LEAST_COVER) if len(inside) else None
+        return Moves(np.asarray(index), inside, bool(inside.mean() >= LEAST_COVER)) if len(inside) else None
 
 
 def _positions(axis: Sequence[Base], unit: int) -> np.ndarray:

@@ -68,14 +68,14 @@ def _along(network: Network, found: Walk, axis: int) -> Infinitesimal:
         own = _Step(found.statics, step, clean)
         exact, pull = own.pushed(flows)
         moved, _ = own.pushed(tangent)
-        gap = {v: moved_v - flows[v] for v, moved_v in exact.items() if flows.get(v) is not None}
+        gap = {v: exact[v] - flow for v, flow in flows.items() if v in exact and flow is not None}
         scale = np.sqrt(sum(np.sum(widened(clean[v]) ** 2) for v in gap)) or 1.0
         local.append(float(np.sqrt(sum(np.sum(g**2) for g in gap.values())) / scale))
         gaps.append(gap)
         pullbacks.append((own, pull))
         tangent = {**{v: tangent[v] for v in step.after if v in tangent}, **moved}
     results = [v for v in dict.fromkeys(network.trace.result_variables) if flows.get(v) is not None and v in tangent]
-    total = {v: tangent[v] - flows[v] for v in results}
+    total = {v: tangent[v] - flow for v, flow in flows.items() if v in results and flow is not None}
     size = float(sum(np.sum(d**2) for d in total.values()))
     scale = float(np.sqrt(sum(np.sum(widened(clean[v]) ** 2) for v in results))) or 1.0
     error = np.sqrt(size) / scale

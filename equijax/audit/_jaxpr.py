@@ -182,9 +182,7 @@ class _Reader:
                 scope = tuple(self.scope)
                 self.equations.append(Equation(name, eqn.params, tuple(inputs), outputs, scope, here, caller, bind))
 
-    def write_out(
-        self, inner: Any, eqn: Any, inputs: Sequence[int], names: dict[Any, int], caller: str, line: str
-    ) -> None:
+    def write_out(self, inner: Any, eqn: Any, inputs: Sequence[int], names: dict[Any, int], caller: str, line: str) -> None:
         jaxpr, consts = _opened(inner)
         local: dict[Any, int] = dict(zip(jaxpr.invars, inputs, strict=True))
         for v, value in zip(jaxpr.constvars, consts, strict=True):

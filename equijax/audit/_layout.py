@@ -179,8 +179,18 @@ def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
                 length = 1
             else:
                 return None
-        axes.append(tuple(row) or (Still(1, "any"),))
+        axes.append(_filled(tuple(row)) or (Still(1, "any"),))
     return None if any(a.size > 1 for a in atoms) else normalised(tuple(axes), layout.custom)
+
+
+def _filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
+    """Returns an axis in which samples that are repeated one by one are finer samples."""
+    base, repeats = axis if len(axis) == 2 else (None, None)
+    if isinstance(base, Base) and isinstance(repeats, Still) and repeats.role == "any":
+        spacing = base.spacing / repeats.size
+        origin = base.origin - spacing * Fraction(repeats.size - 1, 2)
+        return (dataclasses.replace(base, size=base.size * repeats.size, spacing=spacing, origin=origin),)
+    return axis
 
 
 def _split(atom: Atom, outer: int) -> tuple[Atom, Atom] | None:

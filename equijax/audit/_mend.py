@@ -1,7 +1,7 @@
 """Replaying one step with something mended: circular padding, stride 1, shared weights, no dependence on the place."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Base, Fibre, Layout
 from equijax.audit._network import Layouts, Network, Step
-from equijax.audit._rules import ELEMENTWISE, LINEAR, Operand, out_layouts
+from equijax.audit._rules import ELEMENTWISE, LINEAR, WRITES, Operand, out_layouts
 
 Mends = frozenset[str]
 
@@ -22,7 +22,6 @@ Mends = frozenset[str]
 KINDS = ("border", "phase", "kernel", "position", "dense", "nonlinearity")
 
 WINDOWS = ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window")
-WRITES = ("scatter", "scatter_add", "scatter-add", "scatter_mul", "dynamic_update_slice")
 
 
 class Unmendable(Exception):
@@ -110,14 +109,13 @@ class Replay:
                 1 if _is_base(layout, k) else s for k, s in zip(spec, params["window_strides"], strict=True)
             )
         elif equation.name in WINDOWS:
-            params["window_strides"] = tuple(
-                1 if _is_base(layout, k) else s for k, s in enumerate(params["window_strides"])
-            )
+            params["window_strides"] = tuple(1 if _is_base(layout, k) else s for k, s in enumerate(params["window_strides"]))
         elif equation.name == "slice" and params["strides"]:
             strided = [s > 1 and _is_base(layout, k) for k, s in enumerate(params["strides"])]
             params["strides"] = tuple(1 if bad else s for bad, s in zip(strided, params["strides"], strict=True))
             params["limit_indices"] = tuple(
-                n if bad else limit for bad, n, limit in zip(strided, operands[0].shape, params["limit_indices"], strict=True)
+                n if bad else limit
+                for bad, n, limit in zip(strided, operands[0].shape, params["limit_indices"], strict=True)
             )
         return params
 
@@ -190,7 +188,9 @@ class Replay:
         index = np.stack(np.unravel_index(np.arange(int(np.prod(sizes))), sizes))
         offset = (2 * index - np.array(sizes)[:, None] + 1) * steps
         number = np.arange(int(np.prod(shape))).reshape(shape)
-        flat = np.moveaxis(number, (*rows, spec.rhs_spec[1]), range(len(rows) + 1)).reshape(index.shape[1], shape[spec.rhs_spec[1]], -1)
+        flat = np.moveaxis(number, (*rows, spec.rhs_spec[1]), range(len(rows) + 1)).reshape(
+            index.shape[1], shape[spec.rhs_spec[1]], -1
+        )
         edges, outside = [], []
         for e in self.elements:
             moved = frame.matrices[frame.point[e]][np.ix_(order, order)] @ offset
@@ -267,7 +267,9 @@ class Replay:
             return value
         array = np.asarray(value)
         axes = tuple(
-            k for k, axis in enumerate(layout.axes) if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) for a in axis)
+            k
+            for k, axis in enumerate(layout.axes)
+            if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) for a in axis)
         )
         if not axes or _is_constant(array, axes) or not self._wants("position", mends):
             return value
@@ -413,5 +415,3 @@ def _is_shared(weight: Any, labels: np.ndarray) -> bool:
     size = float(np.linalg.norm(array)) or 1.0
     eps = float(jnp.finfo(np.asarray(weight).dtype).eps) if jnp.issubdtype(np.asarray(weight).dtype, jnp.floating) else 1e-12
     return float(np.linalg.norm(np.asarray(_shared(array, labels)) - array)) <= 100 * eps * size
-
-

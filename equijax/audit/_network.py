@@ -99,7 +99,9 @@ class Network:
         wanted = [eq for eq in program.equations if not needed.isdisjoint(eq.outputs)]
         self.fixed = tuple(eq for eq in wanted if self.depends.isdisjoint(eq.outputs))
         self.equations = tuple(eq for eq in wanted if not self.depends.isdisjoint(eq.outputs))
-        self.random = program.depends_on([o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs])
+        self.random = program.depends_on(
+            [o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs]
+        )
         self.declared: set[int] = set()
         self.assumed: set[int] = set()
         self.given = tuple(out_layouts)
@@ -139,9 +141,13 @@ class Network:
                 if mark.variable in self.depends:
                     self._declare(mark, actions, entered)
             if equation is not None and id(equation) in wanted:
-                found = out_layouts(equation, self.operands(equation, self.layouts), [avals[v].shape for v in equation.outputs])
+                found = out_layouts(
+                    equation, self.operands(equation, self.layouts), [avals[v].shape for v in equation.outputs]
+                )
                 self.layouts.update(zip(equation.outputs, found, strict=True))
-                assumed = equation.name in ("conv_general_dilated", "dot_general") or not self.assumed.isdisjoint(equation.inputs)
+                assumed = equation.name in ("conv_general_dilated", "dot_general") or not self.assumed.isdisjoint(
+                    equation.inputs
+                )
                 self.assumed.update(equation.outputs if assumed else ())
         for v, layout in zip(self.trace.result_variables, self.given, strict=True):
             if layout is not None:
@@ -235,7 +241,9 @@ def _grid_layout(action: GridAction, layout: Layout | None, shape: tuple[int, ..
         return None
     bases = [axis for axis, role in zip(layout.axes, action.axes(len(shape)), strict=True) if role.role == "base"]
     atoms = [axis[0] for axis in bases if len(axis) == 1]
-    if len(atoms) != action.ndim or not all(isinstance(a, Base) and a.spacing.denominator == 1 and a.spacing > 0 for a in atoms):
+    if len(atoms) != action.ndim or not all(
+        isinstance(a, Base) and a.spacing.denominator == 1 and a.spacing > 0 for a in atoms
+    ):
         return None
     spacing: Any = tuple(int(a.spacing) for a in atoms)  # pyright: ignore[reportAttributeAccessIssue]
     origin: Any = tuple(float(a.origin) for a in atoms)  # pyright: ignore[reportAttributeAccessIssue]
@@ -257,7 +265,9 @@ def _fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layo
         wanted = layout_of(action, shape)
     except (ValueError, TypeError, NotImplementedError):
         return None
-    axes = tuple(b if all(isinstance(x, Still) for x in b) is False else a for a, b in zip(layout.axes, wanted.axes, strict=True))
+    axes = tuple(
+        b if all(isinstance(x, Still) for x in b) is False else a for a, b in zip(layout.axes, wanted.axes, strict=True)
+    )
     return dataclasses.replace(layout, axes=axes)
 
 
@@ -277,4 +287,3 @@ def _declared(layer: Layer, entered: Layout | None, shape: tuple[int, ...]) -> L
         return layout if layout.shape == shape else None
     except (ValueError, TypeError, NotImplementedError):
         return None
-

@@ -1,7 +1,5 @@
 """Finding out how an action on a pytree moves the axes of its leaves, by letting it move numbered axes."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,9 +1,8 @@
 """What an audit found: rows, causes, and the whole report."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -46,8 +45,8 @@ class Cause:
     Attributes:
       kind: ``"kernel"`` (weights that the point group moves onto each other differ), ``"phase"`` (subsampling), ``"border"``
         (padding), ``"position"`` (an operand that depends on the place), ``"dense"`` (flatten + dense), ``"nonlinearity"``
-        (on a fibre that is not permuted), ``"order"`` (along a moved axis), ``"aliasing"``, ``"mask"``, ``"tie"``, ``"batch"``,
-        ``"state"``, ``"randomness"``, ``"unknown"``.
+        (on a fibre that is not permuted), ``"order"`` (along a moved axis), ``"aliasing"``, ``"mask"``, ``"tie"``,
+        ``"batch"``, ``"state"``, ``"randomness"``, ``"unknown"``.
       sentence: what is wrong, in words.
       replacement: what to use instead.
     """
@@ -76,7 +75,7 @@ class Row:
       share_error: standard error of ``share`` over the samples; None for one sample.
       term: size of the row's term of the telescoping sum, relative to the output.
       survival: ``term / local_error``: what the layers behind make of the error.
-      border: part of the squared local error that lies in the border band of the output, between 0 and 1; None without a grid.
+      border: part of the squared local error that lies in the border band of the output, from 0 to 1; None without a grid.
       causes: the reasons.
       members: what the row consists of: names of modules and operations.
       error_map: root mean square of the local error over samples, elements and features at each place of the output's grid;

@@ -14,7 +14,6 @@ from equijax.audit._network import Network
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
 from equijax.audit._sentences import cause
 from equijax.audit._walk import SAFE, Finding, Walk
-from equijax.nn import Layer
 
 #: A local error below this is called approximate, above it broken.
 SMALL = 0.01
@@ -54,7 +53,19 @@ def rows_of(
         if names[name] > 1:
             name = f"{name} ({names[name]})"
         again = second.findings[i] if second is not None and i < len(second.findings) else None
-        rows.append(_row(subject, found, second, finding, again, name, shares, i, (*extra.get(i, ()), *_aliasing(network, finding, i, lie))))
+        rows.append(
+            _row(
+                subject,
+                found,
+                second,
+                finding,
+                again,
+                name,
+                shares,
+                i,
+                (*extra.get(i, ()), *_aliasing(network, finding, i, lie)),
+            )
+        )
     return tuple(rows), notes, shares.cancellation
 
 
@@ -84,11 +95,13 @@ def shares_of(network: Network, found: Walk) -> Shares:
             error.append(None)
             continue
         parts = sum((pooled(finding.terms[e], found.total[e]) for e in own if e in counted), np.zeros(batch))
-        share.append(float(parts.sum()) / total)
-        spread = float(np.sqrt(np.sum((parts - share[-1] * weights) ** 2) * batch / max(batch - 1, 1))) / total
+        own_share = float(parts.sum()) / total
+        share.append(own_share)
+        spread = float(np.sqrt(np.sum((parts - own_share * weights) ** 2) * batch / max(batch - 1, 1))) / total
         error.append(spread if batch > 1 else None)
     sizes = [
-        float(np.sqrt(sum(float(pooled(f.terms[e], f.terms[e]).sum()) for e in f.terms if e in counted))) for f in found.findings
+        float(np.sqrt(sum(float(pooled(f.terms[e], f.terms[e]).sum()) for e in f.terms if e in counted)))
+        for f in found.findings
     ]
     return Shares(share, error, term, sum(sizes) / np.sqrt(total) if counted else None)
 
@@ -107,8 +120,8 @@ def _row(
     elif verdict == "exact at these parameters only" and second is not None and again is not None:
         causes += causes_of(subject, second, again)
     kinds: dict[str, Cause] = {}
-    for cause in causes:
-        kinds.setdefault(cause.kind, cause)
+    for one in causes:
+        kinds.setdefault(one.kind, one)
     if set(kinds) & {"state", "randomness", "batch", "mask"}:
         kinds.pop("unknown", None)
         if "randomness" in kinds:
@@ -168,7 +181,11 @@ def _verdict(network: Network, finding: Finding, again: Finding | None, shares: 
     if finding.healed:
         return "exact as a block"
     windows = ("conv_general_dilated", "reduce_window", "slice", "gather")
-    return "exact at this shape" if any(eq.name.startswith(windows) for eq in finding.step.equations) else "exact by construction"
+    return (
+        "exact at this shape"
+        if any(eq.name.startswith(windows) for eq in finding.step.equations)
+        else "exact by construction"
+    )
 
 
 def _operation(network: Network, finding: Finding) -> str:
@@ -192,8 +209,18 @@ def _where(network: Network, found: Walk, finding: Finding) -> tuple[float | Non
     elements = [e for e in finding.broken if e in finding.errors]
     for v in finding.step.written:
         layout = network.layouts.get(v)
-        bases = [] if layout is None else [k for k, axis in enumerate(layout.axes) if len(axis) == 1 and isinstance(axis[0], Base)]
-        if not elements or layout is None or not bases or len(bases) != len(layout.base) or len({a.copy for a in layout.base}) > 1:
+        bases = (
+            []
+            if layout is None
+            else [k for k, axis in enumerate(layout.axes) if len(axis) == 1 and isinstance(axis[0], Base)]
+        )
+        if (
+            not elements
+            or layout is None
+            or not bases
+            or len(bases) != len(layout.base)
+            or len({a.copy for a in layout.base}) > 1
+        ):
             continue
         rest = tuple(k for k in range(len(layout.axes)) if k not in bases)
         squares = np.zeros([layout.shape[k] for k in bases])
@@ -206,4 +233,3 @@ def _where(network: Network, found: Walk, finding: Finding) -> tuple[float | Non
         total = float(np.sum(picture**2))
         return (float(np.sum(picture[~inner] ** 2)) / total if total else None), picture
     return None, None
-

@@ -1,4 +1,4 @@
-"""How each primitive passes the layouts of its inputs on to its outputs. A primitive without a rule gives an unknown layout."""
+"""How each primitive passes the layouts of its inputs on to its outputs; without a rule the layout is unknown."""
 
 import dataclasses
 import math
@@ -29,20 +29,24 @@ class Operand:
     value: Any = None
 
 
-Rule = Callable[[Mapping[str, Any], list[Operand], list[tuple[int, ...]]], list[Layout | None]]
+Params = Mapping[str, Any]
+Operands = list[Operand]
+Shapes = list[tuple[int, ...]]
+Layouts = list[Layout | None]
+Rule = Callable[[Params, Operands, Shapes], Layouts]
 _RULES: dict[str, Rule] = {}
 
 ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp convert_element_type copy
-    copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le lgamma log log1p
-    logistic lt max min mul ne neg nextafter not or population_count pow real reduce_precision rem round rsqrt select_n
-    shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
-    cumsum cumprod cummax cummin cumlogsumexp optimization_barrier conj complex polygamma igamma igammac regularized_incomplete_beta
-    name device_put tie_in custom_lin""".split()
+    """abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil
+    clamp complex conj convert_element_type copy copy_p cos cosh cumlogsumexp cummax cummin cumprod cumsum device_put
+    digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igammac imag integer_pow is_finite le le_to
+    lgamma log log1p log2 logistic lt lt_to max min mul ne neg nextafter not one_minus_square optimization_barrier or
+    polygamma population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n shift_left
+    shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
 )
 
 #: Elementwise operations that are linear in their one input, so that a matrix on the fibre passes through them.
-LINEAR = frozenset(("add", "add_any", "sub", "neg", "convert_element_type", "copy", "copy_p", "reduce_precision", "stop_gradient"))
+LINEAR = frozenset("add add_any sub neg convert_element_type copy copy_p reduce_precision stop_gradient".split())
 
 ORDERED = frozenset(
     "cumsum cumprod cummax cummin cumlogsumexp sort rev scan while argmax argmin top_k reduce_and dynamic_slice".split()
@@ -72,7 +76,7 @@ def _rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def _elementwise(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _elementwise(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del params
     shape = shapes[0]
     result: Layout | None = None
@@ -93,13 +97,14 @@ def _elementwise(params: Mapping[str, Any], operands: list[Operand], shapes: lis
 def _widened(layout: Layout, shape: tuple[int, ...]) -> Layout:
     """Returns the layout after axes of length 1 are repeated."""
     axes = tuple(
-        axis if math.prod(a.size for a in axis) == n else (Still(n, "any"),) for axis, n in zip(layout.axes, shape, strict=True)
+        axis if math.prod(a.size for a in axis) == n else (Still(n, "any"),)
+        for axis, n in zip(layout.axes, shape, strict=True)
     )
     return Layout(axes, layout.custom)
 
 
 @_rule("broadcast_in_dim")
-def _broadcast(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _broadcast(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
     if layout is None:
         return [None]
@@ -111,21 +116,21 @@ def _broadcast(params: Mapping[str, Any], operands: list[Operand], shapes: list[
 
 
 @_rule("reshape", "squeeze", "expand_dims")
-def _reshape(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _reshape(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del params
     layout = operands[0].layout
     return [None if layout is None else reshaped(layout, shapes[0])]
 
 
 @_rule("transpose")
-def _transpose(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _transpose(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del shapes
     layout = operands[0].layout
     return [None if layout is None else normalised(tuple(layout.axes[k] for k in params["permutation"]))]
 
 
 @_rule("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
-def _reduce(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _reduce(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del shapes
     layout = operands[0].layout
     return [None if layout is None else _reduced(layout, set(params["axes"]))]
@@ -137,7 +142,7 @@ def _reduced(layout: Layout, axes: set[int]) -> Layout | None:
 
 
 @_rule("argmax", "argmin")
-def _argmax(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _argmax(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
     if layout is None or any(not isinstance(a, Still) for k in params["axes"] for a in layout.axes[k]):
         return [None] * len(shapes)
@@ -145,7 +150,7 @@ def _argmax(params: Mapping[str, Any], operands: list[Operand], shapes: list[tup
 
 
 @_rule("sort")
-def _sort(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _sort(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     k, layout = params["dimension"], operands[0].layout
     if layout is None or len(operands) != 1:
         return [None] * len(shapes)
@@ -155,7 +160,7 @@ def _sort(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple
 
 
 @_rule("rev")
-def _rev(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _rev(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del shapes
     layout = operands[0].layout
     if layout is None:
@@ -175,7 +180,7 @@ def _backwards(atom: Atom) -> Atom:
 
 
 @_rule("slice")
-def _slice(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
     if layout is None:
         return [None]
@@ -185,10 +190,11 @@ def _slice(params: Mapping[str, Any], operands: list[Operand], shapes: list[tupl
 
 
 @_rule("dynamic_slice")
-def _dynamic_slice(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _dynamic_slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del params
     layout, starts = operands[0].layout, operands[1:]
-    if layout is None or any(o.depends or (o.value is None and a != b) for o, a, b in zip(starts, operands[0].shape, shapes[0])):
+    cut = [a != b for a, b in zip(operands[0].shape, shapes[0], strict=True)]
+    if layout is None or any(o.depends or (o.value is None and c) for o, c in zip(starts, cut, strict=True)):
         return [None]
     cuts = [
         _cut(axis, n, int(np.clip(int(o.value), 0, n - m)) if n != m else 0, 1, m)
@@ -198,7 +204,7 @@ def _dynamic_slice(params: Mapping[str, Any], operands: list[Operand], shapes: l
 
 
 @_rule("split")
-def _split(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _split(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout, axis = operands[0].layout, params["axis"]
     if layout is None:
         return [None] * len(shapes)
@@ -232,7 +238,7 @@ def _assembled(axes: list[tuple[Atom, ...] | None]) -> Layout | None:
 
 
 @_rule("gather")
-def _gather(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     """Taking entries along one axis, at places that don't depend on the input."""
     numbers, sizes, layout = params["dimension_numbers"], params["slice_sizes"], operands[0].layout
     moved = tuple(numbers.start_index_map)
@@ -279,14 +285,20 @@ def _taken(axis: tuple[Atom, ...], index: Any) -> tuple[Atom, ...] | None:
     return (dataclasses.replace(atom, size=len(numbers), origin=origin, spacing=atom.spacing * step),)
 
 
-@_rule("scatter", "scatter_add", "scatter-add", "scatter_mul", "dynamic_update_slice")
-def _write(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+WRITES = (
+    *("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max", "scatter_add", "scatter_mul"),
+    "dynamic_update_slice",
+)
+
+
+@_rule(*WRITES)
+def _write(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     del params, shapes
     return [operands[0].layout if operands[0].depends else None]
 
 
 @_rule("concatenate")
-def _concatenate(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _concatenate(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     k = params["dimension"]
     parts = [o for o in operands if o.depends and o.layout is not None]
     widest = max(parts, key=lambda o: o.shape[k])
@@ -316,8 +328,52 @@ def _without(operand: Operand, k: int) -> Layout:
     return normalised(tuple(axes))
 
 
+@_rule("stack")
+def _stack(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    rest: Layout | None = None
+    for o in operands:
+        if o.layout is not None:
+            rest = o.layout if rest is None else merged(rest, o.layout)
+            if rest is None:
+                return [None]
+    if rest is None:
+        return [None]
+    k = params["axis"]
+    return [normalised((*rest.axes[:k], (Still(shapes[0][k]),), *rest.axes[k:]))]
+
+
+@_rule("unstack")
+def _unstack(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    k, layout = params["axis"], operands[0].layout
+    if layout is None or not all(isinstance(a, Still) for a in layout.axes[k]):
+        return [None] * len(shapes)
+    return [normalised(tuple(axis for j, axis in enumerate(layout.axes) if j != k))] * len(shapes)
+
+
+@_rule("tile")
+def _tile(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    layout = operands[0].layout
+    if layout is None:
+        return [None]
+    axes: list[tuple[Atom, ...] | None] = []
+    for axis, times, n in zip(layout.axes, params["reps"], shapes[0], strict=True):
+        still = all(isinstance(a, Still) for a in axis)
+        axes.append(axis if times == 1 else (Still(n, "any" if n == times else "feature"),) if still else None)
+    return [_assembled(axes)]
+
+
+@_rule("top_k")
+def _top_k(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    layout = operands[0].layout
+    k = params.get("axis", params.get("dimension", len(shapes[0]) - 1)) % len(shapes[0])
+    if layout is None or not all(isinstance(a, Still) for a in layout.axes[k]):
+        return [None] * len(shapes)
+    axes = tuple((Still(shapes[0][k]),) if j == k else axis for j, axis in enumerate(layout.axes))
+    return [normalised(axes)] * len(shapes)
+
+
 @_rule("pad")
-def _pad(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _pad(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
     if layout is None or not operands[0].depends:
         return [None]
@@ -351,7 +407,7 @@ def windowed(axis: tuple[Atom, ...], size: int, window: int, stride: int, low: i
 
 
 @_rule("conv_general_dilated")
-def _conv(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _conv(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout, kernel = operands[0].layout, operands[1]
     numbers = params["dimension_numbers"]
     if layout is None or kernel.depends or params["batch_group_count"] != 1:
@@ -374,8 +430,8 @@ def _conv(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple
     return [_assembled(axes)]
 
 
-@_rule("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window", "reduce_window_and", "reduce_window_or")
-def _reduce_window(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+@_rule("reduce_window", *(f"reduce_window_{kind}" for kind in ("max", "min", "sum", "and", "or")))
+def _reduce_window(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
     if layout is None:
         return [None] * len(shapes)
@@ -396,15 +452,13 @@ def _reduce_window(params: Mapping[str, Any], operands: list[Operand], shapes: l
 
 
 @_rule("dot_general")
-def _dot(params: Mapping[str, Any], operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
+def _dot(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     (contracted, batched) = params["dimension_numbers"]
     sides: list[Layout] = []
     for number, o in enumerate(operands):
         layout = o.layout if o.layout is not None else Layout(tuple((Still(n),) for n in o.shape))
-        axes = []
-        for axis in layout.axes:  # the second factor's copies of the base are other ones, unless contraction identifies them
-            axes.append(tuple(dataclasses.replace(a, copy=a.copy + 100 * number) if isinstance(a, Base) else a for a in axis))
-        sides.append(Layout(tuple(axes)))
+        # the second factor's copies of the base are other ones, unless contraction identifies them
+        sides.append(_renamed(layout, lambda copy, number=number: copy + 100 * number))
     left, right = sides
     if operands[0].depends and operands[1].depends:
         same = _identified(left, right, [*zip(*batched, strict=True), *zip(*contracted, strict=True)])
@@ -436,8 +490,12 @@ def _identified(left: Layout, right: Layout, pairs: list[tuple[int, int]]) -> La
                 other = b if isinstance(a, Base) else a
                 if not isinstance(other, Still) or other.role != "any":
                     return None
+    return _renamed(right, lambda copy: names.get(copy, copy))
+
+
+def _renamed(layout: Layout, name: Callable[[int], int]) -> Layout:
+    """Returns a layout with other numbers of the copies of the base."""
     axes = tuple(
-        tuple(dataclasses.replace(a, copy=names.get(a.copy, a.copy)) if isinstance(a, Base) else a for a in axis)
-        for axis in right.axes
+        tuple(dataclasses.replace(a, copy=name(a.copy)) if isinstance(a, Base) else a for a in axis) for axis in layout.axes
     )
     return Layout(axes)

@@ -1,7 +1,5 @@
 """The sentences of the audit: what is wrong with a step, and what to use instead."""
 
-from typing import Any
-
 from equijax.audit._network import Network, Step
 from equijax.audit._report import Cause, CauseKind
 
@@ -9,26 +7,17 @@ from equijax.audit._report import Cause, CauseKind
 def cause(kind: CauseKind, network: Network, step: Step) -> Cause:
     """Returns a cause with its sentence and its replacement for one step."""
     dimension = len(network.frame.centre) if network.frame.is_grid else 0
-    details = {"where": step.name, "kernel": _window(step), "strides": _strides(step), "d": dimension}
+    details = {"where": step.name, "kernel": _window(network, step), "strides": _strides(step), "d": dimension}
     sentence, replacement = _TEXTS[kind]
     return Cause(kind, sentence.format(**details), replacement.format(**details))
 
 
-def _window(step: Step) -> str:
+def _window(network: Network, step: Step) -> str:
     for eq in step.equations:
         if eq.name == "conv_general_dilated":
-            spec = eq.params["dimension_numbers"]
-            return "×".join(str(n) for n in _kernel_shape(eq, spec)) + " kernel"
-        if eq.name.startswith("reduce_window"):
-            return "×".join(str(n) for n in eq.params["window_dimensions"] if n > 1) + " window"
+            shape = network.trace.program.avals[eq.inputs[1]].shape
+            return "×".join(str(shape[k]) for k in eq.params["dimension_numbers"].rhs_spec[2:]) + " kernel"
     return "weights"
-
-
-def _kernel_shape(equation: Any, spec: Any) -> list[int]:
-    shape = equation.params.get("rhs_shape")
-    if shape is not None:
-        return [shape[k] for k in spec.rhs_spec[2:]]
-    return []
 
 
 def _strides(step: Step) -> str:
@@ -41,13 +30,13 @@ def _strides(step: Step) -> str:
 
 _TEXTS: dict[CauseKind, tuple[str, str]] = {
     "kernel": (
-        "the {kernel} of `{where}` has different weights at places that the point group moves onto each other",
+        "the {kernel} of `{where}` differs at places that the point group moves onto each other",
         "ej.nn.LiftingConv, GroupConv or Conv with group=..., which share them",
     ),
     "phase": (
-        "`{where}` keeps every sample of one phase (stride {strides}), and a shift that the stride does not divide changes the phase",
-        "ej.nn.PolyphaseConv, PolyphaseMaxPool or PolyphaseDownsample, which choose the phase by the data; cheap and approximate: "
-        "ej.nn.BlurPool; for rotations: sizes and windows that keep the centre",
+        "`{where}` keeps the samples of one phase (stride {strides}); a shift that the stride does not divide changes it",
+        "ej.nn.PolyphaseConv, PolyphaseMaxPool or PolyphaseDownsample, which choose the phase by the data; cheap and "
+        "approximate: ej.nn.BlurPool; for rotations: sizes and windows that keep the centre",
     ),
     "border": (
         "`{where}` sees the border: what moves out at one side does not come in at the other",

@@ -246,9 +246,15 @@ def _judge(
 
 
 def _healing(
-    walker: Walker, step: Step, later: list[Step], broken: set[int], runs: list[Values], clean: Values, floors: dict[int, float]
+    walker: Walker,
+    step: Step,
+    later: list[Step],
+    broken: set[int],
+    runs: list[Values],
+    clean: Values,
+    floors: dict[int, float],
 ) -> int | None:
-    """Returns the number of the later step behind which the errors of all broken elements vanish, confirmed on random input."""
+    """Returns the number of the later step behind which all errors vanish, on the data and on random activations."""
     for j, other in enumerate(later):
         if not all(walker.acts(e, other.after) for e in broken):
             continue
@@ -265,7 +271,7 @@ def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Value
     for v in before:
         value = np.asarray(clean[v])
         if jnp.issubdtype(value.dtype, jnp.inexact):
-            noise = walker.random.standard_normal(value.shape) * (float(np.std(widened(value).real)) or 1.0)
+            noise = walker.random.standard_normal(value.shape) * (float(np.std(np.real(widened(value)))) or 1.0)
             value = noise.astype(value.dtype)
         start[v] = value
     reference: Values | None = None
@@ -281,9 +287,7 @@ def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Value
     return True
 
 
-def _restarted(
-    walker: Walker, e: int, step: Step, later: list[Step], run: Values, clean: Values, moved: Values
-) -> Values:
+def _restarted(walker: Walker, e: int, step: Step, later: list[Step], run: Values, clean: Values, moved: Values) -> Values:
     """Returns the run that goes on behind ``step`` from the moved clean activations."""
     start = walker.image(e, clean, moved, step.after)
     return {**run, **walker.run(later, start)}
@@ -305,6 +309,4 @@ def _settle(findings: list[Finding], e: int, total: list[np.ndarray]) -> None:
 
 
 def _picture(walker: Walker, finding: Finding, e: int, run: Values, clean: Values) -> dict[int, np.ndarray]:
-    return {
-        v: np.abs(walker.difference(e, run, clean, v)) ** 2 for v in finding.step.written if walker.layout(v).base
-    }
+    return {v: np.abs(walker.difference(e, run, clean, v)) ** 2 for v in finding.step.written if walker.layout(v).base}
