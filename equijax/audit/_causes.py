@@ -14,7 +14,8 @@ from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import Mends, Replay, Unmendable
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._report import Cause, CauseKind
-from equijax.audit._rules import ORDERED, WRITES
+from equijax.audit._rules import ORDERED
+from equijax.audit._rules_pick import WRITES
 from equijax.audit._sentences import cause
 from equijax.audit._walk import SAFE, Finding, Walk
 

@@ -137,8 +137,11 @@ def prepare(
         raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
     x = jax.tree.map(jnp.asarray, x)
     elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
+    leaves = jax.tree.leaves(x)
+    sizes = leader.sizes(np.shape(leaves[0])) if isinstance(leader, GridAction) else ()
+    if isinstance(in_action, Action) and len(leaves) == 1:
+        layout_of(leader, np.shape(leaves[0]))
     traced = trace(model, x)
-    sizes = leader.sizes(traced.x[0].shape) if isinstance(leader, GridAction) else ()
     frame = Frame(leader, elements, sizes)
     in_layouts = _input_layouts(in_action, traced, frame)
     moved = tuple(_moved(in_action, frame.element(e), x, traced) for e in range(frame.count))

@@ -156,7 +156,8 @@ class Frame:
             index = np.stack(np.unravel_index(np.arange(math.prod(sizes)), sizes))
             step = [int(self.shift[e][axis[0].axis] / min(abs(p.spacing) for p in axis)) for axis in pieces]
             index = (index - np.array(step)[:, None]) % np.array(sizes)[:, None]
-            return Moves(np.ravel_multi_index(tuple(index), sizes), np.ones(math.prod(sizes), bool), True)
+            source = np.asarray(np.ravel_multi_index(tuple(index), sizes))
+            return Moves(source, np.ones(math.prod(sizes), bool), True)
 
         return self._through(np.asarray(value), layout, e, cyclic)[0]
 

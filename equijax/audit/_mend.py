@@ -14,7 +14,9 @@ from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Base, Fibre, Layout
 from equijax.audit._network import Layouts, Network, Step
-from equijax.audit._rules import ELEMENTWISE, LINEAR, WRITES, Operand, out_layouts
+from equijax.audit._rule import Operand
+from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
+from equijax.audit._rules_pick import WRITES
 
 Mends = frozenset[str]
 

@@ -11,7 +11,8 @@ from equijax.actions import Action, FiniteAction, GridAction
 from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Call, Equation, Mark, Values, evaluate
 from equijax.audit._layout import Base, Layout, Still, layout_of
-from equijax.audit._rules import Operand, out_layouts
+from equijax.audit._rule import Operand
+from equijax.audit._rules import out_layouts
 from equijax.audit._trace import Trace
 from equijax.nn import Layer
 

@@ -1,0 +1,126 @@
+"""Rules of operations that take some entries of an axis, or write some."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from equijax.audit._layout import Atom, Base, Still, normalised
+from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
+
+
+def _slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    layout = operands[0].layout
+    if layout is None:
+        return [None]
+    strides = params["strides"] or (1,) * len(shapes[0])
+    cuts = zip(layout.axes, operands[0].shape, params["start_indices"], strides, shapes[0], strict=True)
+    return [assembled([_cut(*cut) for cut in cuts])]
+
+
+def _dynamic_slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    del params
+    layout, starts = operands[0].layout, operands[1:]
+    cut = [a != b for a, b in zip(operands[0].shape, shapes[0], strict=True)]
+    if layout is None or any(o.depends or (o.value is None and c) for o, c in zip(starts, cut, strict=True)):
+        return [None]
+    cuts = [
+        _cut(axis, n, int(np.clip(int(o.value), 0, n - m)) if n != m else 0, 1, m)
+        for axis, n, o, m in zip(layout.axes, operands[0].shape, starts, shapes[0], strict=True)
+    ]
+    return [assembled(cuts)]
+
+
+def _split(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    layout, axis = operands[0].layout, params["axis"]
+    if layout is None:
+        return [None] * len(shapes)
+    result, start = [], 0
+    for size in params["sizes"]:
+        cuts = [
+            _cut(a, n, start if k == axis else 0, 1, size if k == axis else n)
+            for k, (a, n) in enumerate(zip(layout.axes, operands[0].shape, strict=True))
+        ]
+        result.append(assembled(cuts))
+        start += size
+    return result
+
+
+def _cut(axis: tuple[Atom, ...], length: int, start: int, stride: int, size: int) -> tuple[Atom, ...] | None:
+    """Returns the atoms of every ``stride``-th entry of an axis, from ``start``."""
+    if size == length and start == 0:
+        return axis
+    if len(axis) != 1:
+        return None
+    (atom,) = axis
+    if isinstance(atom, Base):
+        origin, spacing = atom.origin + start * atom.spacing, atom.spacing * stride
+        return (dataclasses.replace(atom, size=size, origin=origin, spacing=spacing),)
+    return (Still(size, atom.role if isinstance(atom, Still) else "feature"),)
+
+
+def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    """Taking entries along one axis, at places that don't depend on the input."""
+    numbers, sizes, layout = params["dimension_numbers"], params["slice_sizes"], operands[0].layout
+    moved = tuple(numbers.start_index_map)
+    if layout is None or operands[1].depends or len(moved) != 1 or getattr(numbers, "operand_batching_dims", ()):
+        return [None]
+    k = moved[0]
+    if any(n != m for j, (n, m) in enumerate(zip(operands[0].shape, sizes, strict=True)) if j != k):
+        return [None]
+    rows = [layout.axes[j] for j in range(len(layout.axes)) if j not in numbers.collapsed_slice_dims]
+    axes: list[tuple[Atom, ...]] = [(Still(n),) for n in shapes[0]]
+    for axis, place in zip(rows, numbers.offset_dims, strict=True):
+        axes[place] = axis
+    if sizes[k] != operands[0].shape[k] and k not in numbers.collapsed_slice_dims:
+        start = np.asarray(operands[1].value).reshape(-1) if operands[1].value is not None else []
+        if len(start) != 1:
+            return [None]
+        place = numbers.offset_dims[[j for j in range(len(layout.axes)) if j not in numbers.collapsed_slice_dims].index(k)]
+        cut = _cut(layout.axes[k], operands[0].shape[k], int(start[0]), 1, sizes[k])
+        if cut is None:
+            return [None]
+        axes[place] = cut
+        return [normalised(tuple(axes))]
+    new = [j for j in range(len(shapes[0])) if j not in numbers.offset_dims]
+    if len(new) == 1 and isinstance(layout.axes[k][0], Base):
+        taken = _taken(layout.axes[k], operands[1].value)
+        if taken is None:
+            return [None]
+        axes[new[0]] = taken
+    elif new and isinstance(layout.axes[k][0], Base):
+        return [None]
+    return [normalised(tuple(axes))]
+
+
+def _taken(axis: tuple[Atom, ...], index: Any) -> tuple[Atom, ...] | None:
+    if index is None or len(axis) != 1:
+        return None
+    numbers = np.asarray(index).reshape(-1)
+    steps = set(np.diff(numbers).tolist())
+    if len(steps) > 1 or 0 in steps or not len(numbers):
+        return None
+    atom: Any = axis[0]
+    step = steps.pop() if steps else 1
+    origin = atom.origin + int(numbers[0]) * atom.spacing
+    return (dataclasses.replace(atom, size=len(numbers), origin=origin, spacing=atom.spacing * step),)
+
+
+WRITES = (
+    *("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max", "scatter_add", "scatter_mul"),
+    "dynamic_update_slice",
+)
+
+
+def _write(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    del params, shapes
+    return [operands[0].layout if operands[0].depends else None]
+
+
+PICK: dict[str, Rule] = {
+    "slice": _slice,
+    "dynamic_slice": _dynamic_slice,
+    "split": _split,
+    "gather": _gather,
+    **dict.fromkeys(WRITES, _write),
+}
