@@ -134,7 +134,10 @@ class _Search:
         names = {eq.name for eq in equations}
         if names & ORDERED:
             return ["order"]
-        if names & set(WRITES) or "gather" in names or _picks(self.network, equations):
+        picked = _picks(self.network, equations)
+        if picked and max(_picks(self.network, self.network.equations).count(v) for v in picked) > 2:
+            return ["order"]  # a loop that was written out
+        if picked or names & set(WRITES):
             return ["position"]
         shifting = all(self.network.frame.is_shift(e) for e in self.elements)
         if not shifting and names & {"conv_general_dilated"}:
@@ -229,10 +232,13 @@ def _pads(equation: Equation) -> bool:
     return equation.name.startswith(("conv", "reduce_window", "pad")) and any(any(pair[:2]) for pair in pairs or ())
 
 
-def _picks(network: Network, equations: tuple[Equation, ...]) -> bool:
-    """Tells whether single places are read out of the base."""
+def _picks(network: Network, equations: tuple[Equation, ...]) -> list[int]:
+    """Returns the variables of which single places are read, once for each reading."""
+    squeezed = {eq.inputs[0] for eq in network.equations if eq.name in ("squeeze", "reshape")}
+    result = []
     for eq in equations:
         layout = network.layouts.get(eq.inputs[0])
-        if eq.name in ("slice", "dynamic_slice") and layout is not None and layout.base:
-            return True
-    return False
+        reads = eq.name == "gather" or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in squeezed)
+        if reads and layout is not None and layout.base:
+            result.append(eq.inputs[0])
+    return result

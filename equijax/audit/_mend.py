@@ -1,6 +1,7 @@
 """Replaying one step with something mended: circular padding, stride 1, shared weights, no dependence on the place."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Equation, Values
-from equijax.audit._layout import Base, Fibre, Layout
+from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
@@ -205,8 +206,10 @@ class Replay:
             outside.append(flat[~inside].reshape(-1))
         return _labels(number.size, edges, np.concatenate(outside)).reshape(shape)
 
-    def _channels(self, layout: Layout, axis: int, e: int, count: int) -> np.ndarray:
-        """Returns where every input channel of a kernel goes; as many as the kernel has (grouped ones stay)."""
+    def _channels(self, layout: Layout | None, axis: int, e: int, count: int) -> np.ndarray:
+        """Returns where every channel of a kernel goes; as many as the kernel has (grouped ones stay)."""
+        if layout is None or layout.custom is not None:
+            return np.arange(count)
         own = Layout((layout.axes[axis],))
         if own.shape != (count,) or not any(isinstance(a, Fibre) for a in own.atoms):
             return np.arange(count)
@@ -288,7 +291,23 @@ class Replay:
         operands = [dataclasses.replace(o, shape=np.shape(a)) for o, a in zip(operands, arguments, strict=True)]
         shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
         layout = out_layouts(equation, operands, [shape])[0]
-        return equation.bind([self._placeless(a, o, layout, mends) for a, o in zip(arguments, operands, strict=True)])
+        pairs = zip(arguments, operands, strict=True)
+        placeless = [self._placeless(a, o, layout, mends) for a, o in pairs]
+        return equation.bind([self._fibreless(a, o, layout, mends) for a, o in zip(placeless, operands, strict=True)])
+
+    def _fibreless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends) -> Any:
+        """Returns a bias or scale that is shared along the fibre."""
+        if operand.depends or layout is None or np.ndim(value) != len(layout.axes):
+            return value
+        for k, axis in enumerate(layout.axes):
+            if np.shape(value)[k] > 1 and any(isinstance(a, Fibre) for a in axis):
+                flat = np.moveaxis(np.asarray(value), k, 0)
+                labels = self._dense_orbits(Layout((axis,))).reshape(-1, *(1,) * (flat.ndim - 1))
+                rest = np.arange(math.prod(flat.shape[1:])).reshape(flat.shape[1:])
+                labels = labels * rest.size + rest
+                if not _is_shared(flat, labels) and self._wants("kernel", mends):
+                    value = np.moveaxis(np.asarray(_shared(flat, labels)), 0, k)
+        return value
 
     def _broadcast(self, equation: Equation, arguments: list[Any]) -> list[Any]:
         old = self.network.trace.program.avals[equation.inputs[0]].shape
@@ -307,32 +326,40 @@ class Replay:
             layout = operands[side].layout
             if operands[1 - side].depends or not operands[side].depends or layout is None:
                 continue
-            own = Layout(tuple(layout.axes[k] for k in contracted[side]))
-            if not any(isinstance(a, (Base, Fibre)) for a in own.atoms):
+            summed = tuple(layout.axes[k] for k in contracted[side])
+            if not any(isinstance(a, (Base, Fibre)) for axis in summed for a in axis):
                 continue
-            labels = self._dense_orbits(own)
-            weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(own.axes)))
-            full = labels.reshape(own.shape + (1,) * (weight.ndim - len(own.axes)))
-            rest = np.arange(int(np.prod(weight.shape[len(own.axes) :]))).reshape(weight.shape[len(own.axes) :])
-            full = full * rest.size + rest
-            if not _is_shared(weight, full) and self._wants("dense", mends):
+            weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(summed)))
+            labels = self._dense_orbits(Layout((*summed, *self._free_axes(equation, weight.shape[len(summed) :]))))
+            if not _is_shared(weight, labels) and self._wants("dense", mends):
                 arguments = list(arguments)
-                arguments[1 - side] = np.moveaxis(_shared(weight, full), range(len(own.axes)), contracted[1 - side])
+                arguments[1 - side] = np.moveaxis(_shared(weight, labels), range(len(summed)), contracted[1 - side])
         return equation.bind(arguments)
 
+    def _free_axes(self, equation: Equation, shape: tuple[int, ...]) -> Axes:
+        """Returns the layout of the axes that a weight adds to the output, as another copy of the base."""
+        found = self.network.layouts.get(equation.outputs[0])
+        matching = [axis for axis in (found.axes if found else ()) if any(isinstance(a, (Base, Fibre)) for a in axis)]
+        axes: list[tuple[Atom, ...]] = []
+        for n in shape:
+            fits = [axis for axis in matching if math.prod(a.size for a in axis) == n]
+            axis = fits[0] if fits else (Still(n),)
+            axes.append(tuple(dataclasses.replace(a, copy=a.copy + 100) if isinstance(a, Base) else a for a in axis))
+        return tuple(axes)
+
     def _dense_orbits(self, layout: Layout) -> np.ndarray:
-        """Returns the number of the orbit of every entry of the summed axes under the elements."""
-        index = np.arange(int(np.prod(layout.shape)))
+        """Returns the number of the orbit of every entry of an array of weights under the elements."""
+        index = np.arange(math.prod(layout.shape)).reshape(layout.shape)
         edges = []
         for e in self.elements:
             if self.frame.acts(e, layout) and self.frame.covers(e, layout):
-                edges.append((self.frame.move(e, index.reshape(layout.shape), layout)[0].reshape(-1), index))
+                edges.append((self.frame.move(e, index, layout)[0].reshape(-1), index.reshape(-1)))
             else:  # no action on this grid: every place is like every other
                 rows = index.reshape(tuple(a.size for a in layout.atoms))
                 moved = tuple(k for k, a in enumerate(layout.atoms) if isinstance(a, (Base, Fibre)))
                 first = np.broadcast_to(np.min(rows, axis=moved, keepdims=True), rows.shape)
                 edges.append((rows.reshape(-1), first.reshape(-1)))
-        return _labels(index.size, edges, np.zeros(0, int))
+        return _labels(index.size, edges, np.zeros(0, int)).reshape(layout.shape)
 
 
 def _known(operand: Operand) -> Layout:

@@ -6,13 +6,14 @@ from fractions import Fraction
 from typing import Any
 
 import jax
+import numpy as np
 
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Call, Equation, Mark, Values, evaluate
-from equijax.audit._layout import Base, Layout, Still, layout_of
+from equijax.audit._layout import Base, Layout, Still, layout_of, reshaped
 from equijax.audit._rule import Operand
-from equijax.audit._rules import out_layouts
+from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
 from equijax.nn import Layer
 
@@ -170,9 +171,28 @@ class Network:
         elif isinstance(module, Layer) and mark.leaf == 0:
             layout = _declared(module, entered.get(mark.call), shape)
         if layout is not None:
+            if mark.side == "in" and mark.variable in self.assumed:
+                self._look_back(mark.variable, layout)
             self.layouts[mark.variable] = layout
             self.declared.add(mark.variable)
             self.assumed.discard(mark.variable)
+
+    def _look_back(self, v: int, layout: Layout | None) -> None:
+        """Passes what a layer expects of its input back to the weights whose output was assumed to be left alone."""
+        writers = {out: eq for eq in self.equations for out in eq.outputs}
+        while layout is not None and v in self.assumed and v not in self.declared:
+            self.layouts[v] = layout
+            equation = writers.get(v)
+            sources = [u for u in equation.inputs if u in self.depends] if equation is not None else []
+            if equation is None or len(sources) != 1:
+                return
+            v, shape = sources[0], self.trace.program.avals[sources[0]].shape
+            if equation.name in ("reshape", "squeeze", "expand_dims"):
+                layout = reshaped(layout, shape)
+            elif equation.name == "transpose":
+                layout = Layout(tuple(layout.axes[k] for k in np.argsort(equation.params["permutation"])))
+            elif equation.name not in ELEMENTWISE or layout.shape != shape:
+                return
 
     def _cut(self) -> tuple[Step, ...]:
         """Cuts the equations wherever a new call or line begins and every living activation has a known action."""

@@ -84,14 +84,26 @@ def _dot(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     axes: list[tuple[Atom, ...]] = []
     for i, j in zip(*batched, strict=True):
         axes.append(left.axes[i] if operands[0].depends else right.axes[j])
-    for side, gone, along in zip((left, right), contracted, batched, strict=True):
+    for number, (side, gone, along) in enumerate(zip((left, right), contracted, batched, strict=True)):
         rest = dropped(side, set(gone))
         if rest is None:
             return [None]
         kept = [k for k in range(len(side.axes)) if k not in gone]
-        axes += [axis for k, axis in zip(kept, rest.axes, strict=True) if k not in along]
+        free = [axis for k, axis in zip(kept, rest.axes, strict=True) if k not in along]
+        axes += free if operands[number].depends else _mixed(free, (left, right)[1 - number], contracted[1 - number])
     del shapes
     return [normalised(tuple(axes))]
+
+
+def _mixed(free: list[tuple[Atom, ...]], other: Layout, gone: tuple[int, ...]) -> list[tuple[Atom, ...]]:
+    """Returns the free axes of a weight; one that is as long as a summed axis of places is taken for these places.
+
+    Layers that mix places ("tokens") give every place a new value; behind flatten + dense nothing is known of places.
+    """
+    summed = [other.axes[k] for k in gone if all(isinstance(a, Base) for a in other.axes[k])]
+    if len(summed) != 1 or len(free) != 1 or free[0][0].size != math.prod(a.size for a in summed[0]):
+        return free
+    return summed
 
 
 def _identified(left: Layout, right: Layout, pairs: list[tuple[int, int]]) -> Layout | None:

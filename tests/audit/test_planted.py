@@ -1,0 +1,55 @@
+"""Planted faults: the right row, and the right set of causes; shares that add up; models left alone."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import equijax as ej
+from tests.audit.planted import PLANTED
+
+NAMES = [case.name for case in PLANTED]
+
+
+def culprit(row, expected):
+    """Returns the planted fault that a row holds."""
+    for key in expected:
+        words = {word for member in row.members for word in member.split()}
+        if key == row.path or key in row.name.split(" + ") or key in words:
+            return key
+    return None
+
+
+@pytest.mark.parametrize("case", PLANTED, ids=NAMES)
+def test_the_right_row_and_the_right_causes(case):
+    found = case.audit()
+    blamed = {}
+    for row in found.accused:
+        key = culprit(row, case.expected)
+        assert key is not None, (row.name, row.verdict, [c.kind for c in row.causes])
+        blamed.setdefault(key, set()).update(cause.kind for cause in row.causes)
+    assert blamed == dict(case.expected), [(row.name, row.members, row.verdict) for row in found.rows]
+    floor = 10 * found.floor
+    if (np.nan_to_num(found.error) > floor).any():
+        assert abs(sum(row.share for row in found.rows) - 1) <= 1e-6
+    else:
+        assert all(row.share is None for row in found.rows)
+    if case.single and not any(found.lost):
+        everywhere = case.audit(every_cut=True, perturb=False)
+        for row in everywhere.rows:
+            assert abs(row.share - (culprit(row, case.expected) is not None and row.accused)) <= 1e-6
+
+
+def test_models_are_left_alone():
+    for case in PLANTED[::6]:
+        model = case.make()
+        classes = [(path, type(m), type(m).__call__) for path, m in nnx.iter_modules(model) if callable(m)]
+        before = jax.tree.map(np.array, nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngKey))))
+        ej.audit.explain(model, case.x, in_action=case.action, **case.options)
+        assert [(path, type(m), type(m).__call__) for path, m in nnx.iter_modules(model) if callable(m)] == classes
+        chex.assert_trees_all_equal(jax.tree.map(np.array, nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngKey)))), before)
+
+
+def test_there_are_enough():
+    assert len(PLANTED) >= 40 and len(set(NAMES)) == len(NAMES)
