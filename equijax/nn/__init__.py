@@ -1,14 +1,33 @@
 """Layers: trainable equivariant maps, as Flax NNX modules."""
 
+from equijax.nn._blur_pool import BlurPool as BlurPool
+from equijax.nn._centred import CentredConv as CentredConv
+from equijax.nn._centred import CentredPool as CentredPool
 from equijax.nn._conv import Conv as Conv
 from equijax.nn._conv_transpose import ConvTranspose as ConvTranspose
+from equijax.nn._coset import coset_subsample as coset_subsample
+from equijax.nn._coset import coset_unpool as coset_unpool
 from equijax.nn._exactness import Exactness as Exactness
+from equijax.nn._fourier import FilteredActivation as FilteredActivation
+from equijax.nn._fourier import FourierDownsample as FourierDownsample
+from equijax.nn._fourier import fourier_shift as fourier_shift
+from equijax.nn._fourier import low_pass as low_pass
 from equijax.nn._group_conv import GroupConv as GroupConv
 from equijax.nn._group_conv import LiftingConv as LiftingConv
 from equijax.nn._group_conv import ProjectionConv as ProjectionConv
 from equijax.nn._layer import Layer as Layer
 from equijax.nn._linear import EquivariantLinear as EquivariantLinear
 from equijax.nn._norm import GroupNorm as GroupNorm
+from equijax.nn._phases import Choice as Choice
+from equijax.nn._phases import from_phases as from_phases
+from equijax.nn._phases import phases as phases
+from equijax.nn._phases import polyphase_downsample as polyphase_downsample
+from equijax.nn._phases import polyphase_upsample as polyphase_upsample
+from equijax.nn._polyphase import PhaseScore as PhaseScore
+from equijax.nn._polyphase import PolyphaseConv as PolyphaseConv
+from equijax.nn._polyphase import PolyphaseDownsample as PolyphaseDownsample
+from equijax.nn._polyphase import PolyphaseMaxPool as PolyphaseMaxPool
+from equijax.nn._polyphase import PolyphaseUpsample as PolyphaseUpsample
 from equijax.nn._pool import CosetPool as CosetPool
 from equijax.nn._pool import FibrePool as FibrePool
 from equijax.nn._pool import GlobalPool as GlobalPool
@@ -17,3 +36,7 @@ from equijax.nn._restrict import Restrict as Restrict
 from equijax.nn._sequential import Sequential as Sequential
 from equijax.nn._spatial_pool import AvgPool as AvgPool
 from equijax.nn._spatial_pool import MaxPool as MaxPool
+from equijax.nn._symmetrize import Symmetrize as Symmetrize
+from equijax.nn._symmetrize import canonicalize as canonicalize
+from equijax.nn._symmetrize import frame_average as frame_average
+from equijax.nn._symmetrize import pca_frames as pca_frames

@@ -1,0 +1,219 @@
+"""Phases of a grid: the samples that a stride can keep, which of them to keep, and putting them back."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax._numbers import per_axis
+
+
+class Choice(NamedTuple):
+    """Which phase was kept.
+
+    Attributes:
+      phase: position of the first sample that is kept along every axis, int32 ``(*batch, d)``, each below the stride.
+      margin: by how much the score of the chosen phase exceeds that of the second best, relative to it; ``(*batch,)``.
+        Where it is 0 there was a tie, the first phase was taken, and a shifted input may get another one.
+    """
+
+    phase: jax.Array
+    margin: jax.Array
+
+
+def phases(x: jax.Array, strides: Sequence[int], trailing: int = 1) -> jax.Array:
+    r"""Splits a grid into its phases.
+
+    .. math:: P_i(x)[m] = x[s m + i], \qquad i ∈ \mathbb{Z}_{s_1} × … × \mathbb{Z}_{s_d}
+
+    Args:
+      x: ``(*batch, *sizes, *rest)`` with ``trailing`` axes behind the grid.
+      strides: one int for each axis of the grid.
+      trailing: number of axes behind the grid (features, or fibre and features).
+
+    Returns:
+      ``(*batch, phases, *sizes / strides, *rest)``, phases in C order.
+
+    Raises:
+      ValueError: a stride does not divide a size.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.nn.phases(jnp.arange(6)[:, None], (2,))[..., 0].tolist()
+      [[0, 2, 4], [1, 3, 5]]
+    """
+    strides = tuple(strides)
+    d = len(strides)
+    sizes = require_divided(x.shape, strides, trailing)
+    first = x.ndim - trailing - d
+    split = [n for size, s in zip(sizes, strides, strict=True) for n in (size // s, s)]
+    parts = x.reshape(*x.shape[:first], *split, *x.shape[first + d :])
+    coarse = [first + 2 * k for k in range(d)]
+    fine = [first + 2 * k + 1 for k in range(d)]
+    rest = range(first + 2 * d, parts.ndim)
+    parts = parts.transpose(*range(first), *fine, *coarse, *rest)
+    return parts.reshape(*parts.shape[:first], math.prod(strides), *parts.shape[first + d :])
+
+
+def from_phases(parts: jax.Array, strides: Sequence[int], trailing: int = 1) -> jax.Array:
+    """Inverse of :func:`phases`.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> x = jnp.arange(12).reshape(4, 3, 1)
+      >>> bool((ej.nn.from_phases(ej.nn.phases(x, (2, 3)), (2, 3)) == x).all())
+      True
+    """
+    strides = tuple(strides)
+    d = len(strides)
+    first = parts.ndim - trailing - d - 1
+    coarse = parts.shape[first + 1 : first + 1 + d]
+    split = parts.reshape(*parts.shape[:first], *strides, *parts.shape[first + 1 :])
+    order = [axis for k in range(d) for axis in (first + d + k, first + k)]
+    split = split.transpose(*range(first), *order, *range(first + 2 * d, split.ndim))
+    sizes = [n * s for n, s in zip(coarse, strides, strict=True)]
+    return split.reshape(*split.shape[:first], *sizes, *split.shape[first + 2 * d :])
+
+
+def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -> jax.Array:
+    r"""Returns the norm of every phase, :math:`\sum |P_i(x)|^p` (``order`` p, or ``inf``), shape ``(*batch, phases)``.
+
+    The terms are sorted before they are added: a shift permutes them, and floating-point sums depend on the order. So the
+    score of a shifted phase is the same to the last bit.
+    """
+    sizes = jnp.abs(parts)
+    rest = tuple(range(parts.ndim - trailing, parts.ndim))
+    grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
+    if order == np.inf:
+        return sizes.max((*grid, *rest))
+    terms = jnp.sort(sizes**order, axis=-2) if trailing > 1 else sizes**order
+    return sorted_sum(terms.sum(rest), d)
+
+
+def sorted_sum(terms: jax.Array, d: int) -> jax.Array:
+    """Adds the last ``d`` axes in increasing order of the terms, so that the sum does not depend on how they stood."""
+    flat = terms.reshape(*terms.shape[: terms.ndim - d], -1)
+    return jnp.sort(flat, axis=-1).sum(-1)
+
+
+def choice_of(scores: jax.Array, strides: Sequence[int]) -> Choice:
+    """Returns the phase with the largest score, the first one where several are equal."""
+    best = jnp.argmax(scores, axis=-1)
+    index = jnp.stack(jnp.unravel_index(best, tuple(strides)), axis=-1).astype(jnp.int32)
+    if scores.shape[-1] < 2:
+        return Choice(index, jnp.ones(best.shape, scores.dtype))
+    top = jax.lax.top_k(scores, 2)[0]
+    size = jnp.maximum(jnp.abs(top[..., 0]), jnp.finfo(scores.dtype).tiny)
+    return Choice(index, (top[..., 0] - top[..., 1]) / size)
+
+
+def phase_number(phase: jax.Array, strides: Sequence[int]) -> jax.Array:
+    """Returns the number of a phase in C order."""
+    places = jnp.asarray(np.cumprod((1, *tuple(strides)[:0:-1]))[::-1].copy(), jnp.int32)
+    return (phase * jnp.broadcast_to(places, phase.shape)).sum(-1)
+
+
+def polyphase_downsample(
+    x: jax.Array, strides: Sequence[int], choice: Choice | None = None, *, trailing: int = 1, order: float = 2
+) -> tuple[jax.Array, Choice]:
+    r"""Keeps the phase with the largest norm.
+
+    .. math:: y = P_{i^*}(x), \qquad i^* = \operatorname{argmax}_i \sum |P_i(x)|^p
+
+    Law: for a circular shift by k the choice becomes ``(i* + k) mod s`` and y moves by ``floor((i* + k) / s)``, to the last
+    bit, as long as the margin is not 0.
+
+    Args:
+      x: ``(*batch, *sizes, *rest)``.
+      strides: one int for each axis of the grid; they divide the sizes.
+      choice: a choice that was made before, on another branch; None makes one for every sample.
+      trailing: number of axes behind the grid.
+      order: p of the norm, or ``inf``.
+
+    Returns:
+      ``(*batch, *sizes / strides, *rest)``, and the choice.
+
+    References:
+      Chaman and Dokmanić, "Truly shift-invariant convolutional neural networks", CVPR 2021.
+
+    Example: the phase that holds the large numbers is kept, wherever it stands.
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> x = jnp.asarray([0.0, 5.0, 1.0, 6.0])[:, None]
+      >>> y, choice = ej.nn.polyphase_downsample(x, (2,))
+      >>> y[:, 0].tolist(), choice.phase.tolist()
+      ([5.0, 6.0], [1])
+      >>> y, choice = ej.nn.polyphase_downsample(jnp.roll(x, 1, 0), (2,))
+      >>> y[:, 0].tolist(), choice.phase.tolist()
+      ([6.0, 5.0], [0])
+    """
+    parts = phases(x, strides, trailing)
+    if choice is None:
+        choice = choice_of(norm_scores(parts, len(tuple(strides)), trailing, order), strides)
+    return taken_phase(parts, choice, strides, trailing), choice
+
+
+def taken_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], trailing: int) -> jax.Array:
+    """Returns the chosen phase of every sample."""
+    axis = parts.ndim - trailing - len(tuple(strides)) - 1
+    if choice.phase.shape != (*parts.shape[:axis], len(tuple(strides))):
+        raise ValueError(
+            f"`choice` has phases of shape {choice.phase.shape}; an input with batch axes {parts.shape[:axis]} needs "
+            f"{(*parts.shape[:axis], len(tuple(strides)))}. Choose on an array with the same batch axes."
+        )
+    number = phase_number(choice.phase, strides)
+    index = number.reshape(*number.shape, *(1,) * (parts.ndim - axis))
+    return jnp.take_along_axis(parts, index, axis=axis, mode="clip").squeeze(axis)
+
+
+def polyphase_upsample(y: jax.Array, choice: Choice, strides: Sequence[int], *, trailing: int = 1) -> jax.Array:
+    r"""Puts the samples back where they were taken from, zeros elsewhere.
+
+    .. math:: U(y, i)[s m + i] = y[m]
+
+    Law: ``U(T_q y, (i + k) mod s) = T_k U(y, i)`` with ``q = floor((i + k) / s)``: down and up with one choice commute with
+    every circular shift.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> y, choice = ej.nn.polyphase_downsample(jnp.asarray([[0.0], [5.0], [1.0], [6.0]]), (2,))
+      >>> ej.nn.polyphase_upsample(y, choice, (2,))[:, 0].tolist()
+      [0.0, 5.0, 0.0, 6.0]
+    """
+    strides = tuple(strides)
+    axis = y.ndim - trailing - len(strides)
+    if choice.phase.shape != (*y.shape[:axis], len(strides)):
+        raise ValueError(
+            f"`choice` has phases of shape {choice.phase.shape}, but `y` of shape {y.shape} needs "
+            f"{(*y.shape[:axis], len(strides))}. Pass the choice that made y."
+        )
+    number = phase_number(choice.phase, strides)
+    own = number[..., None] == jnp.arange(math.prod(strides), dtype=number.dtype).reshape(*(1,) * number.ndim, -1)
+    own = own.reshape(*own.shape, *(1,) * (y.ndim - axis))
+    spread = jnp.expand_dims(y, axis)
+    shape = np.broadcast_shapes(own.shape, spread.shape)
+    parts = jnp.where(jnp.broadcast_to(own, shape), jnp.broadcast_to(spread, shape), jnp.zeros((), y.dtype))
+    return from_phases(parts, strides, trailing)
+
+
+def require_divided(shape: tuple[int, ...], strides: tuple[int, ...], trailing: int) -> tuple[int, ...]:
+    """Returns the sizes of the grid, after checking that the strides divide them."""
+    d = len(strides)
+    sizes = tuple(shape[len(shape) - trailing - d : len(shape) - trailing])
+    if len(sizes) != d or any(n % s for n, s in zip(sizes, strides, strict=True)):
+        nearest = tuple(-(-n // s) * s for n, s in zip(sizes, strides, strict=False))
+        raise ValueError(
+            f"`inputs` has shape {shape}, whose grid sizes {sizes} the strides {strides} don't divide. Phases need sizes "
+            f"that are multiples of the strides, for example {nearest}."
+        )
+    return sizes
+
+
+def strides_of(strides: Any, ndim: int) -> tuple[int, ...]:
+    """Returns one stride for each axis, after checking that at least one is larger than 1."""
+    result = per_axis(strides, ndim, "strides")
+    if max(result) < 2:
+        raise ValueError(f"`strides` is {strides}; subsampling needs a stride of at least 2 along one axis.")
+    return result

@@ -1,0 +1,397 @@
+"""Subsampling that commutes with every circular shift: the phase is chosen by the data."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from equijax.actions import Action, GridAction
+from equijax.actions._motions import common_motions
+from equijax.groups import Group
+from equijax.groups._space import grid_ndim
+from equijax.nn._conv import Conv
+from equijax.nn._exactness import Exactness, from_motions
+from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre
+from equijax.nn._phases import (
+    Choice,
+    choice_of,
+    norm_scores,
+    phases,
+    polyphase_upsample,
+    require_divided,
+    sorted_sum,
+    strides_of,
+    taken_phase,
+)
+from equijax.nn._spatial_pool import MaxPool
+from equijax.reps import PermutationRepresentation, Scalar
+
+
+class PhaseScore(nnx.Module):
+    r"""A learned score of a phase: a circular convolution, tanh, a weighted mean over the grid.
+
+    .. math:: q(P) = \frac1M \sum_m \tanh(κ * P + β)[m] · w
+
+    It does not change when the phase is shifted. The mean is taken in sorted order, so not even the last bit does.
+
+    Args:
+      features: features of the input.
+      hidden: features of the convolution.
+      kernel_size: one int per grid axis.
+      group: group of the layer; None is the translations.
+      in_fibre: representation of the point group on the input; None is ``Scalar``.
+      rngs: key source.
+      param_dtype: dtype of the parameters.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> score = ej.nn.PhaseScore(3, 8, (3,), rngs=nnx.Rngs(0))
+      >>> score(jnp.ones((2, 4, 3))).shape
+      (2,)
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        kernel_size: int | Sequence[int],
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        rngs: nnx.Rngs,
+        param_dtype: Any = jnp.float32,
+    ):
+        options: dict[str, Any] = {"padding": "CIRCULAR", "param_dtype": param_dtype, "allow_inexact": True}
+        self.conv = Conv(features, hidden, kernel_size, group=group, in_fibre=in_fibre, rngs=rngs, **options)
+        self.weight = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (hidden,), param_dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Scores ``(*batch, *sizes, fibre, features)``; returns ``(*batch,)``."""
+        fields = jnp.tanh(self.conv(x))
+        d = len(self.conv.sampling.window)
+        terms = (fields * jnp.broadcast_to(self.weight[...].astype(fields.dtype), fields.shape)).sum(-1)
+        return sorted_sum(terms, d) / np.array(terms[(0,) * (terms.ndim - d)].size, terms.dtype)
+
+
+class Polyphase(Layer):
+    """What the layers that choose a phase have in common."""
+
+    group: Any
+    in_fibre: PermutationRepresentation
+    strides: tuple[int, ...]
+    order: float
+    score: Callable[[jax.Array], jax.Array] | None
+
+    def _define(self, strides: Any, group: Any, in_fibre: Any, order: float, score: Any) -> None:
+        self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
+        d = grid_ndim(self.group)
+        if not d:
+            raise ValueError(f"`group` is {self.group!r}, which moves no grid. Use coset_subsample for plain finite groups.")
+        if not (order == np.inf or order > 0):
+            raise ValueError(f"`order` is {order}; the norm needs a positive number or inf.")
+        if score is not None and not callable(score):
+            raise TypeError(f"`score` is {score!r}; it must be a module or function of one phase, such as PhaseScore(...).")
+        self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
+        self.strides, self.order = strides_of(strides, d), order
+        given: Any = score
+        self.score = given
+
+    @property
+    def trailing(self) -> int:
+        """Number of axes behind the grid."""
+        return 1 + len(self.in_fibre.shape)
+
+    @abc.abstractmethod
+    def full(self, inputs: jax.Array) -> jax.Array:
+        """Returns the output before subsampling."""
+
+    @property
+    def in_action(self) -> Action:
+        """The action on the input: a torus."""
+        return GridAction(self.group, self.in_fibre)
+
+    def out_action_for(self, in_action: Action, choice: Sequence[int] | None = None) -> Action:
+        """Returns the action on the output where the phase ``choice`` was kept.
+
+        Args:
+          in_action: the action on the input.
+          choice: ``choice.phase`` of one sample, as numbers; None stands for phase 0.
+
+        Returns:
+          The action on every ``strides``-th sample. An element that changes the phase does not act on it: it moves the
+          output for one choice to the output for another.
+        """
+        require_same_group(self.in_action, in_action)
+        return self._resampled(in_action, choice)
+
+    def _resampled(self, action: Any, choice: Sequence[int] | None) -> Action:
+        offset = (0.0,) * len(self.strides) if choice is None else tuple(float(i) for i in np.asarray(choice))
+        return action.resampled(self.strides, offset)
+
+    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements keep the choice: the shifts by multiples of the strides.
+
+        All other shifts (and point elements) are respected too, but change the choice: see the law of the class.
+        """
+        action: Any = self.in_action
+        sizes = action.sizes(tuple(input_shape))
+        resolved = action.on(sizes).action
+        grid = (resolved, sizes)
+        coarse: Any = (self._resampled(resolved, None), tuple(n // s for n, s in zip(sizes, self.strides, strict=True)))
+        found = common_motions(grid, coarse)
+        lost = {h: "it changes the phase that is kept" for h in (*list(found.elements)[1:], *found.lost)}
+        plain = dataclasses.replace(found, elements={0: found.elements[0]}, lost=lost)
+        return from_motions(grid, self.out_action_for(resolved), plain, coarse, "")
+
+    def choose(self, inputs: jax.Array) -> Choice:
+        """Returns the choice for ``(*batch, *sizes, fibre, features)``: phases int32 ``(*batch, d)``, and margins."""
+        return self.with_choice(inputs)[1]
+
+    def with_choice(self, inputs: jax.Array, choice: Choice | None = None) -> tuple[jax.Array, Choice]:
+        """Returns the output and the choice; a given choice is used instead of making one.
+
+        Args:
+          inputs: ``(*batch, *sizes, fibre, features)``; the strides divide the sizes.
+          choice: from a parallel branch, for the same batch.
+
+        Raises:
+          ValueError: a size that the stride does not divide, or a choice for another batch.
+        """
+        require_input(inputs.shape, self.in_action, None)
+        require_divided(inputs.shape, self.strides, self.trailing)
+        fields = self.full(inputs)
+        trailing = fields.ndim - inputs.ndim + self.trailing
+        parts = phases(fields, self.strides, trailing)
+        if choice is not None:
+            return taken_phase(parts, choice, self.strides, trailing), choice
+        scores = self._scores(parts, trailing)
+        choice = choice_of(scores, self.strides)
+        y = taken_phase(parts, choice, self.strides, trailing)
+        if self.score is not None:  # 1 in the forward pass; its gradient trains the score
+            weights = jax.nn.softmax(scores)
+            kept = weights.max(-1)
+            through = 1 + (kept - jax.lax.stop_gradient(kept))
+            y = y * through.astype(y.dtype).reshape(*through.shape, *(1,) * (y.ndim - through.ndim))
+        return y, choice
+
+    def _scores(self, parts: jax.Array, trailing: int) -> jax.Array:
+        if self.score is None:
+            return norm_scores(parts, len(self.strides), trailing, self.order)
+        return self.score(parts)
+
+    def __call__(self, inputs: jax.Array, choice: Choice | None = None) -> jax.Array:
+        """Returns ``(*batch, *sizes / strides, fibre, features)``; see :meth:`with_choice`."""
+        return self.with_choice(inputs, choice)[0]
+
+
+class PolyphaseDownsample(Polyphase):
+    r"""Keeps every s-th sample, of the phase that the data choose.
+
+    .. math:: y[m] = x[s m + i^*], \qquad i^* = \operatorname{argmax}_i q(P_i(x))
+
+    q is the norm of the phase, or a learned score. The choice is hard in training too, so that training and use agree; a
+    learned score gets its gradient straight through.
+
+    Law: for every circular shift by k the choice becomes ``(i* + k) mod s`` and the output moves by
+    ``floor((i* + k) / s)``. A global pool behind it is exactly invariant; :class:`PolyphaseUpsample` with the same choice is
+    exactly equivariant. It needs circular padding everywhere, strides that divide the sizes, and a margin above 0:
+    an input that a smaller shift maps to itself has no phase of its own.
+
+    Args:
+      strides: one int per grid axis; an int stands for all axes of ``group``.
+      group: ``Translation`` or ``SpaceGroup``; None is the translations of as many axes as ``strides`` has.
+      in_fibre: representation of the point group on the input; None is ``Scalar``.
+      order: p of the norm, or ``inf``.
+      score: module or function of one phase ``(…, *sizes, fibre, features)`` that returns ``(…)`` and does not change under
+        shifts, such as :class:`PhaseScore`; None is the norm.
+
+    Raises:
+      ValueError: strides of 1, or a group without a grid.
+
+    References:
+      Chaman and Dokmanić, CVPR 2021 (norms); Rojas-Gomez et al., "Learnable polyphase sampling", NeurIPS 2022 (scores).
+
+    Example: the mean behind it does not change when the input is shifted by one.
+      >>> import equijax as ej, jax, jax.numpy as jnp
+      >>> down = ej.nn.PolyphaseDownsample((2, 2))
+      >>> x = jax.random.normal(jax.random.key(0), (1, 6, 8, 3))
+      >>> down(x).shape
+      (1, 3, 4, 3)
+      >>> bool(jnp.allclose(down(x).mean(), down(jnp.roll(x, 1, axis=1)).mean(), rtol=1e-5))
+      True
+    """
+
+    def __init__(
+        self,
+        strides: int | Sequence[int],
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        order: float = 2,
+        score: Callable[[jax.Array], jax.Array] | None = None,
+    ):
+        self._define(strides, group, in_fibre, order, score)
+
+    def full(self, inputs: jax.Array) -> jax.Array:
+        """Returns the input."""
+        return inputs
+
+
+class PolyphaseMaxPool(Polyphase):
+    """Circular max pooling at stride 1, then :class:`PolyphaseDownsample`: max pooling that commutes with every shift.
+
+    Args:
+      window_shape: one int per grid axis.
+      strides: steps; None is ``window_shape``.
+      group: as in :class:`PolyphaseDownsample`.
+      in_fibre: as in :class:`PolyphaseDownsample`.
+      order: as in :class:`PolyphaseDownsample`.
+      score: as in :class:`PolyphaseDownsample`.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.nn.PolyphaseMaxPool((2, 2))(jnp.ones((1, 8, 6, 3))).shape
+      (1, 4, 3, 3)
+    """
+
+    def __init__(
+        self,
+        window_shape: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        order: float = 2,
+        score: Callable[[jax.Array], jax.Array] | None = None,
+    ):
+        self._define(window_shape if strides is None else strides, group, in_fibre, order, score)
+        options: dict[str, Any] = {"padding": "CIRCULAR", "group": self.group, "in_fibre": self.in_fibre}
+        self.pool = MaxPool(window_shape, **options)
+
+    def full(self, inputs: jax.Array) -> jax.Array:
+        """Returns the maxima over all windows."""
+        return self.pool(inputs)
+
+
+class PolyphaseConv(Polyphase):
+    """A circular convolution at stride 1, then :class:`PolyphaseDownsample`: an exact strided convolution.
+
+    It costs as much as the convolution at stride 1. The parameters are those of :class:`Conv`, in ``conv``.
+
+    Args:
+      in_features: number of input features.
+      out_features: number of output features.
+      kernel_size: one int per grid axis.
+      strides: one int per grid axis, or one for all.
+      group: as in :class:`Conv`.
+      in_fibre: as in :class:`Conv`.
+      out_fibre: as in :class:`Conv`.
+      order: as in :class:`PolyphaseDownsample`; the norm is that of the output.
+      score: as in :class:`PolyphaseDownsample`, of phases of the output.
+      rngs: key source.
+      **options: further arguments of :class:`Conv`, except ``padding``.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> layer = ej.nn.PolyphaseConv(3, 8, (3, 3), 2, rngs=nnx.Rngs(0))
+      >>> y, choice = layer.with_choice(jnp.ones((1, 8, 6, 3)))
+      >>> y.shape, choice.phase.shape
+      ((1, 4, 3, 8), (1, 2))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 2,
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+        out_fibre: PermutationRepresentation | None = None,
+        order: float = 2,
+        score: Callable[[jax.Array], jax.Array] | None = None,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        if "padding" in options:
+            raise ValueError(
+                f"`padding` is {options['padding']!r}; phases are chosen on a torus, padding is always CIRCULAR."
+            )
+        given: dict[str, Any] = {"group": group, "in_fibre": in_fibre, "out_fibre": out_fibre, "rngs": rngs, **options}
+        self.conv = Conv(in_features, out_features, kernel_size, padding="CIRCULAR", **given)
+        self._define(strides, self.conv.group, in_fibre, order, score)
+
+    @property
+    def in_action(self) -> Action:
+        """The action on the input: that of the convolution."""
+        return self.conv.in_action
+
+    def out_action_for(self, in_action: Action, choice: Sequence[int] | None = None) -> Action:
+        """Returns the action on the output where the phase ``choice`` was kept."""
+        return self._resampled(self.conv.out_action_for(in_action), choice)
+
+    def full(self, inputs: jax.Array) -> jax.Array:
+        """Returns the convolution at stride 1."""
+        return self.conv(inputs)
+
+
+class PolyphaseUpsample(Layer):
+    """Puts samples back on the fine grid at the phase they were taken from, zeros elsewhere.
+
+    Law: with the choice that was made on the way down, down and up commute with every circular shift.
+
+    Args:
+      strides: those of the layer that made the choice.
+      group: as in :class:`PolyphaseDownsample`.
+      in_fibre: as in :class:`PolyphaseDownsample`.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> down, up = ej.nn.PolyphaseDownsample((2,)), ej.nn.PolyphaseUpsample((2,))
+      >>> y, choice = down.with_choice(jnp.asarray([[0.0], [5.0], [1.0], [6.0]]))
+      >>> up(y, choice)[:, 0].tolist()
+      [0.0, 5.0, 0.0, 6.0]
+    """
+
+    def __init__(
+        self,
+        strides: int | Sequence[int],
+        *,
+        group: Group | None = None,
+        in_fibre: PermutationRepresentation | None = None,
+    ):
+        self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
+        self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
+        self.strides = strides_of(strides, grid_ndim(self.group))
+
+    @property
+    def in_action(self) -> Action:
+        """The action on the input: every ``strides``-th sample of a torus."""
+        return GridAction(self.group, self.in_fibre, spacing=self.strides)  # pyright: ignore[reportArgumentType]
+
+    def out_action_for(self, in_action: Action, choice: Sequence[int] | None = None) -> Action:
+        """Returns the action on the fine grid, where the input sits at the phase ``choice``."""
+        require_same_group(self.in_action, in_action)
+        grid: Any = in_action
+        offset = tuple(int(i) for i in np.asarray(choice)) if choice is not None else (0,) * len(self.strides)
+        spacing = tuple(a // s for a, s in zip(grid.spacing, self.strides, strict=True))
+        origin = tuple(p - a * i for p, a, i in zip(grid.origin, spacing, offset, strict=True))
+        return GridAction(grid.group, grid.fibre, grid.boundary, spacing, origin, grid.torus)
+
+    def __call__(self, inputs: jax.Array, choice: Choice) -> jax.Array:
+        """Returns ``(*batch, *sizes · strides, fibre, features)``.
+
+        Args:
+          inputs: ``(*batch, *sizes, fibre, features)``.
+          choice: what the downsampling layer returned.
+        """
+        require_input(inputs.shape, self.in_action, None)
+        return polyphase_upsample(inputs, choice, self.strides, trailing=1 + len(self.in_fibre.shape))
