@@ -9,8 +9,10 @@ import numpy as np
 from flax import nnx
 
 from equijax.actions import Action, GridAction
+from equijax.actions._motions import common_motions
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
+from equijax.nn._exactness import Exactness, from_motions
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre
 from equijax.nn._phases import require_divided, strides_of
 from equijax.reps import PermutationRepresentation, Scalar
@@ -132,6 +134,15 @@ class FourierDownsample(Layer):
         """Returns the action on every ``strides``-th sample."""
         require_same_group(self.in_action, in_action)
         return in_action.coarsen(self.strides)
+
+    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements map the input and the output to themselves; shifts by parts of a stride are respected too."""
+        action: Any = self.in_action
+        sizes = action.sizes(tuple(input_shape))
+        resolved = action.on(sizes).action
+        coarse: Any = (resolved.coarsen(self.strides), tuple(n // s for n, s in zip(sizes, self.strides, strict=True)))
+        motions = common_motions((resolved, sizes), coarse)
+        return from_motions((resolved, sizes), self.out_action_for(resolved), motions, coarse, "")
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Filters and subsamples real ``(*batch, *sizes, fibre, features)``."""

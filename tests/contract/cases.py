@@ -122,4 +122,9 @@ POOLS = [
     Case("Restrict", lambda **_: ej.nn.Restrict(P4M.point_group.subgroup([1]), group=P4M), (5, 5, 8, 2), ()),
     Case("Restrict quotient", lambda **_: ej.nn.Restrict(P4M.point_group.subgroup([2, 4]), group=P4M,
          in_fibre=Quotient(P4M.point_group.subgroup([4]))), (5, 5, 4, 2), ()),
+    Case("BlurPool", lambda **_: ej.nn.BlurPool(4, 2, group=P4), (6, 6, 4, 2), ()),
+    Case("FourierDownsample", lambda **_: ej.nn.FourierDownsample((3, 2)), (6, 4, 2), ()),
+    Case("CentredPool", lambda **_: ej.nn.CentredPool(3, 2, group=P4), (6, 6, 4, 2), ()),
+    Case("PolyphaseDownsample", lambda **_: ej.nn.PolyphaseDownsample((3, 2)), (6, 4, 2), ()),
+    Case("PolyphaseMaxPool", lambda **_: ej.nn.PolyphaseMaxPool((2, 2)), (6, 4, 2), ()),
 ]  # fmt: skip
