@@ -13,11 +13,13 @@ import numpy as np
 from flax import nnx
 
 from equijax.actions import Action, FiniteAction, GridAction
+from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements
 from equijax.audit._frame import Frame
 from equijax.audit._infinitesimal import lie_derivatives
 from equijax.audit._layout import Layout, layout_of
 from equijax.audit._network import Network
+from equijax.audit._probe import probed_layouts
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
 from equijax.audit._trace import Trace, trace
@@ -54,6 +56,7 @@ def explain(
     perturb: bool = True,
     every_cut: bool = False,
     infinitesimal: bool = False,
+    shifts: int = 0,
 ) -> Report:
     r"""Finds the layers that break a symmetry: how much, why, and what to use instead.
 
@@ -77,6 +80,7 @@ def explain(
       perturb: repeat the verdict with jittered parameters (a positional embedding that is initialised with zeros is exact
         until it is trained).
       every_cut: measure a term at every row, also where nothing is broken; slower.
+      shifts: number of random shifts, and pairs of crops, under which predictions of a classifier are compared; 0 for none.
       infinitesimal: add the Lie derivatives along shifts of a torus, which see aliasing (whole shifts don't).
 
     Returns:
@@ -109,6 +113,7 @@ def explain(
         lost=tuple(next((row.name for row in rows if frame.label(e) in row.lost), "") for e in range(frame.count)),
         cancellation=cancellation,
         infinitesimal=lie,
+        consistency=consistency_of(model, x, in_action, shifts=shifts) if shifts else None,
         notes=notes,
         versions=_versions(),
         seconds=time.perf_counter() - begin,
@@ -125,34 +130,54 @@ def prepare(
     elements: Element | None = None,
     depth: int | None = None,
 ) -> Subject:
-    """Traces a model and finds the action on every activation."""
+    """Traces a model, finds the action on every activation, and moves the input."""
+    leader = _leader(in_action)
+    if group is not None and group != leader.group:
+        raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
+    x = jax.tree.map(jnp.asarray, x)
+    elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
+    network = network_of(model, x, in_action, out_action, actions, elements, depth)
+    frame = network.frame
+    moved = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
+    return Subject(network, network.trace.x, moved)
+
+
+def network_of(
+    model: nnx.Module,
+    x: Any,
+    in_action: Any,
+    out_action: Any,
+    actions: Mapping[str, Action] | None,
+    elements: Element,
+    depth: int | None,
+) -> Network:
+    """Traces a model and finds the action on every activation; ``x`` may be abstract."""
+    leader, leaves = _leader(in_action), jax.tree.leaves(x)
+    sizes = leader.sizes(np.shape(leaves[0])) if isinstance(leader, GridAction) else ()
+    if isinstance(in_action, Action) and len(leaves) == 1:
+        layout_of(leader, np.shape(leaves[0]))
+    traced = trace(model, x)
+    frame = Frame(leader, elements, sizes)
+    unknown = set(actions or {}) - set(traced.modules) - {str(m.call) for m in traced.program.marks}
+    if unknown:
+        paths = sorted(path for path in traced.modules if path)
+        raise ValueError(f"`actions` names {sorted(unknown)}, but the submodules are {paths}. Use one of these paths.")
+    network = Network(
+        traced, frame, _input_layouts(in_action, traced, frame), _output_layouts(out_action, traced), actions or {}, depth
+    )
+    _require_output(network)
+    return network
+
+
+def _leader(in_action: Any) -> Action:
+    """Returns the action of the first leaf of the input, after checking that there is one."""
     leaders = jax.tree.leaves(in_action, is_leaf=lambda a: isinstance(a, Action))
     if not leaders or not all(isinstance(a, Action) for a in leaders):
         raise TypeError(
             f"`in_action` is {in_action!r}; it must be an Action such as GridAction(wallpaper('p4')) or SetAction(n), or a "
             "pytree of actions like `x`."
         )
-    leader = _plain(leaders[0])
-    if group is not None and group != leader.group:
-        raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
-    x = jax.tree.map(jnp.asarray, x)
-    elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
-    leaves = jax.tree.leaves(x)
-    sizes = leader.sizes(np.shape(leaves[0])) if isinstance(leader, GridAction) else ()
-    if isinstance(in_action, Action) and len(leaves) == 1:
-        layout_of(leader, np.shape(leaves[0]))
-    traced = trace(model, x)
-    frame = Frame(leader, elements, sizes)
-    in_layouts = _input_layouts(in_action, traced, frame)
-    moved = tuple(_moved(in_action, frame.element(e), x, traced) for e in range(frame.count))
-    unknown = set(actions or {}) - set(traced.modules) - {str(m.call) for m in traced.program.marks}
-    if unknown:
-        paths = sorted(path for path in traced.modules if path)
-        raise ValueError(f"`actions` names {sorted(unknown)}, but the submodules are {paths}. Use one of these paths.")
-    out_layouts = _output_layouts(out_action, traced)
-    network = Network(traced, frame, in_layouts, out_layouts, actions or {}, depth)
-    _require_output(network)
-    return Subject(network, traced.x, moved)
+    return _plain(leaders[0])
 
 
 def _plain(action: Action) -> Action:
@@ -174,10 +199,7 @@ def _per_leaf(action: Any, tree: Any, structure: Any) -> list[Any]:
 
 
 def _input_layouts(in_action: Any, traced: Trace, frame: Frame) -> list[Layout]:
-    single = isinstance(in_action, Action) and len(traced.x) > 1
-    if single:
-        from equijax.audit._probe import probed_layouts
-
+    if isinstance(in_action, Action) and len(traced.x) > 1:
         return probed_layouts(in_action, traced, frame)
     actions = _per_leaf(in_action, None, traced.x_tree)
     return [layout_of(_plain(a), leaf.shape) for a, leaf in zip(actions, traced.x, strict=True)]

@@ -1,5 +1,6 @@
 """What the elements of an audit do to arrays with a given layout: tables of indices, computed once in numpy."""
 
+import copy as copying
 import functools
 import math
 from collections.abc import Sequence
@@ -101,6 +102,17 @@ class Frame:
             return layout.custom.acts(self.element(e), layout.shape)
         base = all(self._moves(pieces, e).acts for pieces in _copies(layout))
         return base and all(self._fibres(a.fibre)[1][e] for a in layout.atoms if isinstance(a, Fibre))
+
+    def bordered(self) -> "Frame":
+        """Returns the same elements on arrays with borders, about the same centre."""
+        other = copying.copy(self)
+        other.period = None
+        other._moves = functools.cache(other._base_moves)
+        return other
+
+    def maps(self, e: int, layout: Layout) -> bool:
+        """Tells whether the element acts on such arrays, and no sample leaves them."""
+        return self.acts(e, layout) and self.covers(e, layout)
 
     def fits(self, layout: Layout) -> bool:
         """Tells whether no place of the torus is held twice (as in an array that was padded)."""

@@ -176,6 +176,16 @@ class Replay:
             [x, kernel], padding=tuple(padding), lhs_dilation=tuple(dilation), window_strides=tuple(strides)
         )
 
+    def shared_kernel(self, equation: Equation, kernel: np.ndarray) -> np.ndarray | None:
+        """Returns the nearest kernel of a convolution that is shared under the elements; None where they share nothing."""
+        operands = self._operands(equation, {v: self.network.known.get(v) for v in equation.inputs}, self.network.layouts)
+        layout = self.network.layouts.get(equation.inputs[0])
+        if layout is None:
+            return None
+        operands = [dataclasses.replace(operands[0], layout=layout), *operands[1:]]
+        labels = self._kernel_orbits(equation, operands, kernel.shape)
+        return None if labels is None else np.asarray(_shared(kernel, labels))
+
     def _kernel_orbits(self, equation: Equation, operands: list[Operand], shape: tuple[int, ...]) -> np.ndarray | None:
         """Returns the number of the orbit of every entry of a kernel; −1 where the orbit leaves the window."""
         frame, layout, spec = self.frame, _known(operands[0]), equation.params["dimension_numbers"]

@@ -1,10 +1,15 @@
 """What an audit found: rows, causes, and the whole report."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+
+from equijax.audit._html import save_html
+from equijax.audit._plot import save_plot
+from equijax.audit._table import as_text, renderable
 
 Verdict = Literal[
     "exact by construction",
@@ -198,3 +203,58 @@ class Report:
             if row.name == name:
                 return row
         raise KeyError(f"`name` is {name!r}; the rows are {[row.name for row in self.rows]}.")
+
+    def table(self, *, every: bool = False, width: int = 120) -> str:
+        """Returns the report as plain text; ``print(report)`` does it with runs of exact rows counted.
+
+        Args:
+          every: show exact rows too.
+          width: characters in a line.
+        """
+        return as_text(self, every, width)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __rich__(self) -> Any:
+        return renderable(self)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Saves a picture: shares by row, error by element, and where in the image the error sits.
+
+        Args:
+          path: file to write; its ending says the format (``.png``, ``.svg``, ``.pdf``).
+
+        Raises:
+          ImportError: matplotlib is not installed; ``pip install 'equijax[audit]'``.
+        """
+        save_plot(self, path)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Writes one HTML page with a table that sorts and the pictures; it opens from disk and loads nothing.
+
+        Raises:
+          ImportError: matplotlib is not installed; ``pip install 'equijax[audit]'``.
+        """
+        save_html(self, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as plain lists, numbers and strings for JSON; NaN and infinities become None."""
+        return _plain(dataclasses.asdict(self)) | {"exact": self.exact}
+
+    def assert_exact(self) -> None:
+        """Raises ``AssertionError`` with the table unless the network is exact; for tests."""
+        if not self.exact:
+            raise AssertionError(f"the network is not equivariant.\n{self}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -231,5 +231,6 @@ def _where(network: Network, found: Walk, finding: Finding) -> tuple[float | Non
         inner = np.zeros_like(picture, bool)
         inner[tuple(slice(max(1, n // 8), n - max(1, n // 8)) for n in picture.shape)] = True
         total = float(np.sum(picture**2))
-        return (float(np.sum(picture[~inner] ** 2)) / total if total else None), picture
+        if total:
+            return float(np.sum(picture[~inner] ** 2)) / total, picture
     return None, None

@@ -1,0 +1,120 @@
+"""The audit on the command line.
+
+``python -m equijax.audit package.module:make_model --input-shape 4,64,64,3 --group p4m``
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import os
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from rich.console import Console
+
+import equijax as ej
+from equijax.audit._table import renderable
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Audits a model; returns 0 where it is exact, 1 where it is not, 2 for wrong use."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m equijax.audit", description="Which layer breaks the symmetry, and why?")
+    parser.add_argument("model", help="package.module:make_model, a function that returns a module (it may take rngs)")
+    parser.add_argument("--input-shape", required=True, help="shape with the batch, such as 4,64,64,3")
+    parser.add_argument(
+        "--group", required=True, help="a wallpaper group (p4m), 'shifts', 'reflection', 'octahedral' or 'set'"
+    )
+    parser.add_argument("--boundary", choices=("wrap", "zero"), default="wrap", help="torus, or an array with borders")
+    parser.add_argument("--invariant-output", action="store_true", help="the output does not move (class scores)")
+    parser.add_argument("--static", action="store_true", help="read the model only, without a forward pass")
+    parser.add_argument("--depth", type=int, help="how many names deep modules are opened")
+    parser.add_argument("--seed", type=int, default=0, help="of the parameters and the input")
+    parser.add_argument("--html", help="write a page")
+    parser.add_argument("--plot", help="write a picture")
+    parser.add_argument("--json", help="write the figures")
+    parser.add_argument("--all", action="store_true", help="show exact rows too")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    shape = _shape(options.input_shape)
+    action = _action(options.group, shape, options.boundary)
+    model = _model(options.model, options.seed)
+    out_action = ej.TrivialAction(action.group) if options.invariant_output else None
+    if options.static:
+        verdict = ej.audit.static(model, shape, in_action=action, out_action=out_action, depth=options.depth)
+        print(verdict)
+        _write(options.json, verdict.to_dict())
+        return 0 if verdict.exact else 1
+    x = jax.random.normal(jax.random.key(options.seed), shape, jnp.float32)
+    report = ej.audit.explain(model, x, in_action=action, out_action=out_action, depth=options.depth)
+    Console().print(renderable(report, options.all))
+    if options.html:
+        report.to_html(options.html)
+    if options.plot:
+        report.plot(options.plot)
+    _write(options.json, report.to_dict())
+    return 0 if report.exact else 1
+
+
+def _write(path: str | None, figures: dict[str, Any]) -> None:
+    if path:
+        with open(path, "w", encoding="utf-8") as stream:
+            json.dump(figures, stream, indent=1, allow_nan=False)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"`--input-shape` is {text!r}; give integers with commas, such as 4,64,64,3.") from None
+
+
+def _action(name: str, shape: tuple[int, ...], boundary: Any) -> ej.Action:
+    if name == "set":
+        if len(shape) < 2:
+            raise ValueError(f"`--input-shape` is {shape}; a set is (batch, points, features).")
+        return ej.SetAction(shape[-2])
+    d = len(shape) - 2
+    if name == "shifts":
+        return ej.GridAction(ej.Translation(d), boundary=boundary)
+    if name == "reflection":
+        return ej.GridAction(ej.SpaceGroup(ej.Reflection(d)), boundary=boundary)
+    if name == "octahedral":
+        return ej.GridAction(ej.SpaceGroup(ej.Octahedral()), boundary=boundary)
+    return ej.GridAction(ej.wallpaper(name), boundary=boundary)
+
+
+def _model(name: str, seed: int) -> Any:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ValueError(f"`model` is {name!r}; write package.module:make_model.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    made: Any = getattr(importlib.import_module(module), attribute)
+    if isinstance(made, nnx.Module):
+        return made
+    if not callable(made):
+        raise TypeError(f"`model` {name!r} is {type(made).__name__}; it must be a function that returns an nnx.Module.")
+    needs = [p for p in inspect.signature(made).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    rngs = nnx.Rngs(seed)
+    if not needs:
+        return made()
+    return made(rngs=rngs) if needs[0].kind is inspect.Parameter.KEYWORD_ONLY else made(rngs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""A report as one HTML page that needs nothing but itself."""
+
+import base64
+import html
+import io
+import os
+from typing import TYPE_CHECKING
+
+from equijax.audit._plot import draw
+from equijax.audit._table import cells, footer, headline
+
+if TYPE_CHECKING:
+    from equijax.audit._report import Report, Row
+
+HEADERS = ("#", "row", "action", "verdict", "local error", "÷ floor", "share %", "survival", "border %", "causes")
+NUMERIC = {"#", "local error", "÷ floor", "share %", "survival", "border %"}
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --bad: #c62828; --warn: #b26a00; --good: #2e7d32 }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
+h1 { font-size: 1.35rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+table { border-collapse: collapse; width: 100% } td, th { padding: .3rem .6rem; border-bottom: 1px solid var(--line) }
+th { text-align: left; white-space: nowrap } th button { all: unset; cursor: pointer; font-weight: 600 }
+th button:focus-visible { outline: 2px solid currentColor } th[aria-sort=ascending] button::after { content: " ▲" }
+th[aria-sort=descending] button::after { content: " ▼" } td.n { text-align: right; font-variant-numeric: tabular-nums }
+tr.bad td:nth-child(4) { color: var(--bad); font-weight: 600 } tr.warn td:nth-child(4) { color: var(--warn) }
+img { max-width: 100%; background: white } .use { color: var(--good) } .wide { overflow-x: auto }
+footer { margin-top: 2rem; font-size: .9rem; opacity: .8 }
+"""
+
+SCRIPT = """
+for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => {
+  const head = button.parentElement, table = head.closest("table"), body = table.tBodies[0];
+  const column = [...head.parentElement.children].indexOf(head);
+  const up = head.getAttribute("aria-sort") !== "ascending";
+  for (const other of head.parentElement.children) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", up ? "ascending" : "descending");
+  const key = row => row.children[column].dataset.value;
+  const numeric = head.dataset.numeric === "true";
+  const rows = [...body.rows].sort((a, b) => {
+    const x = key(a), y = key(b);
+    if (numeric) return x === "" ? 1 : y === "" ? -1 : (up ? 1 : -1) * (Number(x) - Number(y));
+    return (up ? 1 : -1) * x.localeCompare(y);
+  });
+  body.append(...rows);
+});
+"""
+
+
+def save_html(report: "Report", path: str | os.PathLike[str]) -> None:
+    """Writes the page."""
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(page(report))
+
+
+def page(report: "Report") -> str:
+    """Returns the page as text: table, causes, pictures; style, script and pictures are inside."""
+    title = html.escape(f"Audit of {report.model}")
+    head = "".join(
+        f'<th scope="col" data-numeric="{str(name in NUMERIC).lower()}"><button type="button">{name}</button></th>'
+        for name in HEADERS
+    )
+    body = "\n".join(_row(number, row) for number, row in enumerate(report.rows, 1))
+    causes = "\n".join(
+        f"<li><b>{html.escape(row.name)}</b> ({html.escape(cause.kind)}): {html.escape(cause.sentence)}. "
+        f'<span class="use">Use {html.escape(cause.replacement)}.</span></li>'
+        for row in report.accused
+        for cause in row.causes
+    )
+    lines = "<br>\n".join(html.escape(line) for line in footer(report))
+    return f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+<title>{title}</title><style>{STYLE}</style></head>
+<body>
+<h1>{title}</h1>
+<p>{html.escape(headline(report))}</p>
+<div class="wide"><table><thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody></table></div>
+<h2>Causes, and what to use instead</h2>
+<ul>
+{causes or "<li>none</li>"}
+</ul>
+<h2>Pictures</h2>
+<img alt="Shares by row, error by element, and where the error sits" src="data:image/png;base64,{_picture(report)}">
+<footer>{lines}</footer>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _row(number: int, row: "Row") -> str:
+    values = ["", "", "", row.local_error, row.ratio, row.share, row.survival, row.border, ""]
+    style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.accused else ""
+    columns = [f'<td class="n" data-value="{number}">{number}</td>']
+    for name, text, value in zip(HEADERS[1:], cells(row), values, strict=True):
+        sort = ("" if value is None else repr(float(value))) if name in NUMERIC else text
+        kind = ' class="n"' if name in NUMERIC else ""
+        columns.append(f'<td{kind} data-value="{html.escape(sort)}">{html.escape(text)}</td>')
+    return f'<tr class="{style}">{"".join(columns)}</tr>'
+
+
+def _picture(report: "Report") -> str:
+    stream = io.BytesIO()
+    draw(report).savefig(stream, format="png", dpi=110)
+    return base64.b64encode(stream.getvalue()).decode()

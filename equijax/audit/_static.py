@@ -1,0 +1,347 @@
+"""The audit without data: what can be read off a model's operations and parameters."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from equijax.actions import Action, GridAction
+from equijax.audit._elements import audited_elements
+from equijax.audit._explain import network_of
+from equijax.audit._frame import Frame
+from equijax.audit._jaxpr import Equation
+from equijax.audit._layout import Base, Layout, Still
+from equijax.audit._mend import Replay
+from equijax.audit._network import Network, Step
+from equijax.audit._report import Cause
+from equijax.audit._rules import ORDERED
+from equijax.audit._sentences import cause
+from equijax.groups import SpaceGroup
+from equijax.groups._space import join_element, point_group_of
+from equijax.nn import Layer
+
+#: Shifts up to this many are tried together with every point element.
+TRIED = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class StaticRow:
+    """What was read off one step.
+
+    Attributes:
+      name: as in :class:`equijax.audit.Row`.
+      action_out: how the group acts on the output of the step, in words.
+      causes: what breaks the symmetry, with replacements.
+    """
+
+    name: str
+    action_out: str
+    causes: tuple[Cause, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StaticReport:
+    """The result of :func:`equijax.audit.static`.
+
+    Attributes:
+      model: class of the model.
+      group: the group, as text.
+      steps: for every axis of the grid the step of the shifts that are respected, None where none is; empty without a grid.
+      kept: labels of the other elements that are respected, some with a shift of their own.
+      lost: label of an element → why it is not respected.
+      shift_reason: why no shift, or not every shift is respected; ``""`` where every one is.
+      rows: the steps, in order.
+      limits: names of blocks inside which nothing is known.
+    """
+
+    model: str
+    group: str
+    steps: tuple[int | None, ...]
+    kept: tuple[str, ...]
+    lost: Mapping[str, str]
+    shift_reason: str
+    rows: tuple[StaticRow, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """True where nothing was found that breaks the symmetry."""
+        return not self.lost and not any(row.causes for row in self.rows)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        parts = []
+        if self.steps:
+            if all(step == 1 for step in self.steps):
+                parts.append("exact for all shifts")
+            elif None not in self.steps:
+                sizes = " and ".join(str(step) for step in dict.fromkeys(self.steps))
+                parts.append(f"exact for shifts by multiples of {sizes}, because {self.shift_reason}")
+            else:
+                parts.append(f"not exact for shifts, because {self.shift_reason}")
+        if self.kept:
+            parts.append(f"exact for {', '.join(self.kept)}")
+        reasons: dict[str, list[str]] = {}
+        for label, reason in self.lost.items():
+            reasons.setdefault(reason, []).append(label)
+        parts += [f"not for {', '.join(labels)}, because {reason}" for reason, labels in reasons.items()]
+        return "; ".join(parts) or "nothing is known"
+
+    def __str__(self) -> str:
+        lines = [f"{self.model} under {self.group}: {self.sentence}."]
+        for row in self.rows:
+            lines += [f"  {row.name}: {c.kind}: {c.sentence}. Use {c.replacement}." for c in row.causes]
+        lines += [f"  nothing is known inside {name}" for name in self.limits]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as plain lists and strings for JSON."""
+        return dataclasses.asdict(self) | {"sentence": self.sentence, "exact": self.exact}
+
+
+def static(
+    model: nnx.Module,
+    input_shape: Sequence[int],
+    *,
+    in_action: Action,
+    out_action: Any = None,
+    actions: Mapping[str, Action] | None = None,
+    depth: int | None = None,
+    dtype: Any = jnp.float32,
+) -> StaticReport:
+    """Reads off a model which elements it respects at one input shape, and which layer loses the others; no data, no pass.
+
+    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels. It
+    can't see ties, hand-written fibres, the insides of loops, and aliasing: :func:`explain` measures these.
+
+    Args:
+      model: any module that can be traced; abstract ones too (``nnx.eval_shape``), of which kernels and maps stay unread.
+      input_shape: shape of the input with its batch.
+      in_action: how the group moves the input.
+      out_action: as in :func:`explain`.
+      actions: as in :func:`explain`.
+      depth: as in :func:`explain`.
+      dtype: dtype of the input.
+
+    Returns:
+      A :class:`StaticReport`.
+
+    Raises:
+      ValueError: as in :func:`explain`.
+
+    Example:
+      >>> import equijax as ej
+      >>> from flax import nnx
+      >>> layer = nnx.Conv(3, 4, (3, 3), strides=2, padding="CIRCULAR", rngs=nnx.Rngs(0))
+      >>> class Net(nnx.Module):
+      ...     def __init__(self): self.stem = layer
+      ...     def __call__(self, x): return self.stem(x).mean((1, 2))
+      >>> ej.audit.static(Net(), (1, 8, 8, 3), in_action=ej.GridAction(ej.Translation(2))).steps
+      (2, 2)
+    """
+    shape = tuple(int(n) for n in input_shape)
+    elements, tried = _elements(in_action, shape)
+    x = jax.ShapeDtypeStruct(shape, dtype)
+    network = network_of(model, x, in_action, out_action, actions, elements, depth)
+    return _Reader(network, tried).report(type(model).__name__)
+
+
+def _elements(action: Action, shape: tuple[int, ...]) -> tuple[Any, list[tuple[int, ...]]]:
+    """Returns every point element with a few shifts, point by point, then unit shifts; and the shifts that were tried."""
+    group: Any = action.group
+    if not isinstance(action, GridAction):
+        return audited_elements(action, np.zeros(shape)), []
+    d = action.ndim
+    reach = max(1, int(TRIED ** (1 / d))) if action.boundary == "wrap" else 1
+    tried = list(itertools.product(range(reach), repeat=d))
+    order = point_group_of(group).order if isinstance(group, SpaceGroup) else 1
+    pairs = [(t, h) for h in range(1, order) for t in tried] + [(tuple(row), 0) for row in np.eye(d, dtype=int)]
+    t, h = np.array([t for t, _ in pairs], np.int32), np.array([h for _, h in pairs], np.int32)
+    return join_element(group, t, h), tried
+
+
+class _Reader:
+    """Reads the steps of a network, and keeps the reason why each element is lost first."""
+
+    def __init__(self, network: Network, tried: list[tuple[int, ...]]):
+        self.network, self.tried = network, tried
+        self.frame: Frame = network.frame
+        self.bordered = self.frame.bordered()
+        self.alive = {e: "" for e in range(self.frame.count)}
+        self.shift_reason = ""
+        self.gone: set[int] = set()
+        self.spacing = [1] * (len(self.frame.centre) if self.frame.is_grid else 0)
+        self.shifts_lost = not self.frame.wraps
+
+    def report(self, name: str) -> StaticReport:
+        """Reads all steps."""
+        rows, limits = [], []
+        if self.frame.is_grid and not self.frame.wraps:
+            self.shift_reason = "the array has a border"
+        for step in self.network.steps:
+            kinds: dict[str, Cause] = {}
+            for kind, elements, why in self._findings(step):
+                found = cause(kind, self.network, step)  # pyright: ignore[reportArgumentType]
+                kinds.setdefault(
+                    kind, dataclasses.replace(found, sentence=f"{found.sentence} ({why})" if why else found.sentence)
+                )
+                for e in elements:
+                    self.alive[e] = self.alive[e] or f"`{step.name}` {why or found.sentence}"
+                if kind in ("border", "position", "dense", "order", "randomness") and not self.shifts_lost:
+                    self.shifts_lost, self.shift_reason = True, f"`{step.name}` {why or found.sentence}"
+            text = "; ".join(str(self.network.layouts.get(v)) for v in step.written)
+            rows.append(StaticRow(step.name, text, tuple(kinds.values())))
+            if (
+                any(self.network.layouts.get(v) is None for eq in step.equations for v in eq.outputs)
+                and len(step.members) > 1
+            ):
+                limits.append(step.name)
+        kept, lost = self._points()
+        steps = tuple(None if self.shifts_lost else s for s in self.spacing)
+        return StaticReport(name, repr(self.frame.group), steps, kept, lost, self.shift_reason, tuple(rows), tuple(limits))
+
+    def _points(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Joins the elements that differ by a shift: a point element is kept if one of them is."""
+        kept, lost = [], {}
+        if not self.frame.is_grid:
+            for e, reason in self.alive.items():
+                (lost.update({self.frame.label(e): reason}) if reason else kept.append(self.frame.label(e)))
+            return tuple(kept), lost
+        many = len(self.tried)
+        for first in range(0, self.frame.count - len(self.frame.centre), many):
+            good = [e for e in range(first, first + many) if not self.alive[e]]
+            if good:
+                kept.append(self.frame.label(good[0]))
+            else:
+                lost[self.frame.label(first)] = self.alive[first]
+        return tuple(kept), lost
+
+    def _findings(self, step: Step) -> Iterator[tuple[str, list[int], str]]:
+        everything = list(self.alive)
+        turned = [e for e in everything if not self.frame.is_shift(e)]
+        for eq in step.equations:
+            layout, out = (self.network.layouts.get(v) for v in (eq.inputs[0], eq.outputs[0]))
+            operands = self.network.operands(eq, self.network.layouts)
+            if layout is not None and layout.base and eq.inputs[0] in self.network.depends:
+                yield from self._window(eq, layout, turned, step)
+                if eq.name in ORDERED and eq.name != "rev" and self._along_base(eq, layout):
+                    yield "order", everything, f"has a {eq.name} along a moved axis"
+            if eq.name == "rev" and layout is not None and layout.base:
+                yield (
+                    "border" if self.frame.wraps else "order",
+                    [e for e in everything if self.frame.is_shift(e)],
+                    "mirrors an axis",
+                )
+            if eq.name == "dot_general" and self._contracts_base(eq, operands):
+                yield "dense", everything, "has a weight of its own for every place"
+            drawn = self.network.random - self.network.depends
+            if any(v in drawn for v in eq.inputs):
+                yield "randomness", everything, "draws random numbers"
+            elif out is not None and out.base:
+                for operand in operands:
+                    elements = self._placed(operand, out)
+                    if elements is not None:
+                        yield "position", elements, "reads an operand that depends on the place"
+        for v in step.written:
+            layout = self.network.layouts.get(v)
+            moved = layout is not None and bool(layout.base)
+            gone = [e for e in everything if moved and e not in self.gone and not self.frame.acts(e, layout)]
+            self.gone.update(gone)
+            finer = [self._spacing(layout, k) for k in range(len(self.spacing))] if layout is not None else []
+            if any(new > old for new, old in zip(finer, self.spacing, strict=False)):
+                for k, new in enumerate(finer):
+                    self.spacing[k] = math.lcm(self.spacing[k], new)
+                why = f"subsamples by {max(finer)}" + self._parity(step)
+                if not self.shift_reason:
+                    self.shift_reason = f"`{step.name}` {why}"
+                yield "phase", [e for e in gone if e in turned], why
+            elif [e for e in gone if e in turned]:
+                yield "phase", [e for e in gone if e in turned], "turns the samples onto other places"
+
+    def _parity(self, step: Step) -> str:
+        for eq in step.equations:
+            if eq.name == "conv_general_dilated":
+                spec, avals = eq.params["dimension_numbers"], self.network.trace.program.avals
+                kernel = [avals[eq.inputs[1]].shape[k] for k in spec.rhs_spec[2:]]
+                sizes = [avals[eq.inputs[0]].shape[k] for k in spec.lhs_spec[2:]]
+                parity = "an even" if all(n % 2 == 0 for n in sizes) else "an odd"
+                return f" with a {'×'.join(map(str, kernel))} kernel on {parity} size"
+        return ""
+
+    def _spacing(self, layout: Layout, axis: int) -> int:
+        found = [abs(a.spacing) for a in layout.base if a.axis == axis]
+        return max(1, math.ceil(min(found))) if found else 1
+
+    def _window(self, eq: Equation, layout: Layout, turned: list[int], step: Step) -> Iterator[tuple[str, list[int], str]]:
+        if eq.name == "conv_general_dilated" and max(eq.params["lhs_dilation"]) > 1:
+            return  # a transposed convolution pads by its nature; what it does at the border shows in a measurement only
+        if eq.name == "conv_general_dilated":
+            places, pads = eq.params["dimension_numbers"].lhs_spec[2:], eq.params["padding"]
+        elif eq.name.startswith("reduce_window"):
+            places, pads = range(len(eq.params["padding"])), eq.params["padding"]
+        elif eq.name == "pad":
+            places, pads = range(len(layout.axes)), [pair[:2] for pair in eq.params["padding_config"]]
+        else:
+            return
+        padded = [k for k, pair in zip(places, pads, strict=True) if any(pair) and isinstance(layout.axes[k][0], Base)]
+        if padded and self.frame.wraps:
+            shifts = [e for e in self.alive if self.frame.is_shift(e) or self.frame.shift[e].any()]
+            out = self.network.layouts.get(eq.outputs[0])
+            off = [e for e in turned if out is not None and not self.bordered.maps(e, out)]
+            yield "border", [*shifts, *off], "pads with zeros"
+        ours = any(isinstance(self.network.trace.modules.get(call.path), Layer) for call in step.calls)
+        if eq.name == "conv_general_dilated" and eq.inputs[1] in self.network.known and not ours:
+            kernel = np.asarray(self.network.known[eq.inputs[1]]).astype(np.float64)
+            found = [e for e in turned if self._defect(eq, kernel, e) > 1e-5]
+            if found:
+                worst = max(self._defect(eq, kernel, e) for e in found)
+                yield "kernel", found, f"has a kernel with a defect of {worst:.2g}"
+
+    def _defect(self, eq: Equation, kernel: np.ndarray, e: int) -> float:
+        """Returns the distance of a kernel from the shared ones under one element, relative to its size."""
+        replay = Replay(self.network, {}, (e,))
+        projected = replay.shared_kernel(eq, kernel)
+        return (
+            0.0 if projected is None else float(np.linalg.norm(projected - kernel)) / (float(np.linalg.norm(kernel)) or 1.0)
+        )
+
+    def _along_base(self, eq: Equation, layout: Layout) -> bool:
+        axis = eq.params.get("axis", eq.params.get("dimension"))
+        axes = eq.params.get("axes", (axis,) if axis is not None else range(len(layout.axes)))
+        moved = any(isinstance(a, Base) for k in axes for a in layout.axes[k])
+        invariant = eq.name in ("sort", "argmax", "argmin", "reduce_and")
+        return moved and not (invariant and not self.frame.is_grid) and eq.name not in ("dynamic_slice", "reduce_and")
+
+    def _contracts_base(self, eq: Equation, operands: list[Any]) -> bool:
+        (contracted, _) = eq.params["dimension_numbers"]
+        for side in (0, 1):
+            layout = operands[side].layout
+            if layout is not None and not operands[1 - side].depends:
+                if any(isinstance(a, Base) for k in contracted[side] for a in layout.axes[k]):
+                    return True
+        return False
+
+    def _placed(self, operand: Any, out: Layout) -> list[int] | None:
+        """Returns the elements that move an operand which varies along the base; None where it does not, or is unknown."""
+        if operand.depends or operand.value is None or len(operand.shape) != len(out.axes):
+            return None
+        axes = [k for k, axis in enumerate(out.axes) if operand.shape[k] > 1 and any(isinstance(a, Base) for a in axis)]
+        value = np.asarray(operand.value)
+        if not axes or any(operand.shape[k] != out.shape[k] for k in axes):
+            return None
+        first = value[tuple(slice(0, 1) if k in axes else slice(None) for k in range(value.ndim))]
+        if (value == first).all():
+            return None
+        own = Layout(tuple(axis if k in axes else (Still(operand.shape[k]),) for k, axis in enumerate(out.axes)))
+        moved = []
+        for e in self.alive:
+            if self.frame.acts(e, own) and not np.allclose(self.frame.move(e, value, own)[0], value, rtol=0, atol=1e-6):
+                moved.append(e)
+        return moved
