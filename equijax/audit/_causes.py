@@ -24,16 +24,16 @@ WORST = 2
 
 
 def causes_of(subject: Any, found: Walk, finding: Finding) -> tuple[Cause, ...]:
-    """Returns the causes of a broken step: of its shifts and of its other elements on their own, joined."""
+    """Returns the causes of a broken step: shifts and other elements, lost and kept ones, are looked at on their own."""
     network: Network = subject.network
     frame = network.frame
     failing = sorted(finding.broken, key=lambda e: -finding.errors.get(e, (np.inf, 0))[0])
-    shifts = [e for e in failing if frame.is_shift(e)]
-    others = [e for e in failing if not frame.is_shift(e)]
+    classes: dict[tuple[bool, bool], list[int]] = {}
+    for e in failing:
+        classes.setdefault((frame.is_shift(e), e in finding.lost), []).append(e)
     kinds: list[CauseKind] = []
-    for elements in (shifts, others):
-        if elements:
-            kinds += _Search(network, found, finding, tuple(elements[:WORST])).kinds()
+    for elements in classes.values():
+        kinds += _Search(network, found, finding, tuple(elements[:WORST])).kinds()
     return tuple(cause(kind, network, finding.step) for kind in dict.fromkeys(kinds))
 
 

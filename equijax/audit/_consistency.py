@@ -24,8 +24,8 @@ def consistency_of(model: nnx.Module, x: Any, in_action: Action, *, shifts: int 
       seed: of the random numbers.
 
     Returns:
-      The parts of predictions that stay; None where the action has no grid or the output is no row of scores. Crops are an
-      eighth smaller than the input; a model that takes one size only (flatten + dense) has no figure, and a note.
+      The parts of predictions that stay; None where the action has no grid or the output is no row of scores. Crops are a
+      quarter smaller than the input; a model that takes one size only (flatten + dense) has no figure, and a note.
     """
     if not isinstance(in_action, GridAction) or isinstance(x, (dict, list, tuple)):
         return None
@@ -52,7 +52,7 @@ def _crops(
     call: Any, state: Any, x: jax.Array, axes: tuple[int, ...], sizes: tuple[int, ...], random: Any, count: int
 ) -> tuple[float | None, str]:
     """Returns how often two crops of one image get the same prediction, and why that could not be measured."""
-    margin = [max(1, n // 8) for n in sizes]
+    margin = [n // 4 for n in sizes]
     if any(n < 4 for n in sizes):
         return None, "crops need sizes of at least 4"
 

@@ -15,7 +15,7 @@ from equijax.audit._layout import Base, Layout, Still, layout_of, reshaped
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
-from equijax.nn import Layer
+from equijax.nn import Layer, Sequential
 
 Layouts = dict[int, Layout | None]
 
@@ -215,7 +215,9 @@ class Network:
     def _key(self, equation: Equation, parents: set[Call], number: int) -> tuple[Any, ...]:
         for call in equation.scope:
             deep = self.depth is not None and call.path.count(".") + 1 >= self.depth
-            if deep or call not in parents:
+            module = self.trace.modules.get(call.path)
+            ours = isinstance(module, Layer) and not isinstance(module, Sequential)
+            if deep or ours or call not in parents:
                 return ("call", call)
         inner = equation.scope[-1] if equation.scope else None
         return ("line", inner, equation.line or number)

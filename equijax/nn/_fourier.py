@@ -52,7 +52,7 @@ def fourier_shift(x: jax.Array, shift: Sequence[float], trailing: int = 1) -> ja
 
 
 def low_pass(x: jax.Array, factors: Sequence[int], trailing: int = 1) -> jax.Array:
-    """Zeroes every frequency |k| ≥ n / (2 · factor) along the grid, the highest one of an even grid too.
+    """Zeroes every frequency from n / (2 · factor) on along the grid, the highest one of an even grid too.
 
     Args:
       x: real, ``(*batch, *sizes, *rest)``.
