@@ -7,6 +7,6 @@ from equijax.audit._report import Consistency as Consistency
 from equijax.audit._report import Infinitesimal as Infinitesimal
 from equijax.audit._report import Report as Report
 from equijax.audit._report import Row as Row
-from equijax.audit._static import StaticReport as StaticReport
-from equijax.audit._static import StaticRow as StaticRow
 from equijax.audit._static import static as static
+from equijax.audit._static_report import StaticReport as StaticReport
+from equijax.audit._static_report import StaticRow as StaticRow

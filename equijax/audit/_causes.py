@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from equijax.audit._error import widened
+from equijax.audit._fitting import Unmendable
 from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Base, Layout
-from equijax.audit._mend import Mends, Replay, Unmendable
+from equijax.audit._mend import Mends, Replay
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._rules import ORDERED

@@ -2,19 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
 from equijax.audit._network import Layouts, Network, Step
+from equijax.audit._orbits import is_shared, orbit_labels, shared
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
 from equijax.audit._rules_pick import WRITES
@@ -25,10 +22,6 @@ Mends = frozenset[str]
 KINDS = ("border", "phase", "kernel", "position", "dense", "nonlinearity")
 
 WINDOWS = ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window")
-
-
-class Unmendable(Exception):
-    """A mended operation does not fit those behind it."""
 
 
 @dataclasses.dataclass
@@ -164,14 +157,14 @@ class Replay:
         for j, k in enumerate(spec.lhs_spec[2:]):
             low, high = padding[j]
             if (low or high) and self._wraps(layout, k) and self._wants("border", mends):
-                x = _wrapped(x, k, low, high, dilation[j])
+                x = wrapped(x, k, low, high, dilation[j])
                 padding[j], dilation[j] = (0, 0), 1
         unstrided = self._unstrided(equation, operands)["window_strides"]
         if unstrided != strides and self._wants("phase", mends):
             strides = unstrided
         labels = self._kernel_orbits(equation, operands, np.shape(kernel))
-        if labels is not None and not _is_shared(kernel, labels) and self._wants("kernel", mends):
-            kernel = _shared(kernel, labels)
+        if labels is not None and not is_shared(kernel, labels) and self._wants("kernel", mends):
+            kernel = shared(kernel, labels)
         return equation.bind(
             [x, kernel], padding=tuple(padding), lhs_dilation=tuple(dilation), window_strides=tuple(strides)
         )
@@ -184,7 +177,7 @@ class Replay:
             return None
         operands = [dataclasses.replace(operands[0], layout=layout), *operands[1:]]
         labels = self._kernel_orbits(equation, operands, kernel.shape)
-        return None if labels is None else np.asarray(_shared(kernel, labels))
+        return None if labels is None else np.asarray(shared(kernel, labels))
 
     def _kernel_orbits(self, equation: Equation, operands: list[Operand], shape: tuple[int, ...]) -> np.ndarray | None:
         """Returns the number of the orbit of every entry of a kernel; −1 where the orbit leaves the window."""
@@ -214,7 +207,7 @@ class Replay:
             moved_flat = flat[target][:, channels]
             edges.append((flat[inside].reshape(-1), moved_flat[inside].reshape(-1)))
             outside.append(flat[~inside].reshape(-1))
-        return _labels(number.size, edges, np.concatenate(outside)).reshape(shape)
+        return orbit_labels(number.size, edges, np.concatenate(outside)).reshape(shape)
 
     def _channels(self, layout: Layout | None, axis: int, e: int, count: int) -> np.ndarray:
         """Returns where every channel of a kernel goes; as many as the kernel has (grouped ones stay)."""
@@ -231,7 +224,7 @@ class Replay:
         padding, strides = list(params["padding"]), params["window_strides"]
         for k, (low, high) in enumerate(padding):
             if (low or high) and self._wraps(layout, k) and self._wants("border", mends):
-                x = _wrapped(x, k, low, high, 1)
+                x = wrapped(x, k, low, high, 1)
                 padding[k] = (0, 0)
         unstrided = self._unstrided(equation, operands)["window_strides"]
         if unstrided != tuple(strides) and self._wants("phase", mends):
@@ -243,7 +236,7 @@ class Replay:
         x = arguments[0]
         for k, (low, high, inner) in enumerate(config):
             if (low > 0 or high > 0) and self._wraps(layout, k) and self._wants("border", mends):
-                x = _wrapped(x, k, low, high, inner + 1)
+                x = wrapped(x, k, low, high, inner + 1)
                 config[k] = (0, 0, 0)
         return equation.bind([x, arguments[1]], padding_config=tuple(config))
 
@@ -286,7 +279,7 @@ class Replay:
             for k, axis in enumerate(layout.axes)
             if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) for a in axis)
         )
-        if not axes or _is_constant(array, axes) or not self._wants("position", mends):
+        if not axes or is_constant(array, axes) or not self._wants("position", mends):
             return value
         mean = np.mean(array.astype(np.float64) if array.dtype.kind in "biu" else array, axis=axes, keepdims=True)
         mean = mean > 0.5 if array.dtype.kind == "b" else mean.astype(array.dtype)
@@ -297,7 +290,7 @@ class Replay:
         custom = any(o.layout is not None and o.layout.custom is not None for o in dependent)
         if custom and equation.name not in LINEAR and len(dependent) == 1 and self._wants("nonlinearity", mends):
             return [next(a for a, o in zip(arguments, operands, strict=True) if o.depends)]
-        arguments = _adapted(arguments, operands)
+        arguments = adapted(arguments, operands)
         operands = [dataclasses.replace(o, shape=np.shape(a)) for o, a in zip(operands, arguments, strict=True)]
         shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
         layout = out_layouts(equation, operands, [shape])[0]
@@ -315,8 +308,8 @@ class Replay:
                 labels = self._dense_orbits(Layout((axis,))).reshape(-1, *(1,) * (flat.ndim - 1))
                 rest = np.arange(math.prod(flat.shape[1:])).reshape(flat.shape[1:])
                 labels = labels * rest.size + rest
-                if not _is_shared(flat, labels) and self._wants("kernel", mends):
-                    value = np.moveaxis(np.asarray(_shared(flat, labels)), 0, k)
+                if not is_shared(flat, labels) and self._wants("kernel", mends):
+                    value = np.moveaxis(np.asarray(shared(flat, labels)), 0, k)
         return value
 
     def _broadcast(self, equation: Equation, arguments: list[Any]) -> list[Any]:
@@ -341,9 +334,9 @@ class Replay:
                 continue
             weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(summed)))
             labels = self._dense_orbits(Layout((*summed, *self._free_axes(equation, weight.shape[len(summed) :]))))
-            if not _is_shared(weight, labels) and self._wants("dense", mends):
+            if not is_shared(weight, labels) and self._wants("dense", mends):
                 arguments = list(arguments)
-                arguments[1 - side] = np.moveaxis(_shared(weight, labels), range(len(summed)), contracted[1 - side])
+                arguments[1 - side] = np.moveaxis(shared(weight, labels), range(len(summed)), contracted[1 - side])
         return equation.bind(arguments)
 
     def _free_axes(self, equation: Equation, shape: tuple[int, ...]) -> Axes:
@@ -369,7 +362,7 @@ class Replay:
                 moved = tuple(k for k, a in enumerate(layout.atoms) if isinstance(a, (Base, Fibre)))
                 first = np.broadcast_to(np.min(rows, axis=moved, keepdims=True), rows.shape)
                 edges.append((rows.reshape(-1), first.reshape(-1)))
-        return _labels(index.size, edges, np.zeros(0, int)).reshape(layout.shape)
+        return orbit_labels(index.size, edges, np.zeros(0, int)).reshape(layout.shape)
 
 
 def _known(operand: Operand) -> Layout:
@@ -391,66 +384,3 @@ def _adjusted(declared: Layout | None, propagated: Layout | None) -> Layout | No
         b if any(isinstance(x, Base) for x in b) else a for a, b in zip(declared.axes, propagated.axes, strict=True)
     )
     return Layout(axes)
-
-
-def _wrapped(x: Any, axis: int, low: int, high: int, dilation: int) -> Any:
-    """Returns an array padded around the torus along one axis, with ``dilation - 1`` zeros behind every sample."""
-    n = np.shape(x)[axis]
-    if dilation > 1:
-        config = [(0, 0, 0)] * np.ndim(x)
-        config[axis] = (0, dilation - 1, dilation - 1)
-        x = jax.lax.pad(jnp.asarray(x), jnp.zeros((), np.asarray(x).dtype), config)
-    total = (n - 1) * dilation + 1 + low + high
-    return jnp.take(jnp.asarray(x), (np.arange(total) - low) % (n * dilation), axis=axis)
-
-
-def _adapted(arguments: Sequence[Any], operands: list[Operand]) -> list[Any]:
-    """Fits operands that don't depend on the input to the sizes that a mend has changed, where they are constant there."""
-    shapes = [o.shape for o in operands if o.depends and o.shape]
-    result = []
-    for value, operand in zip(arguments, operands, strict=True):
-        if not operand.depends and operand.shape and shapes and len(operand.shape) == len(shapes[0]):
-            array = np.asarray(value)
-            for k, (n, m) in enumerate(zip(operand.shape, shapes[0], strict=True)):
-                if n not in (1, m) and m != 1:
-                    if not _is_constant(array, (k,)):
-                        raise Unmendable("a map of another size")
-                    array = np.repeat(np.take(array, [0], axis=k), m, axis=k)
-            value = array if array.shape != operand.shape else value
-        result.append(value)
-    wide = [np.shape(a) for a, o in zip(result, operands, strict=True) if o.depends and np.ndim(a)]
-    if wide and any(len(s) == len(wide[0]) and any(1 != a != b != 1 for a, b in zip(s, wide[0], strict=True)) for s in wide):
-        raise Unmendable("branches of different sizes")
-    return result
-
-
-def _is_constant(array: np.ndarray, axes: tuple[int, ...]) -> bool:
-    first = array[tuple(slice(0, 1) if k in axes else slice(None) for k in range(array.ndim))]
-    return bool((array == first).all())
-
-
-def _labels(count: int, edges: list[tuple[np.ndarray, np.ndarray]], outside: np.ndarray) -> np.ndarray:
-    """Returns the number of the connected component of every entry; −1 for components that touch ``outside``."""
-    rows = np.concatenate([a for a, _ in edges]) if edges else np.zeros(0, int)
-    columns = np.concatenate([b for _, b in edges]) if edges else np.zeros(0, int)
-    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    return np.where(np.isin(labels, labels[outside]), -1, labels) if len(outside) else labels
-
-
-def _shared(weight: Any, labels: np.ndarray) -> Any:
-    """Returns weights averaged over the orbits, and 0 where the orbit leaves the window."""
-    array = np.asarray(weight)
-    flat, orbits = array.reshape(-1).astype(np.float64), np.broadcast_to(labels, array.shape).reshape(-1)
-    kept = orbits >= 0
-    size = int(orbits.max()) + 1 if kept.any() else 1
-    sums = np.bincount(orbits[kept], flat[kept], size)
-    counts = np.maximum(np.bincount(orbits[kept], minlength=size), 1)
-    return jnp.asarray(np.where(kept, (sums / counts)[np.maximum(orbits, 0)], 0.0).reshape(array.shape).astype(array.dtype))
-
-
-def _is_shared(weight: Any, labels: np.ndarray) -> bool:
-    array = np.asarray(weight).astype(np.float64)
-    size = float(np.linalg.norm(array)) or 1.0
-    eps = float(jnp.finfo(np.asarray(weight).dtype).eps) if jnp.issubdtype(np.asarray(weight).dtype, jnp.floating) else 1e-12
-    return float(np.linalg.norm(np.asarray(_shared(array, labels)) - array)) <= 100 * eps * size

@@ -176,6 +176,8 @@ def _verdict(network: Network, finding: Finding, again: Finding | None, shares: 
         if not shares.term[i]:
             return "action unknown"
         return "broken" if error > SMALL else "approximate"
+    if finding.tie:
+        return "approximate"
     if again is not None and again.broken:
         return "exact at these parameters only"
     if finding.healed:

@@ -20,6 +20,12 @@ from equijax.audit._network import Network, Step, joined
 #: An error up to this many times its floor is rounding.
 SAFE = 10.0
 
+#: Where rounding alone changes an activation by more than this part, a choice has flipped.
+FLIPPED = 1e-4
+
+#: Operations that make a choice.
+CHOOSING = frozenset("argmax argmin sort top_k eq ne gt ge lt le sign floor ceil round".split())
+
 
 @dataclasses.dataclass
 class Finding:
@@ -196,9 +202,7 @@ def walk(
             finding = Finding(joined([finding.step, *pending[: end + 1]]), healed=True)
             del pending[: end + 1]
             broken = _judge(walker, finding, runs, clean, floors, lost)
-        finding.tie = any(floors[v] > 1e6 * _eps(clean[v]) for v in finding.step.written) and not any(
-            floors[v] > 1e6 * _eps(clean[v]) for v in finding.step.before if v in floors
-        )
+        finding.tie = _ties(finding.step, floors)
         findings.append(finding)
         for e in range(len(runs)):
             if e in finding.errors:
@@ -227,6 +231,13 @@ def walk(
     scale = float(np.sqrt(sum(np.sum(np.abs(widened(clean[v])) ** 2) for v in walker.results))) or 1.0
     errors = {e: float(np.sqrt(sum(np.sum(np.abs(d) ** 2) for d in parts))) / scale for e, parts in total.items()}
     return Walk(findings, walker.statics, clean, moved, floors, total, errors)
+
+
+def _ties(step: Step, floors: dict[int, float]) -> bool:
+    """Tells whether rounding alone changes a choice that the step makes."""
+    chooses = any(equation.name in CHOOSING for equation in step.equations)
+    known = max((floors[v] for v in step.before if v in floors), default=0.0)
+    return chooses and known < FLIPPED < max((floors[v] for v in step.written), default=0.0)
 
 
 def _eps(value: Any) -> float:

@@ -18,12 +18,12 @@ from equijax.nn._group_conv import ProjectionConv as ProjectionConv
 from equijax.nn._layer import Layer as Layer
 from equijax.nn._linear import EquivariantLinear as EquivariantLinear
 from equijax.nn._norm import GroupNorm as GroupNorm
+from equijax.nn._phase_score import PhaseScore as PhaseScore
 from equijax.nn._phases import Choice as Choice
 from equijax.nn._phases import from_phases as from_phases
 from equijax.nn._phases import phases as phases
 from equijax.nn._phases import polyphase_downsample as polyphase_downsample
 from equijax.nn._phases import polyphase_upsample as polyphase_upsample
-from equijax.nn._polyphase import PhaseScore as PhaseScore
 from equijax.nn._polyphase import PolyphaseConv as PolyphaseConv
 from equijax.nn._polyphase import PolyphaseDownsample as PolyphaseDownsample
 from equijax.nn._polyphase import PolyphaseMaxPool as PolyphaseMaxPool

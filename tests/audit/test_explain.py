@@ -244,3 +244,17 @@ def test_constant_output_has_no_error():
             return jax.nn.relu(-jnp.abs(x)).sum((1, 2))
 
     assert ej.audit.explain(Constant(), IMAGE, in_action=GRID).exact
+
+
+class Tie(nnx.Module):
+    """Chooses between two sums that differ by rounding only."""
+
+    def __call__(self, x):
+        scores = jnp.stack([x.mean((1, 2, 3)), jnp.transpose(x, (0, 2, 1, 3)).sum((1, 2, 3)) / np.float64(192)], -1)
+        first = jnp.argmax(scores, -1) == 0
+        return jnp.where(first[:, None], x.mean((1, 2)), x.max((1, 2)))
+
+
+def test_near_ties_are_named():
+    found = ej.audit.explain(Tie(), randn((32, 8, 8, 3)), in_action=GRID)
+    assert "tie" in {cause.kind for row in found.accused for cause in row.causes}

@@ -1,0 +1,83 @@
+"""What was read off a model without data."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from equijax.audit._report import Cause
+
+
+@dataclasses.dataclass(frozen=True)
+class StaticRow:
+    """What was read off one step.
+
+    Attributes:
+      name: as in :class:`equijax.audit.Row`.
+      action_out: how the group acts on the output of the step, in words.
+      causes: what breaks the symmetry, with replacements.
+    """
+
+    name: str
+    action_out: str
+    causes: tuple[Cause, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StaticReport:
+    """The result of :func:`equijax.audit.static`.
+
+    Attributes:
+      model: class of the model.
+      group: the group, as text.
+      steps: for every axis of the grid the step of the shifts that are respected, None where none is; empty without a grid.
+      kept: labels of the other elements that are respected, some with a shift of their own.
+      lost: label of an element → why it is not respected.
+      shift_reason: why no shift, or not every shift is respected; ``""`` where every one is.
+      rows: the steps, in order.
+      limits: names of blocks inside which nothing is known.
+    """
+
+    model: str
+    group: str
+    steps: tuple[int | None, ...]
+    kept: tuple[str, ...]
+    lost: Mapping[str, str]
+    shift_reason: str
+    rows: tuple[StaticRow, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """True where nothing was found that breaks the symmetry."""
+        return not self.lost and not any(row.causes for row in self.rows)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        parts = []
+        if self.steps:
+            if all(step == 1 for step in self.steps):
+                parts.append("exact for all shifts")
+            elif None not in self.steps:
+                sizes = " and ".join(str(step) for step in dict.fromkeys(self.steps))
+                parts.append(f"exact for shifts by multiples of {sizes}, because {self.shift_reason}")
+            else:
+                parts.append(f"not exact for shifts, because {self.shift_reason}")
+        if self.kept:
+            parts.append(f"exact for {', '.join(self.kept)}")
+        reasons: dict[str, list[str]] = {}
+        for label, reason in self.lost.items():
+            reasons.setdefault(reason, []).append(label)
+        parts += [f"not for {', '.join(labels)}, because {reason}" for reason, labels in reasons.items()]
+        return "; ".join(parts) or "nothing is known"
+
+    def __str__(self) -> str:
+        lines = [f"{self.model} under {self.group}: {self.sentence}."]
+        for row in self.rows:
+            lines += [f"  {row.name}: {c.kind}: {c.sentence}. Use {c.replacement}." for c in row.causes]
+        lines += [f"  nothing is known inside {name}" for name in self.limits]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as plain lists and strings for JSON."""
+        return dataclasses.asdict(self) | {"sentence": self.sentence, "exact": self.exact}
