@@ -184,11 +184,10 @@ def _plain(action: Action) -> Action:
     return action.action if isinstance(action, FiniteAction) else action
 
 
-def _per_leaf(action: Any, tree: Any, structure: Any) -> list[Any]:
+def _per_leaf(action: Any, structure: Any) -> list[Any]:
     """Returns one action for each leaf of a tree: a pytree of actions is spread over it, a single action stands for all."""
     if isinstance(action, Action):
         return [action] * structure.num_leaves
-    del tree
     spread = jax.tree.map(
         lambda a, part: [a] * part.num_leaves,
         action,
@@ -201,7 +200,7 @@ def _per_leaf(action: Any, tree: Any, structure: Any) -> list[Any]:
 def _input_layouts(in_action: Any, traced: Trace, frame: Frame) -> list[Layout]:
     if isinstance(in_action, Action) and len(traced.x) > 1:
         return probed_layouts(in_action, traced, frame)
-    actions = _per_leaf(in_action, None, traced.x_tree)
+    actions = _per_leaf(in_action, traced.x_tree)
     return [layout_of(_plain(a), leaf.shape) for a, leaf in zip(actions, traced.x, strict=True)]
 
 
@@ -210,7 +209,7 @@ def _moved(in_action: Any, g: Element, x: Any, traced: Trace) -> tuple[Any, ...]
         shape = np.shape(traced.x[0]) if len(traced.x) == 1 else ()
         in_action.require_acts(g, shape)
         return tuple(jax.tree.leaves(in_action(g, x)))
-    actions = _per_leaf(in_action, None, traced.x_tree)
+    actions = _per_leaf(in_action, traced.x_tree)
     return tuple(action(g, leaf) for action, leaf in zip(actions, traced.x, strict=True))
 
 
@@ -218,7 +217,7 @@ def _output_layouts(out_action: Any, traced: Trace) -> list[Layout | None]:
     avals = [traced.program.avals[v] for v in traced.result_variables]
     if out_action is None:
         return [None] * len(avals)
-    actions = _per_leaf(out_action, None, traced.out_tree)
+    actions = _per_leaf(out_action, traced.out_tree)
     layouts: list[Layout | None] = []
     for action, aval in zip(actions, avals, strict=True):
         try:

@@ -111,7 +111,7 @@ def _row(
     shares: Shares, i: int, extra: tuple[Cause, ...],
 ) -> Row:  # fmt: skip
     network: Network = subject.network
-    verdict = _verdict(network, finding, again, shares, i)
+    verdict = _verdict(network, found, finding, again, shares.term[i])
     causes: tuple[Cause, ...] = extra
     if verdict in ("broken", "approximate", "lost here"):
         causes += causes_of(subject, found, finding)
@@ -166,15 +166,15 @@ TIE = Cause(
 )
 
 
-def _verdict(network: Network, finding: Finding, again: Finding | None, shares: Shares, i: int) -> Verdict:
+def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | None, term: float) -> Verdict:
     if finding.broken:
-        error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
-        if finding.broken <= finding.lost or all(e not in finding.errors for e in finding.broken):
+        if finding.broken <= finding.lost:
             return "lost here"
-        if finding.lost & finding.broken:
-            return "lost here" if all(e in finding.lost for e in finding.broken) else "broken"
-        if not shares.term[i]:
-            return "action unknown"
+        results = [v for v in network.trace.result_variables if v in network.depends]
+        seen = finding.broken <= set(found.total)
+        if seen and term <= SAFE * max(found.floors[v] for v in results):
+            return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action
+        error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
         return "broken" if error > SMALL else "approximate"
     if finding.tie:
         return "approximate"
@@ -211,24 +211,14 @@ def _where(network: Network, found: Walk, finding: Finding) -> tuple[float | Non
     elements = [e for e in finding.broken if e in finding.errors]
     for v in finding.step.written:
         layout = network.layouts.get(v)
-        bases = (
-            []
-            if layout is None
-            else [k for k, axis in enumerate(layout.axes) if len(axis) == 1 and isinstance(axis[0], Base)]
-        )
-        if (
-            not elements
-            or layout is None
-            or not bases
-            or len(bases) != len(layout.base)
-            or len({a.copy for a in layout.base}) > 1
-        ):
+        if not elements or layout is None or len({a.copy for a in layout.base}) != 1:
             continue
-        rest = tuple(k for k in range(len(layout.axes)) if k not in bases)
+        bases = [k for k, axis in enumerate(layout.axes) if len(axis) == 1 and isinstance(axis[0], Base)]
+        if len(bases) != len(layout.base):
+            continue
         squares = np.zeros([layout.shape[k] for k in bases])
         for e in elements:
-            if e in finding.pictures:
-                squares = squares + np.mean(finding.pictures[e][v], axis=rest)
+            squares = squares + finding.pictures.get(e, {}).get(v, 0.0)
         picture = np.sqrt(squares / len(elements))
         inner = np.zeros_like(picture, bool)
         inner[tuple(slice(max(1, n // 8), n - max(1, n // 8)) for n in picture.shape)] = True

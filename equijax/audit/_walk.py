@@ -14,7 +14,7 @@ import numpy as np
 
 from equijax.audit._error import widened
 from equijax.audit._jaxpr import Equation, Values, evaluate
-from equijax.audit._layout import Layout
+from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network, Step, joined
 
 #: An error up to this many times its floor is rounding.
@@ -39,7 +39,7 @@ class Finding:
       terms: element → what the step contributes to each result.
       healed: True where the step is several ones of which only the whole is exact.
       tie: True where rounding alone changes the step's output by far more than rounding.
-      pictures: broken element → variable → squared error.
+      pictures: broken element → variable → mean squared error at every place.
     """
 
     step: Step
@@ -195,13 +195,13 @@ def walk(
     lost: dict[int, Finding] = {}
     while pending:
         finding = Finding(pending.pop(0))
-        broken = _judge(walker, finding, runs, clean, floors, lost)
+        broken = _judge(walker, finding, runs, clean, floors)
         present = {e for e in broken if e not in lost}
         end = _healing(walker, finding.step, pending, present, runs, clean, floors) if heal and present else None
         if end is not None:
             finding = Finding(joined([finding.step, *pending[: end + 1]]), healed=True)
             del pending[: end + 1]
-            broken = _judge(walker, finding, runs, clean, floors, lost)
+            broken = _judge(walker, finding, runs, clean, floors)
         finding.tie = _ties(finding.step, floors)
         findings.append(finding)
         for e in range(len(runs)):
@@ -245,11 +245,8 @@ def _eps(value: Any) -> float:
     return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
 
 
-def _judge(
-    walker: Walker, finding: Finding, runs: list[Values], clean: Values, floors: dict[int, float], lost: dict[int, Finding]
-) -> set[int]:
+def _judge(walker: Walker, finding: Finding, runs: list[Values], clean: Values, floors: dict[int, float]) -> set[int]:
     """Compares all runs behind a step; returns the elements whose error is above the floor."""
-    del lost
     for e, run in enumerate(runs):
         if walker.acts(e, finding.step.after):
             finding.errors[e] = walker.compare(e, run, clean, finding.step.after, floors)
@@ -320,4 +317,11 @@ def _settle(findings: list[Finding], e: int, total: list[np.ndarray]) -> None:
 
 
 def _picture(walker: Walker, finding: Finding, e: int, run: Values, clean: Values) -> dict[int, np.ndarray]:
-    return {v: np.abs(walker.difference(e, run, clean, v)) ** 2 for v in finding.step.written if walker.layout(v).base}
+    """Returns the mean squared error at every place of the base, for every activation that has one."""
+    result = {}
+    for v in finding.step.written:
+        layout = walker.layout(v)
+        rest = tuple(k for k, axis in enumerate(layout.axes) if not any(isinstance(a, Base) for a in axis))
+        if layout.base:
+            result[v] = np.mean(np.abs(walker.difference(e, run, clean, v)) ** 2, axis=rest)
+    return result
