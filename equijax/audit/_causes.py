@@ -12,7 +12,7 @@ from equijax.audit._error import widened
 from equijax.audit._fitting import Unmendable
 from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Base, Layout
-from equijax.audit._mend import Mends, Replay
+from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._rules import ORDERED
@@ -56,6 +56,7 @@ class _Search:
             possible.append("border")
         if "phase" not in possible and self._coarsens():
             possible.append("phase")
+        possible.sort(key=KINDS.index)
         for count in range(1, len(possible) + 1):
             for kinds in itertools.combinations(possible, count):
                 if self._repairs(replay, frozenset(kinds)):
@@ -109,7 +110,7 @@ class _Search:
         if known is None:
             return value
         if "border" in mends and frame.is_shift(e):
-            return frame.roll(e, self.found.clean[v], layout)
+            return frame.rolled(dict(enumerate(frame.shift[e].tolist())), self.found.clean[v], layout)
         return np.where(known, value, np.asarray(self.found.moved[e][v]))
 
     def _is_cropped(self) -> bool:
@@ -126,6 +127,12 @@ class _Search:
         after = _spacing(self.network, self.finding.step.written)
         return before is not None and after is not None and after > before
 
+    def _covers_all(self) -> bool:
+        """Tells whether nothing is left of the grid: the window was as large as the array."""
+        layouts = [self.network.layouts.get(v) for v in self.finding.step.written]
+        before = any(a.size > 1 for v in self.finding.step.before for a in getattr(self.network.layouts.get(v), "base", ()))
+        return before and all(layout is not None and all(a.size == 1 for a in layout.base) for layout in layouts)
+
     def _has_strided_operation(self) -> bool:
         return any(_strides(eq) for eq in self.finding.step.equations)
 
@@ -140,6 +147,8 @@ class _Search:
             return ["order"]  # a loop that was written out
         if picked or names & set(WRITES):
             return ["position"]
+        if "conv_general_dilated" in names and self._covers_all():
+            return ["dense"]
         shifting = all(self.network.frame.is_shift(e) for e in self.elements)
         if not shifting and names & {"conv_general_dilated"}:
             return ["kernel"]
@@ -161,7 +170,12 @@ class _Polyphase:
         fine, coarse = _spacing(network, step.before), _spacing(network, step.written)
         if fine is None or coarse is None or coarse <= fine or (coarse / fine).denominator != 1:
             raise Unmendable("no common stride")
-        self.factor = int(coarse / fine)
+        self.factor, self.fine = int(coarse / fine), fine
+
+    def _rolled(self, value: Any, layout: Layout | None, shift: dict[int, Fraction]) -> np.ndarray:
+        if layout is None or layout.custom is not None:
+            raise Unmendable("unknown layout")
+        return self.replay.frame.rolled(shift, value, layout)
 
     def __call__(self, step: Step, start: Values, mends: Mends) -> tuple[Values, Layouts]:
         del mends
@@ -170,7 +184,8 @@ class _Polyphase:
         parts: dict[tuple[int, ...], Values] = {}
         found: Layouts = {}
         for phase in itertools.product(range(self.factor), repeat=len(axes)):
-            shifted = {v: _rolled(start[v], layouts[v], dict(zip(axes, phase, strict=True))) for v in step.before}
+            shift = {axis: -i * self.fine for axis, i in zip(axes, phase, strict=True)}
+            shifted = {v: self._rolled(start[v], layouts[v], shift) for v in step.before}
             parts[phase], found = self.replay(step, shifted, self.mends)
         values: Values = {}
         result: Layouts = {}
@@ -203,24 +218,15 @@ class _Polyphase:
         return full, Layout(tuple(new))
 
 
-def _rolled(value: Any, layout: Layout | None, phase: dict[int, int]) -> np.ndarray:
-    """Returns an array shifted back by ``phase`` samples along the axes of the base."""
-    if layout is None or layout.custom is not None:
-        raise Unmendable("unknown layout")
-    array = np.asarray(value)
-    for k, atoms in enumerate(layout.axes):
-        if len(atoms) == 1 and isinstance(atoms[0], Base):
-            array = np.roll(array, -phase[atoms[0].axis], axis=k)
-        elif any(isinstance(a, Base) for a in atoms):
-            raise Unmendable("a split axis")
-    return array
-
-
 def _spacing(network: Network, variables: tuple[int, ...]) -> Fraction | None:
     """Returns the smallest distance of samples in some activations, None without a base."""
     layouts = [network.layouts.get(v) for v in variables]
-    found = [abs(a.spacing) for layout in layouts if layout is not None for a in layout.base]
-    return max(found, default=None) if found else None
+    pieces: dict[tuple[int, int, int], Fraction] = {}
+    for number, layout in enumerate(layouts):
+        for a in layout.base if layout is not None else ():
+            key = (number, a.copy, a.axis)
+            pieces[key] = min(abs(a.spacing), pieces.get(key, abs(a.spacing)))
+    return max(pieces.values(), default=None)
 
 
 def _strides(equation: Equation) -> bool:

@@ -3,7 +3,7 @@
 import copy as copying
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -140,7 +140,7 @@ class Frame:
             return np.asarray(layout.custom(self.element(e), value)), None
         return self._through(np.asarray(value), layout, e, lambda pieces: self._moves(pieces, e))
 
-    def _through(self, value: np.ndarray, layout: Layout, e: int, moves: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def _through(self, value: np.ndarray, layout: Layout, e: int | None, moves: Any) -> tuple[np.ndarray, np.ndarray | None]:
         atoms = layout.atoms
         shape = tuple(a.size for a in atoms)
         result = value.reshape(shape)
@@ -156,22 +156,22 @@ class Frame:
                 mask = np.broadcast_to(np.moveaxis(mask, range(len(places)), places), shape)
                 known = mask if known is None else known & mask
         for k, atom in enumerate(atoms):
-            if isinstance(atom, Fibre):
+            if isinstance(atom, Fibre) and e is not None:
                 result = np.take(result, self._fibres(atom.fibre)[0][e], axis=k)
         return result.reshape(value.shape), None if known is None else known.reshape(value.shape)
 
-    def roll(self, e: int, value: Any, layout: Layout) -> np.ndarray:
-        """Moves an array by a shift, and lets what leaves at one side come in at the other."""
+    def rolled(self, shift: Mapping[int, Any], value: Any, layout: Layout) -> np.ndarray:
+        """Moves an array by ``shift`` pixels along each axis, and lets what leaves at one side come in at the other."""
 
         def cyclic(pieces: tuple[tuple[Base, ...], ...]) -> Moves:
             sizes = [math.prod(p.size for p in axis) for axis in pieces]
             index = np.stack(np.unravel_index(np.arange(math.prod(sizes)), sizes))
-            step = [int(self.shift[e][axis[0].axis] / min(abs(p.spacing) for p in axis)) for axis in pieces]
+            step = [int(shift[axis[0].axis] / min(abs(p.spacing) for p in axis)) for axis in pieces]
             index = (index - np.array(step)[:, None]) % np.array(sizes)[:, None]
             source = np.asarray(np.ravel_multi_index(tuple(index), sizes))
             return Moves(source, np.ones(math.prod(sizes), bool), True)
 
-        return self._through(np.asarray(value), layout, e, cyclic)[0]
+        return self._through(np.asarray(value), layout, None, cyclic)[0]
 
     def _fibre_table(self, fibre: PermutationRepresentation) -> tuple[np.ndarray, np.ndarray]:
         """Returns the sources of every element on a fibre, int ``(elements, dim)``, and whether each acts on it."""

@@ -12,8 +12,8 @@ from equijax.audit._table import cells, footer, headline
 if TYPE_CHECKING:
     from equijax.audit._report import Report, Row
 
-HEADERS = ("#", "row", "action", "verdict", "local error", "÷ floor", "share %", "survival", "border %", "causes")
-NUMERIC = {"#", "local error", "÷ floor", "share %", "survival", "border %"}
+HEADERS = ("#", "row", "action", "verdict", "local error", "÷ floor", "share %", "term", "survival", "border %", "causes")
+NUMERIC = {"#", "local error", "÷ floor", "share %", "term", "survival", "border %"}
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #c62828; --warn: #b26a00; --good: #2e7d32 }
@@ -93,7 +93,7 @@ def page(report: "Report") -> str:
 
 
 def _row(number: int, row: "Row") -> str:
-    values = ["", "", "", row.local_error, row.ratio, row.share, row.survival, row.border, ""]
+    values = ["", "", "", row.local_error, row.ratio, row.share, row.term, row.survival, row.border, ""]
     style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.accused else ""
     columns = [f'<td class="n" data-value="{number}">{number}</td>']
     for name, text, value in zip(HEADERS[1:], cells(row), values, strict=True):

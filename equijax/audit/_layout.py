@@ -156,8 +156,8 @@ def _winner(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> tuple[Atom, ...] | 
             return axis
     if all(isinstance(a, Still) for a in (*one, *two)):
         return one if math.prod(a.size for a in one) >= math.prod(a.size for a in two) else two
-    bases = [tuple((a.size, a.axis, a.spacing) if isinstance(a, Base) else a for a in axis) for axis in (one, two)]
-    return one if bases[0] == bases[1] else None
+    sizes = [math.prod(a.size for a in axis) for axis in (one, two)]
+    return one if sizes[0] == sizes[1] else None  # the same places in another order: taken for the first, and measured
 
 
 def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
@@ -179,11 +179,11 @@ def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
                 length = 1
             else:
                 return None
-        axes.append(_filled(tuple(row)) or (Still(1, "any"),))
+        axes.append(filled(tuple(row)) or (Still(1, "any"),))
     return None if any(a.size > 1 for a in atoms) else normalised(tuple(axes), layout.custom)
 
 
-def _filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
+def filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
     """Returns an axis in which samples that are repeated one by one are finer samples."""
     base, repeats = axis if len(axis) == 2 else (None, None)
     if isinstance(base, Base) and isinstance(repeats, Still) and repeats.role == "any":

@@ -269,8 +269,13 @@ class Replay:
             return None
         return np.take(np.asarray(value), [held[p] for p in wanted], axis=axis)
 
-    def _placeless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends, skip: int = -1) -> Any:
-        """Returns an operand that does not depend on the input, averaged over the base where it varies along it."""
+    def _placeless(
+        self, value: Any, operand: Operand, layout: Layout | None, mends: Mends, skip: int = -1, kind: str = "position"
+    ) -> Any:
+        """Returns an operand that does not depend on the input, averaged over the base where it varies along it.
+
+        The number of samples in a window varies at the border only: there it is replaced by the largest.
+        """
         if operand.depends or layout is None or np.ndim(value) != len(layout.axes):
             return value
         array = np.asarray(value)
@@ -279,8 +284,10 @@ class Replay:
             for k, axis in enumerate(layout.axes)
             if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) for a in axis)
         )
-        if not axes or is_constant(array, axes) or not self._wants("position", mends):
+        if not axes or is_constant(array, axes) or not self._wants(kind, mends):
             return value
+        if kind == "border":
+            return np.ascontiguousarray(np.broadcast_to(array.max(axis=axes, keepdims=True), array.shape))
         mean = np.mean(array.astype(np.float64) if array.dtype.kind in "biu" else array, axis=axes, keepdims=True)
         mean = mean > 0.5 if array.dtype.kind == "b" else mean.astype(array.dtype)
         return np.ascontiguousarray(np.broadcast_to(mean, array.shape))
@@ -295,7 +302,8 @@ class Replay:
         shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
         layout = out_layouts(equation, operands, [shape])[0]
         pairs = zip(arguments, operands, strict=True)
-        placeless = [self._placeless(a, o, layout, mends) for a, o in pairs]
+        kinds = ["border" if v in self.network.counts else "position" for v in equation.inputs]
+        placeless = [self._placeless(a, o, layout, mends, kind=kind) for (a, o), kind in zip(pairs, kinds, strict=True)]
         return equation.bind([self._fibreless(a, o, layout, mends) for a, o in zip(placeless, operands, strict=True)])
 
     def _fibreless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends) -> Any:

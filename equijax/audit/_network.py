@@ -104,6 +104,8 @@ class Network:
         self.random = program.depends_on(
             [o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs]
         )
+        counts = [v for eq in self.fixed if eq.name.startswith("reduce_window") for v in eq.outputs]
+        self.counts = program.depends_on(counts) - self.depends
         self.declared: set[int] = set()
         self.assumed: set[int] = set()
         self.given = tuple(out_layouts)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Still, normalised
+from equijax.audit._layout import Atom, Base, Layout, Still, filled, normalised
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
 
 
@@ -60,7 +60,9 @@ def _cut(axis: tuple[Atom, ...], length: int, start: int, stride: int, size: int
 
 
 def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
-    """Taking entries along one axis, at places that don't depend on the input."""
+    """Taking entries along one axis, at places that don't depend on the input; or entries of a table, at places that do."""
+    if not operands[0].depends and operands[1].layout is not None:
+        return [_looked_up(params, operands[1].layout, shapes[0])]
     numbers, sizes, layout = params["dimension_numbers"], params["slice_sizes"], operands[0].layout
     moved = tuple(numbers.start_index_map)
     if layout is None or operands[1].depends or len(moved) != 1 or getattr(numbers, "operand_batching_dims", ()):
@@ -93,14 +95,26 @@ def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     return [normalised(tuple(axes))]
 
 
+def _looked_up(params: Params, index: Layout, shape: tuple[int, ...]) -> Layout | None:
+    """Returns the layout of entries of a table: that of the index, with features behind."""
+    offset = params["dimension_numbers"].offset_dims
+    if index.shape[-1] != 1 or len(index.axes) - 1 + len(offset) != len(shape):
+        return None
+    rows = iter(index.axes[:-1])
+    return normalised(tuple((Still(n),) if k in offset else next(rows) for k, n in enumerate(shape)))
+
+
 def _taken(axis: tuple[Atom, ...], index: Any) -> tuple[Atom, ...] | None:
     if index is None or len(axis) != 1:
         return None
     numbers = np.asarray(index).reshape(-1)
+    atom: Any = axis[0]
+    times = len(numbers) // atom.size
+    if times > 1 and np.array_equal(numbers, np.repeat(np.arange(atom.size), times)):
+        return filled((atom, Still(times, "any")))
     steps = set(np.diff(numbers).tolist())
     if len(steps) > 1 or 0 in steps or not len(numbers):
         return None
-    atom: Any = axis[0]
     step = steps.pop() if steps else 1
     origin = atom.origin + int(numbers[0]) * atom.spacing
     return (dataclasses.replace(atom, size=len(numbers), origin=origin, spacing=atom.spacing * step),)

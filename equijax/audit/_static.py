@@ -158,20 +158,17 @@ class _Reader:
                 yield from self._window(eq, layout, turned, step)
                 if eq.name in ORDERED and eq.name != "rev" and self._along_base(eq, layout):
                     yield "order", everything, f"has a {eq.name} along a moved axis"
-            if eq.name == "rev" and layout is not None and layout.base:
-                yield (
-                    "border" if self.frame.wraps else "order",
-                    [e for e in everything if self.frame.is_shift(e)],
-                    "mirrors an axis",
-                )
-            if eq.name == "dot_general" and self._contracts_base(eq, operands):
+            joins = any(other.name == "concatenate" for other in step.equations)
+            if eq.name == "rev" and joins and layout is not None and layout.base and self.frame.wraps:
+                yield "border", [e for e in everything if self.frame.is_shift(e)], "pads with mirrored values"
+            if self._mixes_places(eq, operands, out):
                 yield "dense", everything, "has a weight of its own for every place"
             drawn = self.network.random - self.network.depends
             if any(v in drawn for v in eq.inputs):
                 yield "randomness", everything, "draws random numbers"
             elif out is not None and out.base:
-                for operand in operands:
-                    elements = self._placed(operand, out)
+                for v, operand in zip(eq.inputs, operands, strict=True):
+                    elements = None if v in self.network.counts else self._placed(operand, out)
                     if elements is not None:
                         yield "position", elements, "reads an operand that depends on the place"
         for v in step.written:
@@ -244,12 +241,20 @@ class _Reader:
         invariant = eq.name in ("sort", "argmax", "argmin", "reduce_and")
         return moved and not (invariant and not self.frame.is_grid) and eq.name not in ("dynamic_slice", "reduce_and")
 
-    def _contracts_base(self, eq: Equation, operands: list[Any]) -> bool:
+    def _mixes_places(self, eq: Equation, operands: list[Any], out: Layout | None) -> bool:
+        """Tells whether an equation has a weight for every place: a dense layer, or a window as large as the array."""
+        left = {(a.copy, a.axis) for a in out.base if a.size > 1} if out is not None else set()
+        if eq.name == "conv_general_dilated":
+            layout = operands[0].layout
+            return layout is not None and not left and any(a.size > 1 for a in layout.base)
+        if eq.name != "dot_general":
+            return False
         (contracted, _) = eq.params["dimension_numbers"]
         for side in (0, 1):
             layout = operands[side].layout
             if layout is not None and not operands[1 - side].depends:
-                if any(isinstance(a, Base) for k in contracted[side] for a in layout.axes[k]):
+                summed = {(a.copy, a.axis) for k in contracted[side] for a in layout.axes[k] if isinstance(a, Base)}
+                if summed and not (summed <= left and len(layout.base) > len(summed)):
                     return True
         return False
 

@@ -75,7 +75,7 @@ def _rows(report: "Report", every: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("row", "action", "verdict"):
         table.add_column(name, overflow="fold")
-    for name in ("local error", "÷ floor", "share %", "survival", "border %"):
+    for name in ("local error", "÷ floor", "share %", "term", "survival", "border %"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("causes", overflow="fold")
     folded = 0
@@ -104,6 +104,7 @@ def cells(row: "Row") -> list[str]:
         number(row.local_error),
         number(row.ratio),
         share(row),
+        number(row.term) if row.term else "",
         "" if row.survival is None else number(row.survival),
         "" if row.border is None else f"{100 * row.border:.0f}",
         ", ".join(cause.kind for cause in row.causes),

@@ -77,6 +77,14 @@ class NormGate(nnx.Module):
         return mean((gated**2).sum(-1))
 
 
+class Turned(nnx.Module):
+    """The sum of all turned and mirrored copies of a lopsided function."""
+
+    def __call__(self, x):
+        copies = [jnp.rot90(y, r, (1, 2)) for y in (x, x[:, ::-1]) for r in range(4)]
+        return jnp.tanh(jnp.stack(copies).mean((2, 3))).sum(0)[:, None]
+
+
 class Squeeze(nnx.Module):
     """Squeeze and excite."""
 
@@ -164,6 +172,11 @@ EXACT = [
     Case("global maximum", lambda: Chain("stem", lambda x: x.max((1, 2)), stem=conv(3, 4)), IMAGE, SHIFT2),
     Case("unpadded, interior", lambda: Chain("one", jnp.tanh, "two", one=conv(3, 4, padding="VALID"),
          two=conv(4, 2, padding="VALID", seed=1)), IMAGE, SHIFT2),
+    Case("turned copies", lambda: Chain("all", mean, all=Turned()), IMAGE, P4M),
+    Case("embedded classes", lambda: Chain("stem", lambda x: jnp.argmax(x, -1), "table", mean, stem=conv(3, 4),
+         table=nnx.Embed(4, 3, rngs=rngs(), **DOUBLE)), IMAGE, SHIFT2),
+    Case("nearest upsampling", lambda: Chain("stem", lambda x: jax.image.resize(x, (4, 16, 16, 4), "nearest"), "more",
+         mean, stem=conv(3, 4), more=conv(4, 4)), IMAGE, SHIFT2),
     Case("on a line", lambda: Chain("stem", jnp.tanh, "more", mean, stem=conv(3, 4, d=1), more=conv(4, 4, k=2, d=1)), LINE, SHIFT1),
     Case("strands of DNA", lambda: Chain("stem", jnp.tanh, "pool", mean, stem=ej.nn.Conv(1, 4, (3,), group=DNA, in_fibre=LETTERS,
          out_fibre=ej.reps.Regular(DNA.point_group), padding="CIRCULAR", rngs=rngs(), **DOUBLE),
