@@ -61,7 +61,9 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if verdict.exact else 1
     x = jax.random.normal(jax.random.key(options.seed), shape, jnp.float32)
     report = ej.audit.explain(model, x, in_action=action, out_action=out_action, depth=options.depth)
-    Console().print(renderable(report, options.all))
+    console = Console()
+    wide = console if console.is_terminal else Console(width=120)
+    wide.print(renderable(report, options.all))
     if options.html:
         report.to_html(options.html)
     if options.plot:

@@ -11,6 +11,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from equijax.audit._report import Report, Row
 
+#: Below this width the table has the columns ``KEPT`` only.
+NARROW = 110
+KEPT = (0, 2, 3, 5, 9)
+
 COLOURS = {"broken": "red", "lost here": "red", "approximate": "yellow", "action unknown": "yellow"}
 
 
@@ -21,7 +25,22 @@ def renderable(report: "Report", every: bool = False) -> Any:
       report: the report.
       every: show exact rows too; otherwise runs of them are counted.
     """
-    parts: list[Any] = [Text(headline(report), style="bold"), _rows(report, every)]
+    return _Face(report, every)
+
+
+class _Face:
+    """What rich prints; lines of fewer than 110 characters leave out the finer figures."""
+
+    def __init__(self, report: "Report", every: bool):
+        self.report, self.every = report, every
+
+    def __rich_console__(self, console: Console, options: Any) -> Any:
+        del console
+        yield _parts(self.report, self.every, options.max_width < NARROW)
+
+
+def _parts(report: "Report", every: bool, narrow: bool) -> Group:
+    parts: list[Any] = [Text(headline(report), style="bold"), _rows(report, every, narrow)]
     for row in report.accused:
         for cause in row.causes:
             parts.append(Text(f"{row.name}: {cause.kind}: {cause.sentence}."))
@@ -71,20 +90,20 @@ def footer(report: "Report") -> list[str]:
     return [*lines, f"{report.seconds:.1f} s; {versions}"]
 
 
-def _rows(report: "Report", every: bool) -> Table:
+def _rows(report: "Report", every: bool, narrow: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("row", "action", "verdict"):
-        table.add_column(name, overflow="fold")
-    for name in ("local error", "÷ floor", "share %", "term", "survival", "border %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("causes", overflow="fold")
+    kept = KEPT if narrow else range(10)
+    names = ("row", "action", "verdict", "local error", "÷ floor", "share %", "term", "survival", "border %", "causes")
+    for k in kept:
+        number_column = 3 <= k <= 8
+        table.add_column(names[k], justify="right" if number_column else "left", no_wrap=number_column, overflow="fold")
     folded = 0
     for row in report.rows:
         if not (every or row.accused or row.verdict == "action unknown" or abs(row.share or 0) > 1e-9):
             folded += 1
             continue
         folded = _fold(table, folded)
-        table.add_row(*cells(row), style=COLOURS.get(row.verdict, "yellow" if row.accused else None))
+        table.add_row(*(cells(row)[k] for k in kept), style=COLOURS.get(row.verdict, "yellow" if row.accused else None))
     _fold(table, folded)
     return table
 
