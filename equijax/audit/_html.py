@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 HEADERS = ("#", "row", "action", "verdict", "local error", "÷ floor", "share %", "term", "survival", "border %", "causes")
 NUMERIC = {"#", "local error", "÷ floor", "share %", "term", "survival", "border %"}
 
+#: The browser itself refuses whatever the page does not hold.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #c62828; --warn: #b26a00; --good: #2e7d32 }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
@@ -26,6 +30,7 @@ th[aria-sort=descending] button::after { content: " ▼" } td.n { text-align: ri
 tr.bad td:nth-child(4) { color: var(--bad); font-weight: 600 } tr.warn td:nth-child(4) { color: var(--warn) }
 img { max-width: 100%; background: white } .use { color: var(--good) } .wide { overflow-x: auto }
 footer { margin-top: 2rem; font-size: .9rem; opacity: .8 }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffb74d; --good: #81c784 } }
 """
 
 SCRIPT = """
@@ -39,7 +44,8 @@ for (const button of document.querySelectorAll("th button")) button.addEventList
   const numeric = head.dataset.numeric === "true";
   const rows = [...body.rows].sort((a, b) => {
     const x = key(a), y = key(b);
-    if (numeric) return x === "" ? 1 : y === "" ? -1 : (up ? 1 : -1) * (Number(x) - Number(y));
+    if (numeric && (x === "" || y === "")) return (x === "") - (y === "");
+    if (numeric) return (up ? 1 : -1) * (x === y ? 0 : Number(x) - Number(y));
     return (up ? 1 : -1) * x.localeCompare(y);
   });
   body.append(...rows);
@@ -63,14 +69,15 @@ def page(report: "Report") -> str:
     body = "\n".join(_row(number, row) for number, row in enumerate(report.rows, 1))
     causes = "\n".join(
         f"<li><b>{html.escape(row.name)}</b> ({html.escape(cause.kind)}): {html.escape(cause.sentence)}. "
-        f'<span class="use">Use {html.escape(cause.replacement)}.</span></li>'
+        f'<span class="use">Instead: {html.escape(cause.replacement)}.</span></li>'
         for row in report.accused
         for cause in row.causes
     )
     lines = "<br>\n".join(html.escape(line) for line in footer(report))
     return f"""<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <title>{title}</title><style>{STYLE}</style></head>
 <body>
 <h1>{title}</h1>
@@ -97,10 +104,17 @@ def _row(number: int, row: "Row") -> str:
     style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.accused else ""
     columns = [f'<td class="n" data-value="{number}">{number}</td>']
     for name, text, value in zip(HEADERS[1:], cells(row), values, strict=True):
-        sort = ("" if value is None else repr(float(value))) if name in NUMERIC else text
+        sort = _sortable(value) if name in NUMERIC else text
         kind = ' class="n"' if name in NUMERIC else ""
         columns.append(f'<td{kind} data-value="{html.escape(sort)}">{html.escape(text)}</td>')
     return f'<tr class="{style}">{"".join(columns)}</tr>'
+
+
+def _sortable(value: float | str | None) -> str:
+    """Returns a number as JavaScript reads it; nothing for what has no place in an order."""
+    if value is None or math.isnan(float(value)):
+        return ""
+    return repr(float(value)).replace("inf", "Infinity")
 
 
 def _picture(report: "Report") -> str:

@@ -194,8 +194,17 @@ class Report:
 
     @property
     def exact(self) -> bool:
-        """True where the end-to-end error of every element is rounding and no row is accused."""
-        return not self.accused and not bool((np.nan_to_num(self.error) > 10 * self.floor).any())
+        """True where the end-to-end error of every element is rounding and no row is accused.
+
+        An error that is no number although its element has an action on the output (the model returns NaN) is not exact.
+        """
+        return not self.accused and not self.undefined and not bool((np.nan_to_num(self.error) > 10 * self.floor).any())
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Labels of the elements whose error is NaN although no row lost them: the output holds NaN or infinities."""
+        figures = zip(self.elements, self.error, self.lost, strict=True)
+        return tuple(label for label, error, row in figures if np.isnan(error) and not row)
 
     def __getitem__(self, name: str) -> Row:
         """Returns the row of this name."""
@@ -243,9 +252,15 @@ class Report:
         return _plain(dataclasses.asdict(self)) | {"exact": self.exact}
 
     def assert_exact(self) -> None:
-        """Raises ``AssertionError`` with the table unless the network is exact; for tests."""
-        if not self.exact:
-            raise AssertionError(f"the network is not equivariant.\n{self}")
+        """Does nothing where the network is exact; for tests.
+
+        Raises:
+          AssertionError: it is not; the message is the table, with the causes and what to use instead.
+        """
+        if self.exact:
+            return
+        reason = "the equivariance of the network is undefined" if self.undefined else "the network is not equivariant"
+        raise AssertionError(f"{reason}.\n{self}")
 
 
 def _plain(value: Any) -> Any:
@@ -255,6 +270,8 @@ def _plain(value: Any) -> Any:
         return [_plain(entry) for entry in value]
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
     return value

@@ -5,6 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -44,7 +45,7 @@ def _parts(report: "Report", every: bool, narrow: bool) -> Group:
     for row in report.accused:
         for cause in row.causes:
             parts.append(Text(f"{row.name}: {cause.kind}: {cause.sentence}."))
-            parts.append(Text(f"    use {cause.replacement}", style="green"))
+            parts.append(Padding(Text(f"instead: {cause.replacement}", style="green"), (0, 0, 0, 4)))
     parts += [Text(line, style="dim") for line in footer(report)]
     return Group(*parts)
 
@@ -52,7 +53,9 @@ def _parts(report: "Report", every: bool, narrow: bool) -> Group:
 def as_text(report: "Report", every: bool = False, width: int = 120) -> str:
     """Returns the table as plain text."""
     stream = io.StringIO()
-    Console(file=stream, width=width, color_system=None, force_terminal=False).print(renderable(report, every))
+    # Without force_jupyter=False rich displays the table in a notebook instead of writing it, and the text is empty.
+    console = Console(file=stream, width=width, color_system=None, force_terminal=False, force_jupyter=False)
+    console.print(renderable(report, every))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
@@ -64,7 +67,11 @@ def headline(report: "Report") -> str:
     subject = f"{report.model} on {report.input_shape} under {report.group}"
     if report.exact:
         return f"{subject}: exact ({figures})."
+    if report.undefined:
+        return f"{subject}: no verdict, the output holds NaN or infinities ({figures})."
     count = len(report.accused)
+    if not count:
+        return f"{subject}: not exact, although no row is accused ({figures})."
     return f"{subject}: {count} of {len(report.rows)} rows {'break' if count > 1 else 'breaks'} the symmetry ({figures})."
 
 
@@ -103,7 +110,8 @@ def _rows(report: "Report", every: bool, narrow: bool) -> Table:
             folded += 1
             continue
         folded = _fold(table, folded)
-        table.add_row(*(cells(row)[k] for k in kept), style=COLOURS.get(row.verdict, "yellow" if row.accused else None))
+        texts = [Text(cells(row)[k]) for k in kept]  # not strings: a name in brackets is no markup
+        table.add_row(*texts, style=COLOURS.get(row.verdict, "yellow" if row.accused else None))
     _fold(table, folded)
     return table
 

@@ -1,0 +1,93 @@
+"""The table, the verdict and the dictionary of made-up reports."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+import rich.console
+from rich.console import Console
+
+from tests.audit.reports import AWKWARD, BORDER, KERNEL, made_report, made_row
+
+BROKEN = made_report(
+    made_row("stem", "exact by construction", 1e-7, 0.0),
+    made_row("blocks.0.conv", causes=(KERNEL, BORDER), survival=0.4, border=0.2, term=0.1),
+    made_row("concatenate (networks.py:242)", share=-0.25),
+)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_no_cell_is_cropped(width):
+    text = BROKEN.table(width=width)
+    assert max(map(len, text.splitlines())) <= width
+    words = set(text.split())
+    assert words >= {"blocks.0.conv", "concatenate", "kernel,", "border", "broken", "-25.0"}
+    assert "(networks.py:242)" in words or width == 120  # a long name may be folded there
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_reports_print_at_every_width(name):
+    report = AWKWARD[name]
+    for width in (60, 100, 160):
+        assert report.model in report.table(every=True, width=width)
+
+
+def test_names_are_no_markup():
+    text = AWKWARD["markup"].table(width=160)
+    assert all(row.name in text for row in AWKWARD["markup"].rows)
+
+
+def test_the_text_is_there_in_a_notebook(monkeypatch):
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    assert "blocks.0.conv" in str(BROKEN)
+
+
+def test_rich_prints_it_and_folds_exact_rows():
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(BROKEN)
+    text = console.export_text()
+    assert "… 1 exact row" in text and "instead: padding='CIRCULAR'" in text
+    assert "stem" in BROKEN.table(every=True)
+
+
+def test_lines_below_the_table():
+    text = str(BROKEN)
+    for line in ("shift (1, 0) has no action behind pool", "cancellation", "circular shifts 97.0 %, crops 91.0 %",
+                 "Lie derivative, shift along axis 0", "the state changes"):  # fmt: skip
+        assert line in text
+
+
+def test_outputs_that_are_no_numbers_have_no_verdict():
+    fine = made_report(made_row("a", "exact by construction", 0.0, None), error=np.zeros(4), lost=("",) * 4)
+    assert fine.exact and fine.undefined == () and fine.assert_exact() is None
+    bad = dataclasses.replace(fine, error=np.array([0.0, np.nan, 0.0, 0.0]))
+    assert not bad.exact and bad.undefined == ("mirror",) and "NaN or infinities" in str(bad)
+    with pytest.raises(AssertionError, match="undefined"):
+        bad.assert_exact()
+    lost = dataclasses.replace(bad, lost=("", "pool", "", ""))
+    assert lost.undefined == ()
+
+
+def test_assertion_names_rows_causes_and_replacements():
+    with pytest.raises(AssertionError) as caught:
+        BROKEN.assert_exact()
+    for word in ("blocks.0.conv", KERNEL.sentence, BORDER.sentence, BORDER.replacement):
+        assert word in str(caught.value)
+
+
+def test_an_error_without_an_accused_row():
+    report = made_report(made_row("a", "exact by construction", 1e-8, 0.0), lost=("",) * 4, error=np.full(4, 0.5))
+    assert "no row is accused" in str(report) and not report.exact
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_dictionaries_are_json(name):
+    json.dumps(AWKWARD[name].to_dict(), allow_nan=False)
+
+
+def test_numpy_scalars_become_plain():
+    report = dataclasses.replace(BROKEN, seconds=np.float32(1.5), versions={"n": np.int64(3), "b": np.bool_(True)})
+    found = report.to_dict()
+    assert found["versions"] == {"n": 3, "b": True} and found["seconds"] == 1.5 and found["error"][2] is None
