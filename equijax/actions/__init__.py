@@ -4,7 +4,10 @@ from equijax.actions._action import Action as Action
 from equijax.actions._action import Axis as Axis
 from equijax.actions._fibre import FibreAction as FibreAction
 from equijax.actions._finite import FiniteAction as FiniteAction
+from equijax.actions._graph import GraphAction as GraphAction
 from equijax.actions._grid import GridAction as GridAction
+from equijax.actions._product import ProductAction as ProductAction
 from equijax.actions._tensor import SetAction as SetAction
 from equijax.actions._tensor import TensorAction as TensorAction
 from equijax.actions._trivial import TrivialAction as TrivialAction
+from equijax.actions._wreath import WreathAction as WreathAction

@@ -66,6 +66,11 @@ class Action(abc.ABC):
         numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32).reshape(*shape[:-1], 1)
         return np.asarray(self(g, numbers)).reshape(-1)
 
+    def for_input(self, x: Any) -> "Action":
+        """Returns the action with the sizes that it leaves open taken from ``x``; itself where it leaves none open."""
+        del x
+        return self
+
     def coarsen(self, strides: Any) -> "Action":
         """Returns the same action on the grid subsampled by ``strides``.
 

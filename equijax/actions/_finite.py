@@ -60,6 +60,10 @@ class FiniteAction(Action):
         """Tells whether the concrete element ``g`` permutes the points."""
         return self.action.acts(g, (*self.shape, 1) if shape is None else shape)
 
+    def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns which entry moves to each entry, flat int, for a concrete ``g``, as the underlying action does."""
+        return self.action.sources(g, shape)
+
     def permutation(self, g: Element) -> np.ndarray:
         """Returns where the concrete element ``g`` sends each point, int ``(size,)``: ``(g·x)[p[i]] = x[i]``.
 

@@ -24,7 +24,7 @@ class TensorAction(Action):
     Order 1 is a set (:class:`SetAction`), order 2 a relation such as an adjacency matrix, order 0 does not move.
 
     Args:
-      n: number of points.
+      n: number of points; None is "as many as the array has", for layers that work at every size.
       order: number of axes that run over the points.
 
     Example:
@@ -33,11 +33,12 @@ class TensorAction(Action):
       [[4, 3], [2, 1]]
     """
 
-    n: int
+    n: int | None
     order: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", positive_int(self.n, "n"))
+        if self.n is not None:
+            object.__setattr__(self, "n", positive_int(self.n, "n", 0))
         object.__setattr__(self, "order", positive_int(self.order, "order", 0))
 
     @property
@@ -51,35 +52,54 @@ class TensorAction(Action):
         base = tuple(Axis("base", k) for k in range(self.order))
         return (*(Axis("batch"),) * (ndim - self.order - 1), *base, Axis("feature"))
 
+    def for_input(self, x: Any) -> "TensorAction":
+        """Returns the action on as many points as the array ``x`` has."""
+        shape = tuple(getattr(x, "shape", None) or jnp.shape(x))
+        require_ndim(self, shape, self.order + 1, self._layout)
+        return self._sized(shape[-2]) if self.order and self.n is None else self
+
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
-        """Returns the action as permutations of the entries."""
-        if tuple(shape) not in ((), (self.n,) * self.order):
+        """Returns the action as permutations of the entries; ``shape`` gives the sizes where n is None."""
+        shape = tuple(shape)
+        if self.n is None:
+            if len(shape) != self.order or not shape or len(set(shape)) > 1:
+                raise ValueError(
+                    f"`shape` is {shape}; {self!r} needs {max(self.order, 1)} equal sizes, e.g. on((5, 5)) for order 2."
+                )
+            return self._sized(shape[0]).on()
+        if shape not in ((), (self.n,) * self.order):
             raise ValueError(f"`shape` is {shape}; {self!r} moves {(self.n,) * self.order}. Call on() without sizes.")
         return FiniteAction(self, (self.n,) * self.order)
+
+    def _sized(self, n: int) -> "TensorAction":
+        return dataclasses.replace(self, n=n)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element is no permutation of the points."""
         del shape
         known = concrete(g)
-        if known is not None and not np.array_equal(np.sort(known), np.arange(self.n)):
-            raise ValueError(f"`g` is {known.tolist()}; it must be a permutation of 0 … {self.n - 1}, every image once.")
+        if known is not None and not np.array_equal(np.sort(known), np.arange(len(known))):
+            raise ValueError(f"`g` is {known.tolist()}; it must be a permutation of 0 … {len(known) - 1}, every image once.")
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one image vector ``g``, int ``(n,)``, and an array ``(*batch, n, …, n, features)``."""
         x, g = jnp.asarray(x), jnp.asarray(g, jnp.int32)
-        require_ndim(self, x.shape, self.order + 1, self._layout)
-        if g.shape != (self.n,):
-            raise ValueError(f"`g` has shape {g.shape}; one permutation of {self.n} points has shape ({self.n},).")
+        n = self.for_input(x).n
+        if n is None:
+            return x
+        if g.shape != (n,):
+            raise ValueError(f"`g` has shape {g.shape}; one permutation of {n} points has shape ({n},).")
         self.require_acts(g, x.shape)
         source = self.group.inverse(g)
         for axis in range(x.ndim - 1 - self.order, x.ndim - 1):
-            require_axis("set", x.shape, axis, self.n, self._layout)
+            require_axis("set", x.shape, axis, n, self._layout)
             x = jnp.take(x, source, axis=axis, mode="clip")
         return x
 
     @property
     def _layout(self) -> str:
-        return f"(*batch{f', {self.n}' * self.order}, features)"
+        size = "n" if self.n is None else self.n
+        return f"(*batch{f', {size}' * self.order}, features)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +107,7 @@ class SetAction(TensorAction):
     """Permutations that reorder a set, ``(*batch, n, features)``: ``(p·x)[p[i]] = x[i]``.
 
     Args:
-      n: number of points.
+      n: number of points; None is "as many as the array has".
 
     Example:
       >>> import equijax as ej
@@ -95,4 +115,8 @@ class SetAction(TensorAction):
       [12, 10, 11]
     """
 
+    n: int | None = None
     order: int = dataclasses.field(default=1, init=False)
+
+    def _sized(self, n: int) -> "SetAction":
+        return SetAction(n)

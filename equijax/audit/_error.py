@@ -1,6 +1,5 @@
 """The equivariance error of any function."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions import Action, FiniteAction, GridAction
-from equijax.actions._motions import common_motions
+from equijax.actions import Action
+from equijax.actions._acting import measured_elements, shape_of
+from equijax.groups import agree
 from equijax.groups._group import Element
 
 
@@ -26,8 +26,9 @@ def equivariance_error(
 
     .. math:: e(g) = \frac{‖ f(g·x) - g·f(x) ‖}{‖ f(x) ‖}
 
-    Norms run over the whole output. A value near the rounding of the dtype (1e-16 in float64, 1e-7 in float32) means
-    equivariant; 1 means that nothing is left of it.
+    Norms run over the whole output; of a pytree, such as a graph, over its floating leaves, while the other leaves (indices,
+    masks) must agree exactly, or the error is infinite. A value near the rounding of the dtype (1e-16 in float64, 1e-7 in
+    float32) means equivariant; 1 means that nothing is left of it.
 
     Args:
       fn: the function, for example a layer.
@@ -57,22 +58,22 @@ def equivariance_error(
       >>> bool(ej.equivariance_error(padded, act, act, x).max() > 1e-2)
       True
     """
-    if in_action.group != out_action.group:
+    y = fn(x)
+    in_action, out_action = in_action.for_input(x), out_action.for_input(y)
+    if not agree(in_action.group, out_action.group):
         raise ValueError(
             f"`in_action` belongs to {in_action.group!r} and `out_action` to {out_action.group!r}; both sides must be "
             "moved by the same element of one group."
         )
-    y = fn(x)
     if elements is None:
         elements = default_elements(in_action, out_action, x, y, key)
-    scale = float(_norm(y))
+    scale = _norm(y)
     count = len(jax.tree.leaves(elements)[0])
     errors = np.empty(count)
     for i in range(count):
         g = jax.tree.map(lambda leaf, i=i: leaf[i], elements)
         moved, expected = fn(_moved(in_action, g, x)), _moved(out_action, g, y)
-        difference = jax.tree.map(lambda a, b: widened(a) - widened(b), moved, expected)
-        distance = float(_norm(difference))
+        distance = _distance(moved, expected)
         errors[i] = distance / scale if scale else distance
     return errors
 
@@ -86,37 +87,29 @@ def _moved(action: Action, g: Element, x: Any) -> Any:
     return _compiled(action, g, x)
 
 
-def default_elements(
-    in_action: Action, out_action: Action, x: Any, y: Any, key: jax.Array | None = None, limit: int = 1024, samples: int = 8
-) -> Element:
-    """Returns the elements to measure when none are named, stacked along a leading axis.
-
-    On grids these are all point elements that map ``x`` and ``y`` to themselves, on a torus each with a random shift, and a
-    few shifts alone; of a finite group of order up to ``limit`` all elements; else random ones.
-    """
+def default_elements(in_action: Action, out_action: Action, x: Any, y: Any, key: jax.Array | None = None) -> Element:
+    """Returns the elements to measure when none are named, stacked along a leading axis."""
     key = jax.random.key(0) if key is None else key
-    sides = [
-        (action.action if isinstance(action, FiniteAction) else action, z) for action, z in ((in_action, x), (out_action, y))
-    ]
-    grids = [(action, action.sizes(np.shape(z))) for action, z in sides if isinstance(action, GridAction)]
-    group = in_action.group
-    if not grids:
-        try:
-            return group.elements() if group.order <= limit else group.sample(key, (samples,))
-        except ValueError:
-            return group.sample(key, (samples,))
-    motions = common_motions(*grids)
-    plain = dataclasses.replace(motions, elements={0: motions.elements[0]})
-    return jax.tree.map(
-        lambda *leaves: jnp.concatenate(leaves),
-        motions.each(group, key),
-        plain.sample(group, jax.random.fold_in(key, 1), (samples // 2 if any(motions.steps) else 0,)),
-    )
+    return measured_elements([(in_action, shape_of(x)), (out_action, shape_of(y))], key)
+
+
+def is_floating(leaf: Any) -> bool:
+    """Tells whether a leaf holds real or complex numbers, not indices or flags."""
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
 def _norm(tree: Any) -> float:
-    squares = [np.sum(np.abs(widened(leaf)) ** 2) for leaf in jax.tree.leaves(tree)]
-    return float(np.sqrt(np.sum(squares)))
+    leaves = jax.tree.leaves(tree)
+    counted = [leaf for leaf in leaves if is_floating(leaf)] or leaves
+    return float(np.sqrt(sum(np.sum(np.abs(widened(leaf)) ** 2) for leaf in counted)))
+
+
+def _distance(a: Any, b: Any) -> float:
+    pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    exact = [pair for pair in pairs if not is_floating(pair[1])]
+    if len(exact) < len(pairs) and not all(np.array_equal(x, y) for x, y in exact):
+        return float("inf")
+    return _norm([widened(x) - widened(y) for x, y in pairs if len(exact) == len(pairs) or is_floating(y)])
 
 
 def widened(leaf: Any) -> np.ndarray:

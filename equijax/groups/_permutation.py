@@ -18,21 +18,35 @@ class Permutation(Group):
 
     Elements are image vectors, int32 ``(…, n)``: ``p[i]`` is where point i goes, and ``(p∘q)[i] = p[q[i]]``.
 
+    Args:
+      n: number of points; None is "as many as there are", for layers that work on sets of every size. Elements compose
+        and invert then, but there is no identity to name and none to draw.
+
     Example:
       >>> import equijax as ej
       >>> ej.Permutation(3).compose([1, 2, 0], [1, 0, 2]).tolist()
       [2, 1, 0]
     """
 
-    n: int
+    n: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", positive_int(self.n, "n"))
+        if self.n is not None:
+            object.__setattr__(self, "n", positive_int(self.n, "n", 0))
+
+    @property
+    def _size(self) -> int:
+        if self.n is None:
+            raise ValueError(
+                "`n` is None: this is the group of permutations of any number of points. Write Permutation(n), or "
+                "action.for_input(x), which takes the number from x."
+            )
+        return self.n
 
     @property
     def identity(self) -> jax.Array:
         """The image vector ``0 … n - 1``, int32."""
-        return jnp.arange(self.n, dtype=jnp.int32)
+        return jnp.arange(self._size, dtype=jnp.int32)
 
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a[b]``, broadcasting over leading axes."""
@@ -45,22 +59,22 @@ class Permutation(Group):
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws uniform permutations, int32 ``(*shape, n)``."""
-        start = jnp.broadcast_to(self.identity, (*shape, self.n))
+        start = jnp.broadcast_to(self.identity, (*shape, self._size))
         return jax.random.permutation(key, start, axis=-1, independent=True)
 
     @property
     def order(self) -> int:
         """The factorial of n."""
-        return math.factorial(self.n)
+        return math.factorial(self._size)
 
     @property
     def generators(self) -> tuple[np.ndarray, ...]:
         """A transposition and the n-cycle, int32 ``(n,)`` each (fewer where n ≤ 2)."""
-        points = np.arange(self.n, dtype=np.int32)
+        points = np.arange(self._size, dtype=np.int32)
         cycle = np.roll(points, -1)
         swap = points.copy()
         swap[:2] = swap[:2][::-1]
-        return () if self.n == 1 else (swap,) if self.n == 2 else (swap, cycle)
+        return () if self._size < 2 else (swap,) if self.n == 2 else (swap, cycle)
 
     def __repr__(self) -> str:
-        return f"Permutation({self.n})"
+        return f"Permutation({'' if self.n is None else self.n})"

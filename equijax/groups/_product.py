@@ -70,11 +70,11 @@ class DirectProduct(Group):
     @property
     def generators(self) -> tuple[Element, ...]:
         """The generators of each factor, with identities elsewhere."""
-        return tuple(
-            (*self.identity[:i], generator, *self.identity[i + 1 :])
-            for i, factor in enumerate(self.factors)
-            for generator in factor.generators
-        )
+        return tuple(self.embed(i, g) for i, factor in enumerate(self.factors) for g in factor.generators)
+
+    def embed(self, index: int, g: Element) -> Element:
+        """Returns the tuple with the element ``g`` of factor number ``index``, and identities elsewhere."""
+        return (*self.identity[:index], g, *self.identity[index + 1 :])
 
     def elements(self) -> Element:
         """Returns all tuples, the last factor varying fastest."""

@@ -1,5 +1,14 @@
 """Layers: trainable equivariant maps, as Flax NNX modules."""
 
+from equijax.nn._aggregation import LogSumExp as LogSumExp
+from equijax.nn._aggregation import Max as Max
+from equijax.nn._aggregation import Mean as Mean
+from equijax.nn._aggregation import Min as Min
+from equijax.nn._aggregation import Several as Several
+from equijax.nn._aggregation import StandardDeviation as StandardDeviation
+from equijax.nn._aggregation import Sum as Sum
+from equijax.nn._aggregation import Variance as Variance
+from equijax.nn._aggregation import as_aggregation as as_aggregation
 from equijax.nn._blur_pool import BlurPool as BlurPool
 from equijax.nn._centred import CentredConv as CentredConv
 from equijax.nn._centred import CentredPool as CentredPool
@@ -15,9 +24,14 @@ from equijax.nn._fourier import low_pass as low_pass
 from equijax.nn._group_conv import GroupConv as GroupConv
 from equijax.nn._group_conv import LiftingConv as LiftingConv
 from equijax.nn._group_conv import ProjectionConv as ProjectionConv
+from equijax.nn._invariant import Aggregation as Aggregation
 from equijax.nn._layer import Layer as Layer
 from equijax.nn._linear import EquivariantLinear as EquivariantLinear
 from equijax.nn._norm import GroupNorm as GroupNorm
+from equijax.nn._order_statistics import OrderStatistics as OrderStatistics
+from equijax.nn._order_statistics import Quantiles as Quantiles
+from equijax.nn._ordered import OrderedAggregation as OrderedAggregation
+from equijax.nn._ordered import RecurrentAggregation as RecurrentAggregation
 from equijax.nn._phase_score import PhaseScore as PhaseScore
 from equijax.nn._phases import Choice as Choice
 from equijax.nn._phases import from_phases as from_phases
@@ -40,3 +54,17 @@ from equijax.nn._symmetrize import Symmetrize as Symmetrize
 from equijax.nn._symmetrize import canonicalize as canonicalize
 from equijax.nn._symmetrize import frame_average as frame_average
 from equijax.nn._symmetrize import pca_frames as pca_frames
+from equijax.nn.graphs import EGNN as EGNN
+from equijax.nn.graphs import GraphLayer as GraphLayer
+from equijax.nn.graphs import MapEdges as MapEdges
+from equijax.nn.graphs import MapNodes as MapNodes
+from equijax.nn.tensors import MatrixProductBlock as MatrixProductBlock
+from equijax.nn.tensors import PermutationEquivariantLinear as PermutationEquivariantLinear
+from equijax.nn.sets import AttentionPool as AttentionPool
+from equijax.nn.sets import DeepSet as DeepSet
+from equijax.nn.sets import InducedSetAttentionBlock as InducedSetAttentionBlock
+from equijax.nn.sets import JanossyPool as JanossyPool
+from equijax.nn.sets import MultiheadAttentionBlock as MultiheadAttentionBlock
+from equijax.nn.sets import SetAttentionBlock as SetAttentionBlock
+from equijax.nn.sets import SetLinear as SetLinear
+from equijax.nn.sets import SetPool as SetPool

@@ -10,8 +10,9 @@ from flax import nnx
 
 from equijax.actions import GridAction
 from equijax.actions._motions import common_motions
+from equijax.groups import bare
 from equijax.nn._exactness import Exactness, from_motions
-from equijax.nn._layer import Layer, bare
+from equijax.nn._layer import Layer
 from equijax.nn._restrict import Restrict
 from equijax.nn._windowed import WindowedLayer
 

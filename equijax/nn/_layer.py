@@ -3,11 +3,13 @@
 import abc
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
-from equijax.actions import Action, FibreAction, FiniteAction, GridAction, TrivialAction
+from equijax.actions import Action, FibreAction, FiniteAction, GraphAction, GridAction, TensorAction, TrivialAction
 from equijax.actions._grid import require_fibre
-from equijax.groups import Group, PointGroup, SpaceGroup, Translation
+from equijax.groups import Group, PointGroup, SpaceGroup, Translation, bare
 from equijax.groups._space import point_group_of
 from equijax.nn._exactness import Exactness, everything, of_points
 from equijax.reps import PermutationRepresentation, Regular, Scalar
@@ -35,12 +37,22 @@ class Layer(nnx.Module):
         return self.out_action_for(self.in_action)
 
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements the layer respects exactly at this input shape: all that map the input to itself."""
+        """Tells which elements the layer respects exactly at this input shape: all that map the input to itself.
+
+        What is no single array, such as a graph, is given itself instead of its shape.
+        """
         action = self.in_action
         if not isinstance(action, GridAction):
-            return everything(action, self.out_action)
+            action = sized(action, input_shape)
+            return everything(action, self.out_action_for(action))
         resolved: GridAction = action.on(action.sizes(tuple(input_shape))).action  # pyright: ignore[reportAssignmentType]
         return of_points(resolved, self.out_action_for(resolved), action.sizes(tuple(input_shape)))
+
+
+def sized(action: Action, input_shape: Any) -> Action:
+    """Returns the action for an input of this shape; a graph is given itself."""
+    is_shape = isinstance(input_shape, (tuple, list))
+    return action.for_input(jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32) if is_shape else input_shape)
 
 
 def require_group(group: Any, kernel_ndim: int | None) -> Group:
@@ -141,17 +153,12 @@ def _moved_by(action: Action) -> tuple:
         return _moved_by(action.action)
     if isinstance(action, GridAction):
         return ("grid", action.fibre)
+    if isinstance(action, TensorAction):
+        return ("tensor", action.order)
+    if isinstance(action, GraphAction):
+        return ("graph",)
     if isinstance(action, FibreAction) and action.fibre.shape:
         return ("vector", action.fibre)
     if isinstance(action, (FibreAction, TrivialAction)):
         return ("vector", "one number")
     return (action,)
-
-
-def bare(group: Group) -> Group:
-    """Returns the group without the period of a torus."""
-    if isinstance(group, SpaceGroup) and group.period is not None:
-        return SpaceGroup(group.point_group)
-    if isinstance(group, Translation) and group.period is not None:
-        return Translation(group.ndim)
-    return group

@@ -6,9 +6,9 @@ import numpy as np
 
 from equijax.actions import Action, GridAction
 from equijax.actions._fibre import FibreAction, field_action
-from equijax.groups import Group, Subgroup
+from equijax.groups import Group, Subgroup, bare
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, bare, pool_default, require_group, require_same_group, resolve_fibre
+from equijax.nn._layer import Layer, pool_default, require_group, require_same_group, resolve_fibre
 from equijax.nn._pool import with_fibre
 from equijax.reps import PermutationRepresentation, Regular, restrict
 

@@ -1,19 +1,20 @@
 """A chain of layers whose actions fit."""
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from typing import Any
 
-import jax
 from flax import nnx
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action, GridAction, TensorAction, TrivialAction
+from equijax.groups import bare
 from equijax.nn._chain import exactness_of_chain
 from equijax.nn._exactness import Exactness, everything
-from equijax.nn._layer import Layer, bare
+from equijax.nn._layer import Layer, sized
+from equijax.nn._mask import require_mask
+from equijax.nn._options import accepted_options
 from equijax.nn._restrict import Restrict
 from equijax.nn._windowed import WindowedLayer
+from equijax.nn.tensors._contract import keep_nodes
 
 
 class Sequential(Layer):
@@ -106,7 +107,8 @@ class Sequential(Layer):
         Functions and Flax modules are taken to respect everything.
         """
         if not isinstance(self._whole_in_action, GridAction):
-            return everything(self.in_action, self.out_action)
+            action = sized(self.in_action, input_shape)
+            return everything(action, self.out_action_for(action))
         return exactness_of_chain(self._entries(), tuple(input_shape))
 
     def __len__(self) -> int:
@@ -118,28 +120,45 @@ class Sequential(Layer):
             return Sequential(*list(self.layers)[index])
         return self.layers[index]
 
-    def __call__(self, inputs: jax.Array, **options: Any) -> jax.Array:
-        """Applies all layers; ``options`` go to every entry whose call accepts them.
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Applies all layers to an array, or to a graph; ``options`` go to every entry whose call accepts them.
+
+        A ``mask`` of set elements or nodes, bool ``(*batch, n)``, goes to every entry up to the pool over them;
+        ``nnx.BatchNorm`` leaves padding out of its statistics.
 
         Raises:
           TypeError: no entry accepts an option.
           ValueError: the shape does not fit a layer, or loses an element of the point group.
         """
         entries = self._entries()
-        self._require_exact(entries, inputs.shape)
-        if options:
-            accepted = [_accepted(entry, options) for entry in entries]
-            unknown = set(options).difference(*accepted)
-            if unknown:
-                raise TypeError(f"`{sorted(unknown)[0]}` is accepted by no layer of this Sequential. Check the spelling.")
-        else:
-            accepted = [{} for _ in entries]
-        x = inputs
+        self._require_exact(entries, inputs)
+        accepted = self._accepted(entries, options)
+        unknown = set(options).difference(*accepted)
+        if unknown:
+            raise TypeError(f"`{sorted(unknown)[0]}` is accepted by no layer of this Sequential. Check the spelling.")
+        x = self._without_padding(inputs, options.get("mask"))
         for entry, given in zip(entries, accepted, strict=True):
             x = entry(x, **given)
         return x
 
-    def _require_exact(self, entries: list[Any], input_shape: tuple[int, ...]) -> None:
+    @staticmethod
+    def _accepted(entries: list[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
+        """The options of each entry; a mask of elements has nothing to say behind a pool over them."""
+        accepted = []
+        for entry in entries:
+            accepted.append(accepted_options(entry, options) if options else {})
+            if "mask" in options and isinstance(entry, Layer) and isinstance(entry.out_action, TrivialAction):
+                options = {name: value for name, value in options.items() if name != "mask"}
+        return accepted
+
+    def _without_padding(self, inputs: Any, mask: Any) -> Any:
+        """Puts zeros where the mask of elements is False, since functions and Flax modules know nothing of it."""
+        action = self._whole_in_action
+        if mask is None or not isinstance(action, TensorAction) or not action.order:
+            return inputs
+        return keep_nodes(inputs, require_mask(mask, inputs.shape[: inputs.ndim - action.order]), action.order)
+
+    def _require_exact(self, entries: list[Any], inputs: Any) -> None:
         """Raises where layers keep the point group one by one, but about different points.
 
         That can happen only where a torus meets an array with borders; every other loss a layer notices by itself.
@@ -149,18 +168,10 @@ class Sequential(Layer):
         mixed = bool(moved) and not all(entry.sampling.wraps for entry in windowed)
         if not mixed or any(entry.allow_inexact for entry in windowed) or moved[0].in_fibre.group.order == 1:
             return
-        exactness = self.exactness(input_shape)
+        exactness = self.exactness(inputs.shape)
         if not exactness.keeps_point_group:
             raise ValueError(
-                f"`inputs` has shape {input_shape}, at which this Sequential keeps only {len(exactness.point_elements)} "
+                f"`inputs` has shape {inputs.shape}, at which this Sequential keeps only {len(exactness.point_elements)} "
                 f"elements of the point group, although each layer keeps all: {exactness.reason} Use one kind of padding "
                 "throughout, circular or not; or build a layer with allow_inexact=True and accept the loss."
             )
-
-
-def _accepted(layer: Callable, options: dict[str, Any]) -> dict[str, Any]:
-    call = type(layer).__call__ if isinstance(layer, nnx.Module) else layer
-    parameters = inspect.signature(call).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return options
-    return {name: value for name, value in options.items() if name in parameters}

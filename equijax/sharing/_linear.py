@@ -8,6 +8,7 @@ import numpy as np
 from equijax._arrays import read_only
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.actions._motions import common_motions
+from equijax.actions._product import factors_of
 from equijax.groups._group import Element
 from equijax.groups._space import grid_ndim, join_element, point_group_of
 from equijax.sharing._orbits import orbits, pair_orbits
@@ -45,30 +46,13 @@ class LinearSharing:
                 f"`in_action` belongs to {self.in_action.group!r} and `out_action` to {self.out_action.group!r}. "
                 "Both sides must be moved by one group; a torus counts with its period, so build both on one torus."
             )
-
-        first, second = self.in_action.action, self.out_action.action
-        if isinstance(first, GridAction) and isinstance(second, GridAction) and first.torus != second.torus:
-            raise ValueError(
-                f"`in_action` lives on a torus of {first.torus} pixels and `out_action` on one of {second.torus} (None: no "
-                "torus). One element must move both: use one boundary, and sizes · spacing that agree."
-            )
+        _require_one_torus(self.in_action, self.out_action)
 
     @property
     def generators(self) -> tuple[Element, ...]:
         """Generators of the elements that permute the points of both sides."""
         sides = (self.in_action, self.out_action)
-        grids = [(side.action, side.shape[: side.action.ndim]) for side in sides if isinstance(side.action, GridAction)]
-        if not grids:
-            return tuple(g for g in self.in_action.group.generators if all(side.acts(g) for side in sides))
-        if all(action.boundary == "zero" for action, _ in grids):
-            return tuple(g for g in self._point_elements() if all(side.acts(g) for side in sides))
-        return tuple(g for g in common_motions(*grids).generators(self.in_action.group) if all(s.acts(g) for s in sides))
-
-    def _point_elements(self) -> list[Element]:
-        """Every point element without translation: with zeros outside, each array turns about its own centre."""
-        group = self.in_action.group
-        still = np.zeros(grid_ndim(group), np.int32)
-        return [join_element(group, still, np.int32(h)) for h in range(point_group_of(group).order)]
+        return tuple(g for g in _candidates(*sides) if all(side.acts(g) for side in sides))
 
     @property
     def orbits(self) -> np.ndarray:
@@ -123,6 +107,40 @@ def defect(weight: np.ndarray, orbit: np.ndarray) -> float:
     values = np.asarray(weight, np.float64)
     norm = float(np.linalg.norm(values))
     return float(np.linalg.norm(values - project(values, orbit))) / norm if norm else 0.0
+
+
+def _candidates(*sides: FiniteAction) -> list[Element]:
+    """Generators of the elements of which some permute the points of both sides; of a product, those of each factor."""
+    group = sides[0].group
+    factors = _factors(*sides)
+    if factors is not None:
+        return [group.embed(k, g) for k, pair in enumerate(factors) for g in _candidates(*pair)]  # type: ignore[attr-defined]
+    grids = [(side.action, side.shape[: side.action.ndim]) for side in sides if isinstance(side.action, GridAction)]
+    if not grids:
+        return list(group.generators)
+    if all(action.boundary == "zero" for action, _ in grids):
+        still = np.zeros(grid_ndim(group), np.int32)  # with zeros outside, each array turns about its own centre
+        return [join_element(group, still, np.int32(h)) for h in range(point_group_of(group).order)]
+    return common_motions(*grids).generators(group)
+
+
+def _factors(*sides: FiniteAction) -> list[tuple[FiniteAction, ...]] | None:
+    """Both sides of each factor of a product, or None where a side does not come apart."""
+    apart = [factors_of(side) for side in sides]
+    if any(factors is None for factors in apart):
+        return None
+    return [tuple(action.on() for action in pair) for pair in zip(*apart, strict=True)]  # pyright: ignore[reportArgumentType]
+
+
+def _require_one_torus(into: FiniteAction, out: FiniteAction) -> None:
+    for pair in _factors(into, out) or ():
+        _require_one_torus(*pair)
+    first, second = into.action, out.action
+    if isinstance(first, GridAction) and isinstance(second, GridAction) and first.torus != second.torus:
+        raise ValueError(
+            f"`in_action` lives on a torus of {first.torus} pixels and `out_action` on one of {second.torus} (None: no "
+            "torus). One element must move both: use one boundary, and sizes · spacing that agree."
+        )
 
 
 def _made_finite(action: Action, name: str) -> FiniteAction:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions import Action, FiniteAction, GridAction
-from equijax.actions._motions import common_motions
+from equijax.actions import Action
+from equijax.actions._acting import sample_acting, shape_of
 from equijax.audit import equivariance_error
-from equijax.audit._error import default_elements, widened
+from equijax.audit._error import default_elements, is_floating, widened
 from equijax.groups import Group
 from equijax.groups._group import Element
 
@@ -84,9 +84,10 @@ def check_action(
       >>> import equijax as ej, jax.numpy as jnp
       >>> ej.testing.check_action(ej.GridAction(ej.wallpaper("p4m")), jnp.arange(50.0).reshape(5, 5, 2))
     """
+    action = action.for_input(x)
     group = action.group
     keys = jax.random.split(jax.random.key(0) if key is None else key)
-    g, h = (_acting(action, k, samples, x) for k in keys)
+    g, h = (sample_acting([(action, shape_of(x))], k, (samples,)) for k in keys)
     tolerance = _tolerance(x, 100) if tolerance is None else tolerance
     one = action(group.identity, x)
     _require(_distance(one, x) <= tolerance, f"{action!r} does not leave x alone under the identity.")
@@ -140,23 +141,76 @@ def check_equivariance(
       >>> ej.testing.check_equivariance(lambda x: x + jnp.roll(x, 1, axis=0), act, act, jnp.arange(8.0)[:, None])
     """
     tolerance = _equivariance_tolerance(x) if tolerance is None else tolerance
+    y = fn(x)
+    in_action, out_action = in_action.for_input(x), out_action.for_input(y)
     if elements is None:
-        elements = default_elements(in_action, out_action, x, fn(x), key)
+        elements = default_elements(in_action, out_action, x, y, key)
     _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
     if gradient:
-        y = fn(x)
-        leaves, tree = jax.tree.flatten(y)
-        keys = jax.random.split(jax.random.key(1), len(leaves))
-        v = tree.unflatten([jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, leaves, strict=True)])
+        vectors = _floats(y)
+        keys = jax.random.split(jax.random.key(1), len(vectors))
+        v = [jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, vectors, strict=True)]
 
         @jax.jit
         def pull(pair: tuple) -> Any:
             point, cotangent = pair
-            return jax.vjp(fn, point)[1](cotangent)[0]
+            return jax.vjp(lambda floats: _floats(fn(_with_floats(point, floats))), _floats(point))[1](cotangent)[0]
 
-        both = _Pair(in_action, out_action)
-        errors = equivariance_error(pull, both, in_action, (x, v), elements)
+        both = _Pair(in_action, _differential(out_action, y))
+        errors = equivariance_error(pull, both, _differential(in_action, x), (x, v), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
+
+
+def _floats(tree: Any) -> list[jax.Array]:
+    """The floating leaves of a point: what can be differentiated."""
+    return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
+
+
+def _with_floats(tree: Any, floats: list[jax.Array]) -> Any:
+    leaves, structure = jax.tree.flatten(tree)
+    given = iter(floats)
+    return structure.unflatten([next(given) if is_floating(leaf) else leaf for leaf in leaves])
+
+
+def _differential(action: Action, point: Any) -> Action:
+    """The action on tangent vectors at a point; on a single array the actions are linear, so it is the action itself."""
+    return _InList(action) if isinstance(point, jax.Array) else _Differential(action, point)
+
+
+@dataclasses.dataclass(frozen=True)
+class _InList(Action):
+    """Moves the one array of a list."""
+
+    action: Action
+
+    @property
+    def group(self) -> Group:
+        return self.action.group
+
+    def __call__(self, g: Element, x: Any) -> Any:
+        return [self.action(g, x[0])]
+
+    def axes(self, ndim: int) -> tuple:
+        return self.action.axes(ndim)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Differential(Action):
+    """Moves the floating leaves of a tangent vector by the derivative of an action at ``point``."""
+
+    action: Action
+    point: Any
+
+    @property
+    def group(self) -> Group:
+        return self.action.group
+
+    def __call__(self, g: Element, x: Any) -> Any:
+        move = lambda floats: _floats(self.action(g, _with_floats(self.point, floats)))  # noqa: E731
+        return jax.jvp(move, (_floats(self.point),), (x,))[1]
+
+    def axes(self, ndim: int) -> tuple:
+        return self.action.axes(ndim)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,15 +229,6 @@ class _Pair(Action):
 
     def axes(self, ndim: int) -> tuple:
         return self.first.axes(ndim)
-
-
-def _acting(action: Action, key: jax.Array, samples: int, x: Any) -> Element:
-    inner = action.action if isinstance(action, FiniteAction) else action
-    if not isinstance(inner, GridAction):
-        return action.group.sample(key, (samples,))
-    sizes = inner.sizes(jnp.shape(x))
-    motions = common_motions((inner, sizes))
-    return motions.sample(inner.group, key, (samples,))
 
 
 def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -> None:

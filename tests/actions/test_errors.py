@@ -123,7 +123,7 @@ CASES = {
         ValueError,
         ["`g`", "(2,)", "3 points", "(3,)"],
     ),
-    "n of a set": (lambda: ej.SetAction(0), ValueError, ["`n`", "is 0", "at least 1"]),
+    "n of a set": (lambda: ej.SetAction(-1), ValueError, ["`n`", "is -1", "at least 0"]),
     "order of a tensor": (lambda: ej.TensorAction(3, -1), ValueError, ["`order`", "-1", "at least 0"]),
     "shape of a tensor": (lambda: ej.TensorAction(3, 2).on((4, 4)), ValueError, ["`shape`", "(4, 4)", "(3, 3)", "on()"]),
     "shape of a fibre": (lambda: ej.FibreAction(Regular(C4)).on((4,)), ValueError, ["`shape`", "(4,)", "on()"]),

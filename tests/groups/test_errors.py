@@ -30,7 +30,7 @@ CASES = {
     "ndim of Trivial": (lambda: ej.Trivial(0), ValueError, ["`ndim`", "is 0", "at least 1"]),
     "ndim of Reflection": (lambda: ej.Reflection(0), ValueError, ["`ndim`", "is 0", "at least 1"]),
     "ndim of Translation": (lambda: ej.Translation(0), ValueError, ["`ndim`", "is 0", "at least 1"]),
-    "n of Permutation": (lambda: ej.Permutation(0), ValueError, ["`n`", "is 0", "at least 1"]),
+    "n of Permutation": (lambda: ej.Permutation(-1), ValueError, ["`n`", "is -1", "at least 0"]),
     "n of Permutation, kind": (lambda: ej.Permutation("3"), TypeError, ["`n`", "'3'", "integer"]),
     "axis": (lambda: ej.Reflection(2, 2), ValueError, ["`axis`", "is 2", "0 … 1"]),
     "negative axis": (lambda: ej.Reflection(2, -3), ValueError, ["`axis`", "is -3", "0 … 1"]),

@@ -1,0 +1,140 @@
+"""Relabelling of a graph, and motions of the space it lies in."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from equijax._numbers import positive_int
+from equijax.actions._action import Action, Axis
+from equijax.actions._tensor import SetAction
+from equijax.graphs import Graph
+from equijax.groups import DirectProduct, Group, Permutation
+from equijax.groups._group import Element
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphAction(Action):
+    r"""Relabels the nodes of a graph by p and reorders its edges by q; indices, masks and tables move along.
+
+    .. math:: n'_{p[i]} = n_i, \qquad e'_{q[k]} = e_k, \qquad s'_{q[k]} = p[s_k], \qquad r'_{q[k]} = p[r_k]
+
+    Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features and masks like e; globals
+    stay. Padding moves too, since the masks do. With a ``space`` its elements u = (t, R) move the points as well,
+    positions :math:`x → R x + t` (of padding :math:`x → R x`) and velocities :math:`v → R v`; with a ``node_action`` its
+    elements h act on the array at each node.
+
+    Elements are tuples (p, q), then u, then h, where there are such.
+
+    Args:
+      num_nodes: number of nodes, padding included; None is "as many as the graph has".
+      num_edges: number of edges, padding included; None is "as many as the graph has".
+      space: a group of motions, ``E(3)``, ``SE(3)``, ``O(3)`` or ``SO(3)``; None leaves positions and velocities.
+      node_action: an action on the array at one node, such as a ``GridAction`` for patches; None leaves it.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> path = ej.Graph(jnp.array([[10], [11], [12]]), senders=[0, 1], receivers=[1, 2])
+      >>> moved = ej.GraphAction()(([2, 0, 1], [1, 0]), path)
+      >>> moved.nodes[:, 0].tolist(), moved.senders.tolist(), moved.receivers.tolist()
+      ([11, 12, 10], [0, 2], [1, 0])
+    """
+
+    num_nodes: int | None = None
+    num_edges: int | None = None
+    space: Group | None = None
+    node_action: Action | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_nodes", "num_edges"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, positive_int(getattr(self, name), name, 0))
+        if self.space is not None and not isinstance(self.space, Group):
+            raise TypeError(f"`space` is {self.space!r}; it must be a group of motions such as E(3), or None.")
+        if self.node_action is not None and not isinstance(self.node_action, Action):
+            raise TypeError(f"`node_action` is {self.node_action!r}; it must be an Action, or None.")
+
+    @property
+    def group(self) -> DirectProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Permutations of the nodes, permutations of the edges, then the motions."""
+        more = [] if self.space is None else [self.space]
+        more += [] if self.node_action is None else [self.node_action.group]
+        return DirectProduct(Permutation(self.num_nodes), Permutation(self.num_edges), *more)
+
+    def axes(self, ndim: int) -> tuple[Axis, ...]:
+        """Raises: a graph is not one array.
+
+        Raises:
+          ValueError: always.
+        """
+        raise ValueError(f"{self!r} moves a Graph, which is more than one array, so `axes({ndim})` is not defined.")
+
+    def for_input(self, x: Any) -> "GraphAction":
+        """Returns the action on as many nodes and edges as the graph ``x`` has."""
+        graph = _require_graph(x)
+        nodes = graph.num_nodes if self.num_nodes is None else self.num_nodes
+        edges = graph.num_edges if self.num_edges is None else self.num_edges
+        inner = None if self.node_action is None else self.node_action.for_input(graph.nodes)
+        return dataclasses.replace(self, num_nodes=nodes, num_edges=edges, node_action=inner)
+
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a known element is no pair of permutations."""
+        del shape
+        for part, size in zip(g[:2], (self.num_nodes, self.num_edges), strict=True):
+            SetAction(size).require_acts(part, ())
+
+    def __call__(self, g: Element, x: Any) -> Graph:
+        """Returns ``g · x`` for one element (p, q, …) and a :class:`equijax.graphs.Graph`.
+
+        Raises:
+          TypeError: ``x`` is no graph.
+          ValueError: the permutations have other lengths than the graph.
+        """
+        graph, (p, q, *motions) = _require_graph(x), g
+        p, q = jnp.asarray(p, jnp.int32), jnp.asarray(q, jnp.int32)
+        for name, part, size in (("nodes", p, graph.num_nodes), ("edges", q, graph.num_edges)):
+            if part.shape != (size,):
+                raise ValueError(f"`g` permutes {part.shape} {name}; the graph has {size}, padding included.")
+        self.require_acts((p, q), ())
+        node_source, edge_source = jnp.argsort(p), jnp.argsort(q)
+        by_node = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, node_source, axis=0, mode="clip"), tree)  # noqa: E731
+        by_edge = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, edge_source, axis=0, mode="clip"), tree)  # noqa: E731
+        nodes, positions, velocities = by_node((graph.nodes, graph.positions, graph.velocities))
+        if self.space is not None:
+            u, *motions = motions
+            shift, turn = u if isinstance(u, tuple) else (None, u)
+            positions, velocities = _turned(positions, turn), _turned(velocities, turn)
+            if positions is not None and shift is not None:  # padding, zero behind a layer, is turned but not shifted
+                valid = by_node(graph.node_mask)[:, None]
+                positions = positions + jnp.where(valid, shift[None, :], 0.0).astype(positions.dtype)
+        if self.node_action is not None:
+            nodes = self.node_action(motions[0], nodes)
+        fields = dict(
+            nodes=nodes,
+            positions=positions,
+            velocities=velocities,
+            senders=by_edge(jnp.take(p, graph.senders, mode="clip")),
+            receivers=by_edge(jnp.take(p, graph.receivers, mode="clip")),
+            edges=by_edge(graph.edges),
+            globals=graph.globals,
+            node_graph=by_node(graph.node_graph),
+            node_mask=by_node(graph.node_mask),
+            edge_mask=by_edge(graph.edge_mask),
+            graph_mask=graph.graph_mask,
+            table=None if graph.table is None else graph.table.relabelled(p, q),
+        )
+        names = [field.name for field in dataclasses.fields(Graph)]
+        return Graph.tree_unflatten(None, [fields[name] for name in names])
+
+
+def _turned(vectors: jax.Array | None, turn: jax.Array) -> jax.Array | None:
+    if vectors is None:
+        return None
+    return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
+
+
+def _require_graph(x: Any) -> Graph:
+    if not isinstance(x, Graph):
+        raise TypeError(f"`x` is a {type(x).__name__}; a GraphAction moves a Graph(nodes, senders, receivers, …).")
+    return x

@@ -1,0 +1,176 @@
+"""Several groups that move different axes of one array."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.actions._action import Action, Axis, require_ndim
+from equijax.actions._finite import FiniteAction
+from equijax.actions._trivial import TrivialAction
+from equijax.groups import DirectProduct
+from equijax.groups._group import Element
+
+_MANY = 64  # more axes than any array has
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class ProductAction(Action):
+    r"""A direct product of groups, each of which moves its own axes, ``(*batch, *axes_1, …, *axes_m, features)``.
+
+    .. math:: (g_1, …, g_m)·x = g_1·(g_2·(⋯ (g_m·x)))
+
+    The axes of a factor are those that its action moves, base axes first and then the fibre; they follow one another in
+    the order of the factors. To each factor the axes before its own are batch axes, and the axes behind are features. So
+    the order in which the factors act makes no difference.
+
+    ``ProductAction(SetAction(), SetAction())`` moves matrices of users and items, ``(*batch, n, m, features)``, and
+    ``ProductAction(SetAction(), GridAction(wallpaper("p4"), fibre))`` sets of feature maps, ``(*batch, n, H, W, 4, features)``.
+
+    Args:
+      *factors: actions on arrays; one of them may be a product itself.
+
+    Attributes:
+      factors: the actions.
+
+    Raises:
+      TypeError: a factor is no ``Action``.
+      ValueError: there is no factor.
+
+    Example: the rows of a matrix are moved by one permutation, the columns by another one.
+      >>> import equijax as ej
+      >>> act = ej.ProductAction(ej.SetAction(2), ej.SetAction(3))
+      >>> act(([1, 0], [1, 2, 0]), [[[1], [2], [3]], [[4], [5], [6]]])[..., 0].tolist()
+      [[6, 4, 5], [3, 1, 2]]
+    """
+
+    factors: tuple[Action, ...]
+
+    def __init__(self, *factors: Action):
+        for factor in factors:
+            if not isinstance(factor, Action):
+                raise TypeError(f"`factors` holds {factor!r}, which is a {type(factor).__name__}; it must be an Action.")
+        if not factors:
+            raise ValueError("`factors` is empty; a product needs at least one action.")
+        object.__setattr__(self, "factors", factors)
+
+    @property
+    def group(self) -> DirectProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The direct product of the factors' groups; its elements are tuples, one entry for each factor."""
+        return DirectProduct(*(factor.group for factor in self.factors))
+
+    def axes(self, ndim: int) -> tuple[Axis, ...]:
+        """Batch axes, the axes of each factor with base axes counted through, the features."""
+        own = [axis for factor in self.factors for axis in _own_axes(factor)]
+        require_ndim(self, (0,) * ndim, len(own) + 1, self._layout)
+        bases = iter(range(ndim))
+        moved = (Axis("base", next(bases)) if axis.role == "base" else axis for axis in own)
+        return (*(Axis("batch"),) * (ndim - len(own) - 1), *moved, Axis("feature"))
+
+    def views(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Returns the shape in which each factor sees an array: what lies behind its own axes is merged into the features."""
+        counts = [_moved(factor) for factor in self.factors]
+        require_ndim(self, shape, sum(counts) + 1, self._layout)
+        ends = len(shape) - 1 - sum(counts) + np.cumsum(counts)
+        return [(*shape[:end], math.prod(shape[end:])) for end in ends]
+
+    def for_input(self, x: Any) -> "ProductAction":
+        """Returns the product of the factors with their sizes taken from the array ``x``."""
+        seen = [jax.ShapeDtypeStruct(view, jnp.float32) for view in self.views(jnp.shape(x))]
+        return ProductAction(*(factor.for_input(view) for factor, view in zip(self.factors, seen, strict=True)))
+
+    def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
+        """Returns the action as permutations of finitely many points.
+
+        Args:
+          shape: the sizes of all base axes, factor by factor, e.g. ``(3, 5, 5)`` for a set of three images; ``()`` where
+            every factor knows its sizes.
+
+        Raises:
+          ValueError: the number of sizes is wrong, or a factor does not take its own.
+        """
+        sizes = tuple(shape)
+        counts = [sum(axis.role == "base" for axis in _own_axes(factor)) for factor in self.factors]
+        if sizes and len(sizes) != sum(counts):
+            raise ValueError(f"`shape` is {sizes}; {self!r} has {sum(counts)} base axes, so give {sum(counts)} sizes, or none.")
+        ends = np.cumsum(counts)
+        factors = [f.on(sizes[end - count : end]) for f, end, count in zip(self.factors, ends, counts, strict=True)]
+        return FiniteAction(ProductAction(*factors), tuple(n for factor in factors for n in factor.shape))
+
+    def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
+        """Tells whether every entry of the concrete element ``g`` maps arrays of this shape to themselves."""
+        parts = zip(self.factors, self._entries(g), self.views(shape), strict=True)
+        return all(factor.acts(entry, view) for factor, entry, view in parts)
+
+    def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where an entry of a known element does not move arrays of this shape."""
+        for factor, entry, view in zip(self.factors, self._entries(g), self.views(shape), strict=True):
+            factor.require_acts(entry, view)
+
+    def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns which entry moves to each entry, flat int, for a concrete element; in numpy where the factors are."""
+        numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32)
+        start = len(shape) - 1 - sum(map(_moved, self.factors))
+        for factor, entry in zip(self.factors, self._entries(g), strict=True):
+            end = start + _moved(factor)
+            source = factor.sources(entry, (*shape[start:end], 1))
+            blocks = numbers.reshape(math.prod(shape[:start]), len(source), math.prod(shape[end:-1]))
+            numbers, start = blocks[:, source].reshape(-1), end
+        return numbers
+
+    def __call__(self, g: Element, x: Any) -> jax.Array:
+        """Returns ``g · x``.
+
+        Args:
+          g: one element, a tuple with one entry for each factor.
+          x: array ``(*batch, *axes_1, …, *axes_m, features)`` of any dtype.
+
+        Returns:
+          Array of the same shape and dtype.
+
+        Raises:
+          ValueError: ``g`` has another number of entries, or a factor does not take its part.
+        """
+        x = jnp.asarray(x)
+        for factor, entry, view in zip(self.factors, self._entries(g), self.views(x.shape), strict=True):
+            x = factor(entry, x.reshape(view)).reshape(x.shape)
+        return x
+
+    def _entries(self, g: Element) -> tuple[Element, ...]:
+        if not isinstance(g, (tuple, list)) or len(g) != len(self.factors):
+            raise ValueError(f"`g` is {g!r}; an element of {self.group!r} is a tuple of {len(self.factors)} entries.")
+        return tuple(g)
+
+    @property
+    def _layout(self) -> str:
+        counts = map(_moved, self.factors)
+        axes = [f"axis_{k}.{i}" for k, count in enumerate(counts, 1) for i in range(count)]
+        return f"({', '.join(['*batch', *axes, 'features'])})"
+
+    def __repr__(self) -> str:
+        return f"ProductAction({', '.join(map(repr, self.factors))})"
+
+
+def factors_of(action: Action) -> tuple[Action, ...] | None:
+    """Returns how each factor of a direct product acts, or None where the action does not come apart."""
+    if isinstance(action, FiniteAction):
+        return factors_of(action.action)
+    if isinstance(action, ProductAction):
+        return action.factors
+    if isinstance(action, TrivialAction) and isinstance(action.group, DirectProduct):
+        return tuple(map(TrivialAction, action.group.factors))
+    return None
+
+
+def _own_axes(action: Action) -> tuple[Axis, ...]:
+    """The axes that an action moves."""
+    if isinstance(action, FiniteAction):
+        return action.axes(len(action.shape) + 1)[:-1]
+    return tuple(axis for axis in action.axes(_MANY) if axis.role in ("base", "fibre"))
+
+
+def _moved(action: Action) -> int:
+    return len(_own_axes(action))

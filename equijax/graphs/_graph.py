@@ -1,0 +1,277 @@
+"""The flat graph: nodes and edges in arrays, index values, explicit masks."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.groups._elements import concrete
+
+if TYPE_CHECKING:
+    from equijax.graphs._table import NeighbourTable
+
+_FEATURES = ("nodes", "positions", "velocities", "edges", "globals")
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Graph:
+    r"""One graph, or many in one: a pytree of arrays whose axis 0 runs over nodes, edges or graphs.
+
+    Messages go along an edge from its sender to its receiver. Several graphs are one flat graph without edges between
+    them; ``node_graph`` says to which each node belongs, in any order. Entries that are only padding are marked by masks;
+    what they hold is arbitrary. All sizes are shapes, so graphs of equal shapes share one compiled program.
+
+    The constructor fills in what is left out, and checks shapes; where the indices are known (not traced) it checks their
+    range too. Inside ``jit`` they can't be checked: JAX clamps an index that is out of range, or drops what it points at.
+
+    Args:
+      nodes: features ``(N, *fibre, features)``, or a pytree of such arrays, or None.
+      senders: integers ``(E,)``, the node at which each edge starts; stored as int32.
+      receivers: integers ``(E,)``, the node at which each edge ends; stored as int32.
+      edges: features ``(E, …)``, a pytree of such arrays, or None.
+      globals: features of whole graphs ``(G, …)``, a pytree of such arrays, or None.
+      positions: points in space ``(N, d)``, or None.
+      velocities: vectors in space ``(N, d)``, or None.
+      node_graph: integers ``(N,)``, the graph of each node; None puts all into one graph.
+      node_mask: bool ``(N,)``, False at padding; None is all True.
+      edge_mask: bool ``(E,)``, False at padding; None is all True.
+      graph_mask: bool ``(G,)``, False at padding; None is all True.
+      table: neighbour tables of these edges, made by :meth:`with_table`; they make large neighbour sums fast.
+
+    Example: a path of three nodes.
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.Graph(jnp.ones((3, 8)), senders=[0, 1], receivers=[1, 2])
+      Graph(3 nodes, 2 edges, 1 graph; nodes float32[3,8])
+
+    Raises:
+      TypeError: an index is no integer, or a mask no bool.
+      ValueError: shapes disagree; an index is out of range; a valid edge touches padding or joins two graphs.
+    """
+
+    nodes: Any
+    senders: Any
+    receivers: Any
+    edges: Any = dataclasses.field(default=None, kw_only=True)
+    globals: Any = dataclasses.field(default=None, kw_only=True)
+    positions: Any = dataclasses.field(default=None, kw_only=True)
+    velocities: Any = dataclasses.field(default=None, kw_only=True)
+    node_graph: Any = dataclasses.field(default=None, kw_only=True)
+    node_mask: Any = dataclasses.field(default=None, kw_only=True)
+    edge_mask: Any = dataclasses.field(default=None, kw_only=True)
+    graph_mask: Any = dataclasses.field(default=None, kw_only=True)
+    table: "NeighbourTable | None" = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        known = {name: concrete(getattr(self, name)) for name in ("senders", "receivers", "node_graph")}
+        if self.node_graph is not None and known["node_graph"] is None and self.graph_mask is None and self.globals is None:
+            raise ValueError("`node_graph` is traced, so the number of graphs is not known. Give graph_mask, bool (G,).")
+        for name in _FEATURES:
+            put(name, jax.tree.map(jnp.asarray, getattr(self, name)))
+        put("senders", _indices(self.senders, "senders"))
+        put("receivers", _indices(self.receivers, "receivers"))
+        nodes, edges = self._count_nodes(), self.senders.shape[0]
+        put(
+            "node_graph", jnp.zeros(nodes, jnp.int32) if self.node_graph is None else _indices(self.node_graph, "node_graph")
+        )
+        put("node_mask", _mask(self.node_mask, nodes, "node_mask", "node"))
+        put("edge_mask", _mask(self.edge_mask, edges, "edge_mask", "edge"))
+        put("graph_mask", _mask(self.graph_mask, self._count_graphs(known["node_graph"]), "graph_mask", "graph"))
+        self._require_shapes()
+        self._require_indices(known)
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes N, padding included."""
+        return self.node_mask.shape[0]
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges E, padding included."""
+        return self.edge_mask.shape[0]
+
+    @property
+    def num_graphs(self) -> int:
+        """Number of graphs G, padding included."""
+        return self.graph_mask.shape[0]
+
+    def replace(self, **changes: Any) -> "Graph":
+        """Returns a graph with other fields; a table is dropped where the edges change.
+
+        Raises:
+          TypeError: no such field.
+          ValueError: as for the constructor.
+        """
+        if {"senders", "receivers", "node_mask", "edge_mask"} & set(changes):
+            changes.setdefault("table", None)
+        if not set(changes) <= {*_FEATURES, "table"}:
+            return dataclasses.replace(self, **changes)
+        new = object.__new__(Graph)
+        for field in dataclasses.fields(self):
+            value = changes.get(field.name, getattr(self, field.name))
+            object.__setattr__(new, field.name, jax.tree.map(jnp.asarray, value) if field.name in changes else value)
+        new._require_shapes()
+        return new
+
+    def map_nodes(self, fn: Callable[[Any], Any]) -> "Graph":
+        """Returns the graph with ``nodes = fn(nodes)``."""
+        return self.replace(nodes=fn(self.nodes))
+
+    def map_edges(self, fn: Callable[[Any], Any]) -> "Graph":
+        """Returns the graph with ``edges = fn(edges)``."""
+        return self.replace(edges=fn(self.edges))
+
+    def in_degrees(self) -> jax.Array:
+        """Counts the valid edges that end at each node, int32 ``(N,)``."""
+        return jax.ops.segment_sum(self.edge_mask.astype(jnp.int32), self.receivers, self.num_nodes)
+
+    def out_degrees(self) -> jax.Array:
+        """Counts the valid edges that start at each node, int32 ``(N,)``."""
+        return jax.ops.segment_sum(self.edge_mask.astype(jnp.int32), self.senders, self.num_nodes)
+
+    def with_table(self, shapes: Any = None) -> "Graph":
+        """Returns the graph with neighbour tables, built on the host in numpy.
+
+        Args:
+          shapes: static shapes of the tables, so that graphs of one budget share a program; None is what this graph needs.
+
+        Raises:
+          ValueError: the graph is traced, or does not fit the shapes.
+        """
+        from equijax.graphs._table import NeighbourTable
+
+        known = concrete((self.senders, self.receivers, self.edge_mask))
+        if known is None:
+            raise ValueError("`senders` are traced: tables are built outside of jit. Call with_table() on the data first.")
+        senders, receivers, mask = known
+        return self.replace(table=NeighbourTable.build(senders, receivers, self.num_nodes, mask, shapes=shapes))
+
+    def tree_flatten_with_keys(self) -> tuple:
+        """Lists the fields for JAX."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], None
+
+    @classmethod
+    def tree_unflatten(cls, auxiliary: Any, children: Any) -> "Graph":
+        """Puts a graph together again, without checks: JAX may fill in anything."""
+        del auxiliary
+        new = object.__new__(cls)
+        for field, value in zip(dataclasses.fields(cls), children, strict=True):
+            object.__setattr__(new, field.name, value)
+        return new
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}{path} {_aval(leaf)}"
+            for name in _FEATURES
+            for path, leaf in ((jax.tree_util.keystr(p), v) for p, v in jax.tree.leaves_with_path(getattr(self, name)))
+        ]
+        counts = [(self.node_mask, "node"), (self.edge_mask, "edge"), (self.graph_mask, "graph")]
+        sizes = ", ".join(f"{np.shape(m)[0]} {name}{'s' * (np.shape(m)[0] != 1)}" for m, name in counts if np.ndim(m) == 1)
+        return f"Graph({'; '.join(part for part in (sizes, ', '.join(shown)) if part)})"
+
+    def _count_nodes(self) -> int:
+        named = {name: getattr(self, name) for name in ("nodes", "positions", "velocities", "node_mask", "node_graph")}
+        for name, value in named.items():
+            for leaf in [np.asarray(value)] if isinstance(value, list) else jax.tree.leaves(value):
+                if np.ndim(leaf) == 0:
+                    raise ValueError(f"`{name}` holds a number without axes; axis 0 must run over the nodes.")
+                return np.shape(leaf)[0]
+        raise ValueError("`nodes` is None, so the number of nodes is not known. Give node_mask=jnp.ones(N, bool).")
+
+    def _count_graphs(self, known: np.ndarray | None) -> int:
+        if self.graph_mask is not None:
+            return np.shape(self.graph_mask)[0] if np.ndim(self.graph_mask) else 0
+        for leaf in jax.tree.leaves(self.globals):
+            return leaf.shape[0] if leaf.ndim else 0
+        return 1 if known is None else int(known.max(initial=0)) + 1
+
+    def _require_shapes(self) -> None:
+        sizes = {"nodes": self.num_nodes, "positions": self.num_nodes, "velocities": self.num_nodes}
+        sizes |= {"edges": self.num_edges, "globals": self.num_graphs}
+        for name, size in sizes.items():
+            for path, leaf in jax.tree.leaves_with_path(getattr(self, name)):
+                if leaf.ndim == 0 or leaf.shape[0] != size:
+                    what = {"edges": "edge", "globals": "graph"}.get(name, "node")
+                    raise ValueError(
+                        f"`{name}{jax.tree_util.keystr(path)}` has shape {leaf.shape}; its axis 0 must run over the {size} "
+                        f"{what}s. A graph is flat and takes no batch axes: batch graphs into one, or use jax.vmap."
+                    )
+        for name, size in (("node_graph", self.num_nodes), ("receivers", self.num_edges)):
+            if getattr(self, name).shape[0] != size:
+                raise ValueError(
+                    f"`{name}` has {getattr(self, name).shape[0]} entries, but there are {size} "
+                    f"{'nodes' if name == 'node_graph' else 'senders'}. Give one for each."
+                )
+        for name in ("positions", "velocities"):
+            value = getattr(self, name)
+            if value is not None and getattr(value, "ndim", 0) != 2:
+                raise ValueError(f"`{name}` is {value!r}; it must be one array (N, d), a vector for each node.")
+
+    def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
+        limits = {"senders": self.num_nodes, "receivers": self.num_nodes, "node_graph": self.num_graphs}
+        for name, limit in limits.items():
+            _require_range(known[name], limit, name, "graphs" if name == "node_graph" else "nodes")
+        masks = concrete((self.node_mask, self.edge_mask))
+        senders, receivers = known["senders"], known["receivers"]
+        if masks is None or senders is None or receivers is None:
+            return
+        node_mask, valid = masks
+        padded = valid & ~(node_mask[senders] & node_mask[receivers]) if len(valid) else valid
+        if padded.any():
+            e = int(np.argmax(padded))
+            raise ValueError(
+                f"`edge_mask` says that edge {e} is valid, but it joins nodes {senders[e]} and {receivers[e]}, of which "
+                "node_mask marks one as padding. Mask the edge too."
+            )
+        owner = known["node_graph"]
+        if owner is not None and owner.ndim and len(valid):
+            mixed = valid & (owner[senders] != owner[receivers])
+            if mixed.any():
+                e = int(np.argmax(mixed))
+                raise ValueError(
+                    f"`node_graph` puts the ends of edge {e}, nodes {senders[e]} and {receivers[e]}, into two graphs, "
+                    f"{owner[senders[e]]} and {owner[receivers[e]]}. An edge lies in one graph."
+                )
+
+
+def _indices(value: Any, name: str) -> jax.Array:
+    array = jnp.asarray(np.asarray(value) if isinstance(value, (list, tuple)) else value)
+    if array.size == 0 and isinstance(value, (list, tuple)):
+        array = array.astype(jnp.int32)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"`{name}` has dtype {array.dtype}; indices must be integers. Write {name}.astype(int).")
+    if array.ndim != 1:
+        raise ValueError(
+            f"`{name}` has shape {array.shape}; it must have one axis. A graph is flat and takes no batch axes: batch "
+            "graphs into one, or use jax.vmap."
+        )
+    return array.astype(jnp.int32)
+
+
+def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
+    if value is None:
+        return jnp.ones(size, bool)
+    array = jnp.asarray(value)
+    if array.dtype != jnp.bool_:
+        raise TypeError(f"`{name}` has dtype {array.dtype}; a mask is bool. Write {name}.astype(bool).")
+    if array.shape != (size,):
+        raise ValueError(f"`{name}` has shape {array.shape}; it must be ({size},), one entry for each {what}.")
+    return array
+
+
+def _require_range(known: np.ndarray | None, limit: int, name: str, what: str) -> None:
+    if known is None or known.ndim == 0 or not known.size:
+        return
+    outside = (known < 0) | (known >= limit)
+    if outside.any():
+        k = int(np.argmax(outside))
+        raise ValueError(f"`{name}` holds {known[k]} at entry {k}; there are {limit} {what}, numbered 0 … {limit - 1}.")
+
+
+def _aval(leaf: Any) -> str:
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if hasattr(leaf, "shape") else str(leaf)

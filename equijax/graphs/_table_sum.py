@@ -1,0 +1,89 @@
+"""Neighbour sums by tables: gathers only, forward and in the gradient."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
+
+from equijax.graphs._table import NeighbourTable, Rows
+
+_UNROLL = 8
+
+
+@jax.custom_jvp
+def table_sum(values: Array, weights: Array | None, table: NeighbourTable) -> Array:
+    """Sums the values ``(N, *lead, F)`` of neighbours, times weights ``(E, *lead)`` or None, by the rows of a table.
+
+    The derivative is written as the formal transpose of the sum over the reversed graph. So reverse mode, which transposes
+    it again, gathers; forward mode scatters.
+    """
+    return _rows_sum(values, _slot_weights(weights, table.incoming), table.incoming)
+
+
+def _derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    values, weights, table = primals
+    values_dot, weights_dot, _ = tangents
+    y = table_sum(values, weights, table)
+    y_dot = jnp.zeros_like(y)
+    if not isinstance(values_dot, SymbolicZero):
+        y_dot = y_dot + _push_values(values_dot, weights, table)
+    if weights is not None and not isinstance(weights_dot, SymbolicZero):
+        y_dot = y_dot + _push_weights(weights_dot, values, table)
+    return y, y_dot
+
+
+table_sum.defjvp(_derivative, symbolic_zeros=True)
+
+
+def _recomputed(fn: Any) -> Any:
+    """Keeps JAX from storing an array of all slots between forward and backward pass."""
+    return jax.checkpoint(fn, prevent_cse=False)
+
+
+@_recomputed
+def _push_values(values_dot: Array, weights: Array | None, table: NeighbourTable) -> Array:
+    """The sum, linear in the values, as the transpose of the sum over the outgoing edges."""
+    reverse = lambda y: _rows_sum(y, _slot_weights(weights, table.outgoing), table.outgoing)  # noqa: E731
+    return jax.linear_transpose(reverse, values_dot)(values_dot)[0]
+
+
+@_recomputed
+def _push_weights(weights_dot: Array, values: Array, table: NeighbourTable) -> Array:
+    """The sum, linear in the weights; its transpose puts an inner product in each slot and reads them by edge."""
+    rows = table.incoming
+    slots = jnp.zeros((rows.shapes.num_slots, *weights_dot.shape[1:]), weights_dot.dtype)
+    slots = slots.at[rows.places].add(weights_dot, mode="drop", unique_indices=True)
+    return _rows_sum(values, slots, rows)
+
+
+def _slot_weights(weights: Array | None, rows: Rows) -> Array | None:
+    return None if weights is None else weights.at[rows.edges].get(mode="fill", fill_value=0)
+
+
+def _rows_sum(values: Array, weights: Array | None, rows: Rows) -> Array:
+    """Sums over the slots of every row, and brings the rows into the order of the nodes."""
+    sums, first = [], 0
+    for width, count in rows.shapes.blocks:
+        block = slice(first, first + width * count)
+        first = block.stop
+        slots = rows.neighbours[block].reshape(width, count)
+        scale = None if weights is None else weights[block].reshape(width, count, *weights.shape[1:])
+        sums.append(_block_sum(values, slots, scale))
+    y = jnp.concatenate(sums[:-1]).at[rows.position].get(mode="fill", fill_value=0)
+    return y.at[rows.splits].add(sums[-1], mode="drop") if rows.shapes.splits else y
+
+
+def _block_sum(values: Array, slots: Array, scale: Array | None) -> Array:
+    """Sums ``values`` (times ``scale``) over the slots (width, rows) of one block."""
+    width, count = slots.shape
+
+    def add(total: Array, slot: tuple) -> tuple[Array, None]:
+        chosen = values.at[slot[0]].get(mode="fill", fill_value=0)
+        return total + (chosen if scale is None else chosen * slot[1][..., None]), None
+
+    start = jnp.zeros((count, *values.shape[1:]), values.dtype)
+    if width == 0 or count == 0:
+        return start
+    return jax.lax.scan(add, start, (slots, scale), unroll=min(width, _UNROLL))[0]

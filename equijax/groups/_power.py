@@ -1,0 +1,89 @@
+"""Several independent copies of one group."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from equijax._numbers import positive_int
+from equijax.groups._group import Element, Group
+
+
+@dataclasses.dataclass(frozen=True)
+class Power(Group):
+    r"""The group :math:`G^n`: one element of G for each of ``n`` places, which compose place by place.
+
+    It is the direct product of n equal factors. Its elements are those of G, stacked: every leaf has an axis of length n
+    before its own axes.
+
+    Args:
+      base: the group G.
+      n: number of copies; None is "as many as there are", as in :class:`Permutation`.
+
+    Example: three clocks that are set independently.
+      >>> import equijax as ej
+      >>> ej.groups.Power(ej.Cyclic(12), 3).compose([9, 0, 1], [4, 5, 6]).tolist()
+      [1, 5, 7]
+    """
+
+    base: Group
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, Group):
+            raise TypeError(f"`base` is {self.base!r}, which is a {type(self.base).__name__}; it must be a Group.")
+        if self.n is not None:
+            object.__setattr__(self, "n", positive_int(self.n, "n", 0))
+
+    @property
+    def _size(self) -> int:
+        if self.n is None:
+            raise ValueError(
+                f"`n` is None: this is a power of {self.base!r} with any number of copies. Write Power(group, n), or "
+                "action.for_input(x), which takes the number from x."
+            )
+        return self.n
+
+    @property
+    def identity(self) -> Element:
+        """The identity of G in every place."""
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self._size, *jnp.shape(leaf))), self.base.identity)
+
+    def compose(self, a: Element, b: Element) -> Element:
+        """Composes place by place."""
+        return self.base.compose(a, b)
+
+    def inverse(self, a: Element) -> Element:
+        """Inverts place by place."""
+        return self.base.inverse(a)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws every place independently."""
+        return self.base.sample(key, (*shape, self._size))
+
+    def isclose(self, a: Element, b: Element) -> jax.Array:
+        """Tells where all places are the same."""
+        return jnp.all(self.base.isclose(a, b), axis=-1)
+
+    @property
+    def order(self) -> int | float:
+        """The n-th power of the order of G."""
+        return self.base.order**self._size
+
+    @property
+    def generators(self) -> tuple[Element, ...]:
+        """The generators of G in each place, with identities elsewhere."""
+        return tuple(self.embed(i, g) for i in range(self._size) for g in self.base.generators)
+
+    def embed(self, place: int, g: Element) -> Element:
+        """Returns the element that is ``g`` in one place, and the identity elsewhere."""
+        return jax.tree.map(lambda leaf, one: leaf.at[place].set(jnp.asarray(one, leaf.dtype)), self.identity, g)
+
+    def elements(self) -> Element:
+        """Returns all elements, the last place varying fastest."""
+        return jax.tree.map(lambda leaf: leaf[_tuples(len(leaf), self._size)], self.base.elements())
+
+
+def _tuples(count: int, n: int) -> jax.Array:
+    """All n-tuples of numbers below ``count``, int32 ``(countⁿ, n)``, the last entry varying fastest."""
+    return jnp.moveaxis(jnp.indices((count,) * n, dtype=jnp.int32), 0, -1).reshape(count**n, n)

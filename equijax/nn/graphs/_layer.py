@@ -1,0 +1,74 @@
+"""What every layer on graphs has."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from equijax.actions import Action, GraphAction
+from equijax.graphs import Graph
+from equijax.nn._layer import Layer
+
+
+class GraphLayer(Layer):
+    """A layer that takes a graph and returns it with other features; the edges stay where they are.
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    What padding holds, and which other graphs are in the batch, changes nothing.
+    """
+
+    @property
+    def in_action(self) -> Action:
+        """Relabelling of nodes and edges."""
+        return GraphAction()
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """Returns the action on the input, which is that on the output.
+
+        Raises:
+          TypeError: the action moves no graph.
+        """
+        return require_graph_action(in_action)
+
+
+def require_graph_action(in_action: Any) -> GraphAction:
+    """Returns the action after checking that it moves graphs.
+
+    Raises:
+      TypeError: it does not.
+    """
+    if not isinstance(in_action, GraphAction):
+        raise TypeError(f"`in_action` is {in_action!r}; a layer on graphs needs a GraphAction.")
+    return in_action
+
+
+def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
+    """Returns the node features of a graph after checking them: one array ``(N, …, features)``.
+
+    Raises:
+      TypeError: ``graph`` is no graph, or its nodes no array.
+      ValueError: another number of features.
+    """
+    name = type(layer).__name__
+    if not isinstance(graph, Graph):
+        raise TypeError(
+            f"`graph` is a {type(graph).__name__}; {name} takes a Graph(nodes, senders, receivers, …) and returns one. "
+            "Inside Sequential wrap pointwise functions in MapNodes."
+        )
+    nodes = graph.nodes
+    if not hasattr(nodes, "shape"):
+        raise TypeError(f"`graph.nodes` is {type(nodes).__name__}; {name} needs one array (N, …, features).")
+    if features is not None and (nodes.ndim < 2 or nodes.shape[-1] != features):
+        raise ValueError(
+            f"`graph.nodes` has shape {nodes.shape}; {name} needs (N, …, {features}), with in_features = {features} last."
+        )
+    return nodes
+
+
+def masked(tree: Any, mask: jax.Array) -> Any:
+    """Returns arrays ``(N, …)`` with zeros where ``mask``, bool ``(N,)``, is False, whatever stood there."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        return jnp.where(mask.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, jnp.zeros((), leaf.dtype))
+
+    return jax.tree.map(one, tree)

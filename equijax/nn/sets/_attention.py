@@ -1,0 +1,167 @@
+"""Set attention: blocks that keep the set, and a pool."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from equijax._numbers import positive_int
+from equijax.nn._mask import keep
+from equijax.nn.sets._layer import InvariantSetLayer, SetLayer, require_set
+from equijax.nn.sets._multihead import FeedForward, MultiheadAttentionBlock
+
+default_seed_init = nnx.initializers.normal(1.0)
+
+
+class SetAttentionBlock(SetLayer):
+    r"""Self-attention on a set, :math:`\mathrm{SAB}(X) = \mathrm{MAB}(X, X)`; its cost is quadratic in the size of the set.
+
+    Law: ``layer(act(p, x), act(p, mask)) == act(p, layer(x, mask))`` for every permutation p. Padding does not matter.
+
+    Args:
+      features: number of features of input and output.
+      num_heads: number of heads, a divisor of ``features``.
+      **options: those of :class:`MultiheadAttentionBlock`; ``rngs`` is required.
+
+    Attributes:
+      block: the :class:`MultiheadAttentionBlock`.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> layer = ej.nn.SetAttentionBlock(8, 2, rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 5, 8)), mask=jnp.ones((2, 5), bool)).shape
+      (2, 5, 8)
+
+    References:
+      Lee et al., "Set Transformer", ICML 2019, arXiv:1810.00825, section 3.1.
+    """
+
+    def __init__(self, features: int, num_heads: int = 4, **options: Any):
+        self.block = MultiheadAttentionBlock(features, num_heads, **options)
+
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """Applies the block to ``(*batch, n, features)`` with a mask ``(*batch, n)``; zeros where it is False."""
+        return self.block(inputs, inputs, mask, mask)
+
+
+class InducedSetAttentionBlock(SetLayer):
+    r"""Attention through a few learned points; its cost is linear in the size of the set.
+
+    .. math:: \mathrm{ISAB}(X) = \mathrm{MAB}(X, \mathrm{MAB}(I, X))
+
+    Law: ``layer(act(p, x), act(p, mask)) == act(p, layer(x, mask))`` for every permutation p. Padding does not matter.
+
+    Args:
+      features: number of features of input and output.
+      num_points: number of learned points.
+      num_heads: number of heads, a divisor of ``features``.
+      seed_init: initialiser of the learned points.
+      param_dtype: dtype in which the parameters are stored.
+      rngs: key source, used at construction only.
+      **options: those of :class:`MultiheadAttentionBlock`.
+
+    Attributes:
+      points: Param ``(num_points, features)``, I.
+      gather: the inner :class:`MultiheadAttentionBlock`.
+      scatter: the outer one.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> ej.nn.InducedSetAttentionBlock(8, 3, 2, rngs=nnx.Rngs(0))(jnp.ones((2, 5, 8))).shape
+      (2, 5, 8)
+
+    References:
+      Lee et al., "Set Transformer", ICML 2019, arXiv:1810.00825, section 3.1.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        num_points: int,
+        num_heads: int = 4,
+        *,
+        seed_init: Any = default_seed_init,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        shape = (positive_int(num_points, "num_points"), positive_int(features, "features"))
+        self.points = nnx.Param(seed_init(rngs.params(), shape, param_dtype))
+        options |= {"param_dtype": param_dtype, "rngs": rngs}
+        self.gather = MultiheadAttentionBlock(features, num_heads, **options)
+        self.scatter = MultiheadAttentionBlock(features, num_heads, **options)
+
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """Applies the block to ``(*batch, n, features)`` with a mask ``(*batch, n)``; zeros where it is False."""
+        mask = require_set(inputs, self.gather.features, mask)
+        return self.scatter(inputs, self.gather(_for_batch(self.points, inputs), inputs, y_mask=mask), mask)
+
+
+class AttentionPool(InvariantSetLayer):
+    r"""Pools a set by letting learned seeds attend to it.
+
+    .. math:: \mathrm{PMA}(X) = \mathrm{MAB}(S, \mathrm{rFF}(X))
+
+    Law: ``layer(act(p, x), act(p, mask)) == layer(x, mask)`` for every permutation p. Padding does not matter; an empty set
+    gives a constant.
+
+    Args:
+      features: number of features of input and output.
+      num_seeds: number of seeds, that is of vectors in the result.
+      num_heads: number of heads, a divisor of ``features``.
+      seed_init: initialiser of the seeds.
+      param_dtype: dtype in which the parameters are stored.
+      rngs: key source, used at construction only.
+      **options: those of :class:`MultiheadAttentionBlock`.
+
+    Attributes:
+      seeds: Param ``(num_seeds, features)``, S.
+      feed_forward: the network of each element.
+      block: the :class:`MultiheadAttentionBlock`.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> ej.nn.AttentionPool(8, 3, 2, rngs=nnx.Rngs(0))(jnp.ones((2, 5, 8))).shape
+      (2, 3, 8)
+
+    References:
+      Lee et al., "Set Transformer", ICML 2019, arXiv:1810.00825, section 3.2.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        num_seeds: int = 1,
+        num_heads: int = 4,
+        *,
+        seed_init: Any = default_seed_init,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        shape = (positive_int(num_seeds, "num_seeds"), positive_int(features, "features"))
+        self.seeds = nnx.Param(seed_init(rngs.params(), shape, param_dtype))
+        options |= {"param_dtype": param_dtype, "rngs": rngs}
+        self.block = MultiheadAttentionBlock(features, num_heads, **options)
+        hidden = self.block.feed_forward.hidden.out_features
+        linear = {name: options[name] for name in _LINEAR if name in options}
+        self.feed_forward = FeedForward(features, hidden, **linear)
+
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """Pools ``(*batch, n, features)`` with a mask ``(*batch, n)`` to ``(*batch, num_seeds, features)``."""
+        mask = require_set(inputs, self.block.features, mask)
+        encoded = self.feed_forward(keep(inputs, mask))
+        return self.block(_for_batch(self.seeds, inputs), encoded, y_mask=mask)
+
+
+_LINEAR = ("dtype", "param_dtype", "precision", "kernel_init", "bias_init", "rngs")
+
+
+def _for_batch(points: nnx.Param, inputs: jax.Array) -> jax.Array:
+    """Learned points, repeated for every set of the batch."""
+    learned = points[...]
+    return jnp.broadcast_to(learned.reshape((1,) * (inputs.ndim - 2) + learned.shape), (*inputs.shape[:-2], *learned.shape))

@@ -1,0 +1,164 @@
+"""Attention between two sets."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from equijax._numbers import positive_int
+from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._mask import keep
+from equijax.nn.sets._layer import require_set
+
+
+def attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array | None = None, precision: Any = None
+) -> jax.Array:
+    r"""Scaled dot-product attention of every head, :math:`\mathrm{softmax}(Q_h K_h^T / \sqrt{d_h}) V_h`.
+
+    Args:
+      query: ``(*batch, queries, heads, d)``.
+      key: ``(*batch, keys, heads, d)``.
+      value: ``(*batch, keys, heads, d)``; finite also where the mask is False.
+      key_mask: bool ``(*batch, keys)``, True where a key is there; None for all.
+      precision: as in ``jax.lax.dot_general``.
+
+    Returns:
+      ``(*batch, queries, heads, d)`` of the dtype of ``value``; zeros where there is no key. Scores, softmax and sums are
+      computed in at least float32.
+    """
+    wide = accumulation_dtype(query.dtype)
+    products = {"precision": precision, "preferred_element_type": wide}
+    scores = jnp.einsum("...qhd,...khd->...hqk", query, key, **products)
+    scores = scores * jnp.asarray(query.shape[-1] ** -0.5, wide)
+    there = jnp.ones(key.shape[:-2], bool) if key_mask is None else key_mask
+    there = jnp.broadcast_to(there[..., None, None, :], scores.shape)
+    lowest = jnp.asarray(jnp.finfo(wide).min, wide)
+    largest = jnp.max(jnp.where(there, scores, lowest), axis=-1, keepdims=True, initial=lowest)
+    shifted = scores - jax.lax.stop_gradient(largest)
+    weights = jnp.where(there, jnp.exp(jnp.where(there, shifted, jnp.zeros((), wide))), jnp.zeros((), wide))
+    total = weights.sum(axis=-1, keepdims=True)
+    weights = weights / jnp.where(total > 0, total, jnp.ones((), wide))
+    return jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value, **products).astype(value.dtype)
+
+
+class FeedForward(nnx.Module):
+    """The same network for every element, ``relu(x W_1 + b_1) W_2 + b_2``: the ``rFF`` of the set transformer."""
+
+    def __init__(self, features: int, hidden_features: int, **options: Any):
+        self.hidden = nnx.Linear(features, hidden_features, **options)
+        self.out = nnx.Linear(hidden_features, features, **options)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the network to ``(*batch, features)``."""
+        return self.out(jax.nn.relu(self.hidden(x)))
+
+
+class MultiheadAttentionBlock(nnx.Module):
+    r"""Each element x of one set looks at all elements y of another.
+
+    .. math:: \mathrm{MAB}(X, Y) = \mathrm{LN}(H + \mathrm{rFF}(H)), \qquad H = \mathrm{LN}(X + \mathrm{MH}(X, Y, Y)),
+
+    .. math:: \mathrm{MH}(Q, K, V) = \mathrm{concat}_h\big(\mathrm{softmax}(Q_h K_h^T / \sqrt{d_h})\, V_h\big)\, W_o
+
+    Law: ``block(act(p, x), act(q, y)) == act(p, block(x, y))`` for permutations p and q: equivariant in x, invariant in y.
+    Padding does not matter. Without any y the attention is 0, so that the result depends on x alone.
+
+    Args:
+      features: number of features of both sets and of the result.
+      num_heads: number of heads, a divisor of ``features``.
+      hidden_features: width of the feed-forward network; None is ``features``.
+      use_norm: whether to normalise the features of each element (``nnx.LayerNorm``).
+      dtype: dtype of the computation; None promotes inputs and parameters. The softmax is at least float32.
+      param_dtype: dtype in which the parameters are stored.
+      precision: as in ``jax.lax.dot_general``.
+      kernel_init: initialiser of all matrices.
+      bias_init: initialiser of all their biases.
+      rngs: key source, used at construction only.
+
+    Attributes:
+      query: ``nnx.Linear``, and likewise ``key``, ``value`` and ``out``.
+      feed_forward: the network of each element.
+      norm: ``nnx.LayerNorm`` after the attention, or None.
+      last_norm: ``nnx.LayerNorm`` at the end, or None.
+
+    Raises:
+      ValueError: ``num_heads`` does not divide ``features``.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> block = ej.nn.MultiheadAttentionBlock(8, 2, rngs=nnx.Rngs(0))
+      >>> block(jnp.ones((2, 3, 8)), jnp.ones((2, 5, 8)), y_mask=jnp.ones((2, 5), bool)).shape
+      (2, 3, 8)
+
+    References:
+      Lee, Lee, Kim, Kosiorek, Choi and Teh, "Set Transformer", ICML 2019, arXiv:1810.00825, section 3.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        num_heads: int = 4,
+        *,
+        hidden_features: int | None = None,
+        use_norm: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = default_kernel_init,
+        bias_init: Any = default_bias_init,
+        rngs: nnx.Rngs,
+    ):
+        self.features = positive_int(features, "features")
+        self.num_heads = positive_int(num_heads, "num_heads")
+        if features % num_heads:
+            raise ValueError(f"`num_heads` is {num_heads}; it must divide features = {features}.")
+        hidden = features if hidden_features is None else positive_int(hidden_features, "hidden_features")
+        self.precision = precision
+        stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        linear = {"precision": precision, "kernel_init": kernel_init, "bias_init": bias_init, **stored}
+        self.query = nnx.Linear(features, features, **linear)
+        self.key = nnx.Linear(features, features, **linear)
+        self.value = nnx.Linear(features, features, **linear)
+        self.out = nnx.Linear(features, features, **linear)
+        self.norm = nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)
+        self.feed_forward = FeedForward(features, hidden, **linear)
+        self.last_norm = nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)
+
+    def __call__(
+        self, x: jax.Array, y: jax.Array, mask: jax.Array | None = None, y_mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Lets every x attend to all y.
+
+        Args:
+          x: ``(*batch, n, features)``.
+          y: ``(*batch, m, features)``, the same batch axes.
+          mask: bool ``(*batch, n)``, which x are there; None for all.
+          y_mask: bool ``(*batch, m)``, which y are there; None for all.
+
+        Returns:
+          ``(*batch, n, features)``; zeros where ``mask`` is False.
+
+        Raises:
+          TypeError: a mask is not boolean.
+          ValueError: a shape does not fit.
+        """
+        mask = require_set(x, self.features, mask, "x")
+        y_mask = require_set(y, self.features, y_mask, "y", "y_mask")
+        if x.shape[:-2] != y.shape[:-2]:
+            raise ValueError(f"`x` has shape {x.shape} and `y` {y.shape}; their batch axes must be the same.")
+        x, y = keep(x, mask), keep(y, y_mask)
+        heads = (self.num_heads, self.features // self.num_heads)
+        query, key, value = (
+            layer(z).reshape(*z.shape[:-1], *heads) for layer, z in ((self.query, x), (self.key, y), (self.value, y))
+        )
+        attended = self.out(attend(query, key, value, y_mask, self.precision).reshape(x.shape))
+        hidden = _normalised(self.norm, x.astype(attended.dtype) + attended)
+        return keep(_normalised(self.last_norm, hidden + self.feed_forward(hidden)), mask)
+
+
+def _normalised(norm: nnx.LayerNorm | None, x: jax.Array) -> jax.Array:
+    return x if norm is None else norm(x)

@@ -1,0 +1,305 @@
+"""EGNN: the law of motions and relabellings, the equations in plain numpy, masks, and points that coincide."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import equijax as ej
+from equijax.testing import check_equivariance
+from tests.helpers import check_message, randn
+
+FORMS = {
+    "plain": {"aggregation": "mean"},
+    "velocities": {"use_velocities": True, "edge_features": 2},
+    "options": {
+        **{"use_velocities": True, "update_velocities": False, "attention": True, "normalize": True, "tanh": True},
+        **{"residual": False, "hidden_features": 5},
+    },
+}
+every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+
+
+def make(form=None, features=3, loud=True, **more):
+    """A float64 layer; ``loud`` replaces the tiny last matrix, so that positions really move."""
+    options = {"param_dtype": jnp.float64, "bias_init": nnx.initializers.normal(0.3), **(form or {}), **more}
+    layer = ej.nn.EGNN(features, features, rngs=nnx.Rngs(0), **options)
+    if loud:
+        last = layer.position[1].kernel
+        last[...] = jax.random.normal(jax.random.key(5), last.shape, last.dtype)
+    return layer
+
+
+def cloud(form=None, n=6, edges=15, ndim=3, seed=0, **more):
+    """Two random graphs in one; node 0 has no edges."""
+    form = form or {}
+    random = np.random.default_rng(seed)
+    owner = np.arange(n) % 2
+    pairs = [(i, j) for i in range(1, n) for j in range(1, n) if owner[i] == owner[j]]
+    chosen = np.array(pairs)[random.integers(len(pairs), size=edges)]
+    fields = dict(nodes=randn((n, 3), seed), senders=chosen[:, 0], receivers=chosen[:, 1], node_graph=owner)
+    fields |= dict(positions=randn((n, ndim), seed + 1))
+    if form.get("use_velocities"):
+        fields |= dict(velocities=randn((n, ndim), seed + 2))
+    if form.get("edge_features"):
+        fields |= dict(edges=randn((edges, form["edge_features"]), seed + 3))
+    return ej.Graph(**(fields | more))
+
+
+def padded(graph, nodes=3, edges=4):
+    """The graph with padding full of NaN, spread by a relabelling."""
+    n, e = graph.num_nodes, graph.num_edges
+    nan = lambda a, k: None if a is None else jnp.concatenate([a, jnp.full((k, *a.shape[1:]), jnp.nan, a.dtype)])  # noqa: E731
+    big = ej.Graph(
+        nan(graph.nodes, nodes),
+        jnp.concatenate([graph.senders, jnp.full(edges, n, jnp.int32)]),
+        jnp.concatenate([graph.receivers, jnp.full(edges, n, jnp.int32)]),
+        edges=nan(graph.edges, edges),
+        positions=nan(graph.positions, nodes),
+        velocities=nan(graph.velocities, nodes),
+        node_graph=jnp.concatenate([graph.node_graph, jnp.full(nodes, graph.num_graphs, jnp.int32)]),
+        node_mask=jnp.arange(n + nodes) < n,
+        edge_mask=jnp.arange(e + edges) < e,
+        graph_mask=jnp.arange(graph.num_graphs + 1) < graph.num_graphs,
+    )
+    act = ej.GraphAction().for_input(big)
+    p, q = act.group.sample(jax.random.key(3))
+    return act((p, q), big), p, q
+
+
+def close(a, b, tolerance=1e-12):
+    return all(
+        np.linalg.norm(np.asarray(x) - np.asarray(y)) <= tolerance * max(1.0, np.linalg.norm(np.asarray(y)))
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def moved(graph):
+    return [a for a in (graph.nodes, graph.positions, graph.velocities) if a is not None]
+
+
+@every_form
+def test_law_forward_gradient_and_after_training(form):
+    layer, graph = make(form), cloud(form)
+    check_equivariance(jax.jit(layer), layer.in_action, layer.out_action, graph)
+    optimizer = nnx.Optimizer(layer, optax.sgd(0.05), wrt=nnx.Param)
+    target = randn(graph.positions.shape, 9)
+    before = layer(graph)
+
+    @nnx.jit
+    def step(layer, optimizer):
+        loss = lambda layer: jnp.mean((layer(graph).positions - target) ** 2)  # noqa: E731
+        optimizer.update(layer, nnx.grad(loss)(layer))
+
+    for _ in range(5):
+        step(layer, optimizer)
+    assert not close(moved(layer(graph)), moved(before), 1e-3)
+    check_equivariance(jax.jit(layer), layer.in_action, layer.out_action, graph, gradient=False)
+
+
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_law_in_other_dimensions(ndim):
+    form = FORMS["velocities"]
+    layer = make(form, ndim=ndim)
+    check_equivariance(jax.jit(layer), layer.in_action, layer.out_action, cloud(form, ndim=ndim), gradient=False)
+    assert layer.in_action.space == ej.E(ndim)
+
+
+def test_law_with_padding_of_a_stack():
+    form = FORMS["velocities"]
+    stack = ej.nn.Sequential(make(form), make(form))
+    graph, _, _ = padded(cloud(form))
+    filled = graph.replace(
+        **{name: jnp.nan_to_num(getattr(graph, name)) for name in ("nodes", "positions", "velocities", "edges")}
+    )
+    check_equivariance(jax.jit(stack), ej.GraphAction(space=ej.E(3)), ej.GraphAction(space=ej.E(3)), filled, gradient=False)
+
+
+class Absolute(ej.nn.EGNN):
+    """Broken on purpose: nodes know where they are."""
+
+    def __call__(self, graph):
+        return super().__call__(graph.replace(nodes=graph.nodes.at[:, :1].add(graph.positions[:, :1])))
+
+
+class Normalised(ej.nn.EGNN):
+    """Broken on purpose: the components of positions are normalised."""
+
+    def __call__(self, graph):
+        y = super().__call__(graph)
+        return y.replace(positions=jax.nn.standardize(y.positions))
+
+
+@pytest.mark.parametrize("kind", [Absolute, Normalised])
+def test_broken_layers_fail(kind):
+    layer, graph = kind(3, 3, param_dtype=jnp.float64, rngs=nnx.Rngs(0)), cloud()
+    with pytest.raises(AssertionError, match="fails"):
+        check_equivariance(layer, layer.in_action, layer.out_action, graph, gradient=False)
+    check_equivariance(layer, ej.GraphAction(), ej.GraphAction(), graph, gradient=False)  # relabellings alone are kept
+
+
+def plain(layer, graph):
+    """The equations, edge by edge, in numpy."""
+    silu = lambda z: z / (1 + np.exp(-z))  # noqa: E731
+    bias = lambda lin: 0.0 if lin.bias is None else np.asarray(lin.bias[...])  # noqa: E731
+    linear = lambda lin, z: z @ np.asarray(lin.kernel[...]) + bias(lin)  # noqa: E731
+    phi = lambda pair, z: linear(pair[1], silu(linear(pair[0], z)))  # noqa: E731
+    h, x = np.asarray(graph.nodes), np.asarray(graph.positions)
+    v = None if graph.velocities is None else np.asarray(graph.velocities)
+    total, shift, degree = np.zeros((len(h), layer.hidden_features)), np.zeros_like(x), np.zeros(len(h))
+    for e, (j, i) in enumerate(zip(np.asarray(graph.senders), np.asarray(graph.receivers), strict=True)):
+        difference = x[i] - x[j]
+        attributes = np.asarray(graph.edges[e]) if layer.edge_features else np.zeros(0)
+        m = silu(phi(layer.message, np.concatenate([h[i], h[j], [difference @ difference], attributes])))
+        if layer.gate is not None:
+            m = m / (1 + np.exp(-linear(layer.gate, m)))
+        weight = phi(layer.position, m)
+        weight = np.tanh(weight) if layer.tanh else weight
+        total[i] += m
+        shift[i] += weight * (difference / (np.linalg.norm(difference) + layer.epsilon) if layer.normalize else difference)
+        degree[i] += 1
+    step = shift / np.maximum(degree, 1)[:, None]
+    if layer.use_velocities:
+        step = phi(layer.velocity, h) * v + step
+        v = step if layer.update_velocities else v
+    total = total / np.maximum(degree, 1)[:, None] if layer.aggregation == "mean" else total
+    y = phi(layer.node, np.concatenate([h, total], -1)) + (h if layer.residual else 0.0)
+    return [a for a in (y, x + step, v) if a is not None]
+
+
+@every_form
+def test_equals_the_equations_in_plain_numpy(form):
+    layer, graph = make(form), cloud(form)
+    assert close(moved(layer(graph)), plain(layer, graph), 1e-13)
+
+
+@every_form
+def test_padding_full_of_nan_changes_nothing(form):
+    layer, graph = make(form), cloud(form)
+    big, p, q = padded(graph)
+    y, z = jax.jit(layer)(graph), jax.jit(layer)(big)
+    n = graph.num_nodes
+    assert close([a[p[:n]] for a in moved(z)], moved(y))
+    assert all((np.asarray(a[p[n:]]) == 0).all() for a in moved(z))
+    energy = lambda layer, graph: sum(jnp.sum(a**2) for a in moved(layer(graph)))  # noqa: E731
+    gradient = nnx.jit(nnx.grad(energy))
+    assert close(gradient(layer, big), gradient(layer, graph))
+    into = jax.jit(jax.grad(lambda x: energy(layer, big.replace(positions=x))))(big.positions)
+    assert bool(jnp.isfinite(into).all()) and (np.asarray(into[p[n:]]) == 0).all()
+    del q
+
+
+def test_batch_mates_change_nothing():
+    layer = make()
+    one = cloud()
+    two = one.replace(positions=jnp.where((one.node_graph == 1)[:, None], 7 * one.positions, one.positions))
+    mine = np.asarray(one.node_graph) == 0
+    assert close([a[mine] for a in moved(layer(two))], [a[mine] for a in moved(layer(one))], 0.0)
+
+
+@pytest.mark.parametrize("form", [FORMS["plain"], {"normalize": True, "attention": True}], ids=["plain", "normalized"])
+def test_coincident_points_and_isolated_nodes(form):
+    layer, graph = make(form), cloud(form, positions=jnp.ones((6, 3)))
+    y = layer(graph)
+    assert close(y.positions, graph.positions, 0.0)
+    energy = lambda layer, x: (
+        jnp.sum(layer(graph.replace(positions=x)).nodes ** 2)
+        + jnp.sum(  # noqa: E731
+            layer(graph.replace(positions=x)).positions ** 2
+        )
+    )
+    inward = jax.jit(jax.grad(lambda x: energy(layer, x)))(graph.positions)
+    assert float(jnp.abs(inward).max()) < 1e3
+    for gradient in (nnx.jit(nnx.grad(energy))(layer, graph.positions), inward):
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
+    apart = layer(cloud(form))
+    assert close(apart.positions[0], cloud(form).positions[0], 0.0)  # node 0 has no edges
+    empty = layer(cloud(form, edges=0, senders=[], receivers=[]))
+    assert close(empty.positions, cloud(form).positions, 0.0) and bool(jnp.isfinite(empty.nodes).all())
+
+
+def test_a_hundred_points_stay_finite_in_float32():
+    senders, receivers = np.nonzero(~np.eye(100, dtype=bool))
+    x = randn((100, 3), 1, jnp.float32)
+    graph = ej.Graph(randn((100, 8), 0, jnp.float32), senders, receivers, positions=x, velocities=x)
+    for k in range(6):
+        graph = jax.jit(ej.nn.EGNN(8, 8, use_velocities=True, aggregation="mean", rngs=nnx.Rngs(k)))(graph)
+    assert float(jnp.abs(jnp.concatenate(moved(graph), -1)).max()) < 100
+
+
+def test_dtypes():
+    form = FORMS["velocities"]
+    graph = cloud(form)
+    layer = make(form, loud=False, param_dtype=jnp.float32, dtype=jnp.bfloat16)
+    y = layer(graph)
+    assert (y.nodes.dtype, y.positions.dtype, y.velocities.dtype) == (jnp.bfloat16, jnp.float64, jnp.float64)
+    reference = make(form, loud=False, param_dtype=jnp.float32)
+    single = graph.replace(nodes=graph.nodes.astype(jnp.float32))
+    assert close(y.nodes.astype(jnp.float32), reference(single).nodes, 0.05)
+    assert reference(single).nodes.dtype == jnp.float32 and reference(single).positions.dtype == jnp.float64
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(layer)))
+
+
+def test_names_and_shapes_of_the_checkpoint():
+    layer = make(FORMS["velocities"], features=4, hidden_features=7, attention=True)
+    flat = jax.tree.leaves_with_path(nnx.to_pure_dict(nnx.state(layer)))
+    shapes = {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in flat}
+    assert shapes == {
+        "message.0.kernel": (11, 7),
+        "message.0.bias": (7,),
+        "message.1.kernel": (7, 7),
+        "message.1.bias": (7,),
+        "position.0.kernel": (7, 7),
+        "position.0.bias": (7,),
+        "position.1.kernel": (7, 1),
+        "node.0.kernel": (11, 7),
+        "node.0.bias": (7,),
+        "node.1.kernel": (7, 4),
+        "node.1.bias": (4,),
+        "velocity.0.kernel": (4, 7),
+        "velocity.0.bias": (7,),
+        "velocity.1.kernel": (7, 1),
+        "velocity.1.bias": (1,),
+        "gate.kernel": (7, 1),
+        "gate.bias": (1,),
+    }
+    assert hash(nnx.graphdef(layer)) == hash(nnx.graphdef(make(FORMS["velocities"], 4, hidden_features=7, attention=True)))
+
+
+def test_flax_habits():
+    """Graph modes, jit, remat, split and merge."""
+    form = FORMS["velocities"]
+    graph, expected = cloud(form), moved(make(form)(cloud(form)))
+    for modes in ((True, True), (True, False), (False, False)):
+        with nnx.set_graph_mode(modes[0]), nnx.set_graph_updates(modes[1]):
+            layer = make(form)
+            assert close(moved(nnx.jit(lambda layer, graph: layer(graph))(layer, graph)), expected)
+            assert len(jax.tree.leaves(nnx.grad(lambda layer: layer(graph).nodes.sum())(layer))) == 15
+    layer = make(form)
+    assert close(moved(nnx.merge(*nnx.split(layer))(graph)), expected)
+    assert close(moved(nnx.remat(lambda layer, graph: layer(graph))(layer, graph)), expected)
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), graph)
+    assert close([a[1] for a in moved(jax.vmap(layer)(many))], expected)
+
+
+def test_bad_input():
+    layer, graph = make(FORMS["velocities"]), cloud(FORMS["velocities"])
+    cases = [
+        (lambda: layer(graph.positions), TypeError, ["`graph`", "Graph"]),
+        (lambda: layer(graph.replace(positions=None)), ValueError, ["no positions", "(6, 3)"]),
+        (lambda: layer(graph.replace(velocities=None)), ValueError, ["no velocities", "(6, 3)"]),
+        (lambda: layer(graph.replace(edges=None)), ValueError, ["no edges", "(15, 2)"]),
+        (lambda: layer(graph.replace(positions=graph.positions[:, :2])), ValueError, ["positions", "(6, 2)", "(6, 3)"]),
+        (lambda: layer(graph.replace(nodes=graph.nodes[:, :2])), ValueError, ["nodes", "(6, 2)", "in_features = 3"]),
+        (lambda: layer(graph.replace(positions=jnp.ones((6, 3), int))), TypeError, ["positions", "int", "float"]),
+        (lambda: make()(graph), ValueError, ["velocities", "use_velocities=True"]),
+        (lambda: ej.nn.EGNN(1, 8, rngs=nnx.Rngs(0)), ValueError, ["`residual`", "1", "8", "residual=False"]),
+        (lambda: ej.nn.EGNN(8, 8, aggregation="max", rngs=nnx.Rngs(0)), ValueError, ["`aggregation`", "'max'", "'mean'"]),
+        (lambda: ej.nn.EGNN(0, 8, rngs=nnx.Rngs(0)), ValueError, ["`in_features`"]),
+        (lambda: ej.nn.EGNN(8, 8, ndim=0, rngs=nnx.Rngs(0)), ValueError, ["`ndim`"]),
+        (lambda: layer.out_action_for(ej.SetAction(3)), TypeError, ["`in_action`", "GraphAction"]),
+    ]
+    for call, error, words in cases:
+        check_message(call, error, words)
