@@ -40,6 +40,7 @@ exclude_patterns = ["_build", "_ext", "**.ipynb_checkpoints"]
 public_api_modules = [
     "equijax.groups",
     "equijax.reps",
+    "equijax.graphs",
     "equijax.actions",
     "equijax.sharing",
     "equijax.nn",

@@ -1,5 +1,7 @@
 """Settings and small builders that several test files share."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,9 +49,48 @@ def dna():
     return group, PermutationRep(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
 
 
+def train(layer, *inputs, steps=3):
+    """A few steps of gradient descent on the squares of the outputs; the parameters change and stay finite."""
+    graph, start = nnx.split(layer)
+
+    @jax.jit
+    def step(state):
+        gradient = jax.grad(lambda state: jnp.mean(nnx.merge(graph, state)(*inputs) ** 2))(state)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, state, gradient)
+
+    state = start
+    for _ in range(steps):
+        state = step(state)
+    changes = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), start, state)
+    assert all(0 < change < np.inf for change in jax.tree.leaves(changes))
+    nnx.update(layer, state)
+
+
 def check_message(call, error, words):
     """The call raises this error, and its message holds all the words."""
     with pytest.raises(error) as caught:
         call()
     message = str(caught.value)
     assert [word for word in words if word not in message] == [], message
+
+
+@dataclasses.dataclass(frozen=True)
+class WithMask(ej.actions.Action):
+    """Moves a pair: an array, and the mask of its points, each by its own action of one group."""
+
+    action: ej.actions.Action
+    mask_action: ej.actions.Action = ej.SetAction()
+
+    @property
+    def group(self):
+        return self.action.group
+
+    def for_input(self, x):
+        return WithMask(self.action.for_input(x[0]), self.mask_action)
+
+    def axes(self, ndim):
+        return self.action.axes(ndim)
+
+    def __call__(self, g, x):
+        values, mask = x
+        return self.action(g, values), self.mask_action(g, mask[..., None])[..., 0]

@@ -6,6 +6,7 @@ from equijax.actions._fibre import FibreAction as FibreAction
 from equijax.actions._finite import FiniteAction as FiniteAction
 from equijax.actions._graph import GraphAction as GraphAction
 from equijax.actions._grid import GridAction as GridAction
+from equijax.actions._hetero import HeteroGraphAction as HeteroGraphAction
 from equijax.actions._product import ProductAction as ProductAction
 from equijax.actions._tensor import SetAction as SetAction
 from equijax.actions._tensor import TensorAction as TensorAction

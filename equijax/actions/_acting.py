@@ -57,7 +57,7 @@ def measured_elements(sides: list[Side], key: jax.Array, limit: int = 1024, samp
         keys = jax.random.split(key, len(factors))
         each = [measured_elements(factor, k, limit, samples) for factor, k in zip(factors, keys, strict=True)]
         count = max(_count(elements) for elements in each)
-        return tuple(_repeated(elements, count) for elements in each)
+        return tuple(repeated(elements, count) for elements in each)
     motions = _motions(sides)
     if motions is not None:
         return _measured_motions(motions, group, key, samples // 2)
@@ -112,6 +112,6 @@ def _count(elements: Element) -> int:
     return len(jax.tree.leaves(elements)[0])
 
 
-def _repeated(elements: Element, count: int) -> Element:
+def repeated(elements: Element, count: int) -> Element:
     """The first ``count`` elements, from the start again where there are fewer."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[np.arange(count) % len(leaf)], elements)

@@ -27,8 +27,9 @@ class ProductAction(Action):
     the order of the factors. To each factor the axes before its own are batch axes, and the axes behind are features. So
     the order in which the factors act makes no difference.
 
-    ``ProductAction(SetAction(), SetAction())`` moves matrices of users and items, ``(*batch, n, m, features)``, and
-    ``ProductAction(SetAction(), GridAction(wallpaper("p4"), fibre))`` sets of feature maps, ``(*batch, n, H, W, 4, features)``.
+    ``ProductAction(SetAction(), SetAction())`` moves matrices of users and items, ``(*batch, n, m, features)``;
+    ``ProductAction(SetAction(), GridAction(wallpaper("p4"), fibre))`` moves sets of feature maps,
+    ``(*batch, n, H, W, 4, features)``.
 
     Args:
       *factors: actions on arrays; one of them may be a product itself.
@@ -71,7 +72,7 @@ class ProductAction(Action):
         return (*(Axis("batch"),) * (ndim - len(own) - 1), *moved, Axis("feature"))
 
     def views(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Returns the shape in which each factor sees an array: what lies behind its own axes is merged into the features."""
+        """Returns the shape in which each factor sees an array: what lies behind its own axes is merged to features."""
         counts = [_moved(factor) for factor in self.factors]
         require_ndim(self, shape, sum(counts) + 1, self._layout)
         ends = len(shape) - 1 - sum(counts) + np.cumsum(counts)
@@ -95,7 +96,7 @@ class ProductAction(Action):
         sizes = tuple(shape)
         counts = [sum(axis.role == "base" for axis in _own_axes(factor)) for factor in self.factors]
         if sizes and len(sizes) != sum(counts):
-            raise ValueError(f"`shape` is {sizes}; {self!r} has {sum(counts)} base axes, so give {sum(counts)} sizes, or none.")
+            raise ValueError(f"`shape` is {sizes}; {self!r} has {sum(counts)} base axes. Give one size for each, or none.")
         ends = np.cumsum(counts)
         factors = [f.on(sizes[end - count : end]) for f, end, count in zip(self.factors, ends, counts, strict=True)]
         return FiniteAction(ProductAction(*factors), tuple(n for factor in factors for n in factor.shape))

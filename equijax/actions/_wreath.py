@@ -1,10 +1,12 @@
 """Hierarchies: blocks that are permuted, each of which is moved by itself."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from equijax.actions._action import Action, Axis
 from equijax.actions._finite import FiniteAction
@@ -87,6 +89,16 @@ class WreathAction(Action):
             q, p = known
             for i in range(len(p)):
                 self._axes.require_acts((p, _entry(q, i)), shape)
+
+    def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns which entry moves to each entry, flat int, for a concrete element; in numpy where ``inner`` is."""
+        q, p = concrete(g)
+        *batch, n, _ = self.views(shape)[0]
+        block = shape[len(batch) + 1 : -1]
+        numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32).reshape(math.prod(batch), n, math.prod(block))
+        inside = [self.inner.sources(_entry(q, i), (*block, 1)) for i in range(n)]
+        index = np.array(inside, np.int32).reshape(1, n, math.prod(block))
+        return np.take_along_axis(numbers[:, np.argsort(p)], index, axis=2).reshape(-1)
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one element ``(q, p)`` and an array ``(*batch, n, *axes of a block, features)``."""

@@ -15,8 +15,8 @@ from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._report import Cause, CauseKind
-from equijax.audit._rules import ORDERED
-from equijax.audit._rules_pick import WRITES
+from equijax.audit._rules import ELEMENTWISE, ORDERED
+from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause
 from equijax.audit._walk import SAFE, Finding, Walk
 
@@ -136,16 +136,26 @@ class _Search:
     def _has_strided_operation(self) -> bool:
         return any(_strides(eq) for eq in self.finding.step.equations)
 
+    def _reads_numbers(self, eq: Equation) -> bool:
+        """Tells whether numbers of nodes or edges are computed with as if they were features."""
+        layouts = [self.network.layouts.get(v) for v in (*eq.inputs, *eq.outputs)]
+        *numbered, still = [layout is not None and layout.numbers is not None for layout in layouts]
+        compares = eq.name in ("lt", "le", "gt", "ge") and sum(numbered) < 2  # with a constant, as all indexing does
+        return any(numbered) and not still and eq.name in ELEMENTWISE - {"eq", "ne"} and not compares
+
     def _read_off(self, possible: list[str]) -> list[CauseKind]:
         """Names a cause where no mend helps."""
         equations = self.finding.step.equations
         names = {eq.name for eq in equations}
-        if names & ORDERED:
+        overwrites = any(eq.name == "scatter" and eq.inputs[1] in self.network.depends for eq in equations)
+        if names & ORDERED or overwrites:
             return ["order"]
         picked = _picks(self.network, equations)
         if picked and max(_picks(self.network, self.network.equations).count(v) for v in picked) > 2:
             return ["order"]  # a loop that was written out
-        if picked or names & set(WRITES):
+        depends = self.network.depends
+        writes = any(writes_at_places(eq.name, [v in depends for v in eq.inputs]) for eq in equations)
+        if picked or writes or any(self._reads_numbers(eq) for eq in equations):
             return ["position"]
         if "conv_general_dilated" in names and self._covers_all():
             return ["dense"]
@@ -245,7 +255,8 @@ def _picks(network: Network, equations: tuple[Equation, ...]) -> list[int]:
     result = []
     for eq in equations:
         layout = network.layouts.get(eq.inputs[0])
-        reads = eq.name == "gather" or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in squeezed)
+        by_index = eq.name == "gather" and eq.inputs[1] not in network.depends
+        reads = by_index or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in squeezed)
         if reads and layout is not None and layout.base:
             result.append(eq.inputs[0])
     return result

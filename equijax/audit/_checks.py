@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._error import widened
+from equijax.audit._grown import leaks_of_graph
 from equijax.audit._jaxpr import Values, evaluate
 from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._network import Network
@@ -27,6 +28,7 @@ def side_effects(subject: Any, found: Walk) -> tuple[dict[int, tuple[Cause, ...]
     """Returns further causes for each finding, by its number, and notes."""
     network: Network = subject.network
     kinds: dict[int, list[CauseKind]] = {}
+    leaks: dict[CauseKind, list[int]]
     for i in _random_steps(network, found):
         kinds.setdefault(i, []).append("randomness")
     changed = _changed_state(network, found, subject.x)
@@ -34,13 +36,18 @@ def side_effects(subject: Any, found: Walk) -> tuple[dict[int, tuple[Cause, ...]
     for i in _owners(found, changed):
         if "randomness" not in kinds.get(i, ()):
             kinds.setdefault(i, []).append("state")
-    for i in _leaks(network, found, _other_samples(network, subject.x), lambda v: _first_sample(network, v)):
-        kinds.setdefault(i, []).append("batch")
-    masked = _other_padding(subject.x)
-    if masked is not None:
-        changed_x, mask = masked
-        for i in _leaks(network, found, changed_x, lambda v: _valid_entries(network, v, mask)):
-            kinds.setdefault(i, []).append("mask")
+    if network.frame.places is not None:
+        leaks, more = leaks_of_graph(subject, found)
+        notes += more
+    else:
+        leaks = {"batch": _leaks(network, found, _other_samples(network, subject.x), lambda v: _first_sample(network, v))}
+        masked = _other_padding(subject.x)
+        if masked is not None:
+            changed_x, mask = masked
+            leaks["mask"] = _leaks(network, found, changed_x, lambda v: _valid_entries(network, v, mask))
+    for kind, numbers in leaks.items():
+        for i in numbers:
+            kinds.setdefault(i, []).append(kind)
     causes = {
         i: tuple(cause(kind, network, found.findings[i].step) for kind in dict.fromkeys(own)) for i, own in kinds.items()
     }

@@ -112,6 +112,13 @@ def _distance(a: Any, b: Any) -> float:
     return _norm([widened(x) - widened(y) for x, y in pairs if len(exact) == len(pairs) or is_floating(y)])
 
 
+def gap(a: Any, b: Any) -> np.ndarray:
+    """Returns ``a - b`` in float64, with 0 where both are the same infinity."""
+    a, b = widened(a), widened(b)
+    same = np.isinf(a) & (a == b)
+    return np.where(same, 0.0, a) - np.where(same, 0.0, b)
+
+
 def widened(leaf: Any) -> np.ndarray:
     """Returns an array of any dtype as float64, or as complex128 where it is complex."""
     return np.asarray(leaf, np.complex128 if np.iscomplexobj(leaf) else np.float64)

@@ -12,19 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax.actions import Action, FiniteAction, GridAction
+from equijax.actions import Action, FiniteAction, GraphAction, GridAction
+from equijax.audit._actions import layout_of
 from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements
 from equijax.audit._frame import Frame
+from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._infinitesimal import lie_derivatives
-from equijax.audit._layout import Layout, layout_of
+from equijax.audit._layout import Layout
 from equijax.audit._network import Network
 from equijax.audit._probe import probed_layouts
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
 from equijax.audit._trace import Trace, trace
 from equijax.audit._walk import Walk, walk
-from equijax.groups import Group
+from equijax.graphs import Graph
+from equijax.groups import Group, agree
 from equijax.groups._group import Element
 
 
@@ -36,11 +39,13 @@ class Subject:
       network: the network with its layouts.
       x: leaves of the input.
       moved: for each element the leaves of the moved input.
+      model: the model.
     """
 
     network: Network
     x: tuple[Any, ...]
     moved: tuple[tuple[Any, ...], ...]
+    model: nnx.Module
 
 
 def explain(
@@ -70,7 +75,8 @@ def explain(
     Args:
       model: any ``nnx.Module`` that can be called on ``x`` alone and traced by ``jax.make_jaxpr``. Layers with other
         behaviour in training are audited as they stand (call ``model.eval()`` first, or use ``nnx.view``).
-      x: array or pytree with a few samples (4 … 64) of real data; the first axis is the batch.
+      x: array or pytree with a few samples (4 … 64) of real data; the first axis is the batch. Or a Graph, best one that
+        holds several; it is looked at without neighbour tables.
       in_action: how the group moves ``x``; an action, or a pytree of actions like ``x``.
       group: the group, as a check; None is that of ``in_action``.
       out_action: how it moves the output, where that can't be found by following the operations (behind flatten + dense).
@@ -105,7 +111,7 @@ def explain(
     return Report(
         model=type(model).__name__,
         group=repr(frame.group),
-        input_shape=", ".join(str(tuple(leaf.shape)) for leaf in subject.x),
+        input_shape=repr(x) if isinstance(x, Graph) else ", ".join(str(tuple(leaf.shape)) for leaf in subject.x),
         elements=tuple(frame.label(e) for e in range(frame.count)),
         error=np.array([found.errors.get(e, np.nan) for e in range(frame.count)]),
         floor=floor,
@@ -131,15 +137,18 @@ def prepare(
     depth: int | None = None,
 ) -> Subject:
     """Traces a model, finds the action on every activation, and moves the input."""
-    leader = _leader(in_action)
-    if group is not None and group != leader.group:
-        raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
+    _leader(in_action)
     x = jax.tree.map(jnp.asarray, x)
+    x = x.replace(table=None) if isinstance(x, Graph) else x
+    in_action = jax.tree.map(lambda a, part: a.for_input(part), in_action, x, is_leaf=lambda a: isinstance(a, Action))
+    leader = _leader(in_action)
+    if group is not None and not agree(group, leader.group):
+        raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
     elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)
     frame = network.frame
     moved = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
-    return Subject(network, network.trace.x, moved)
+    return Subject(network, network.trace.x, moved, model)
 
 
 def network_of(
@@ -154,16 +163,22 @@ def network_of(
     """Traces a model and finds the action on every activation; ``x`` may be abstract."""
     leader, leaves = _leader(in_action), jax.tree.leaves(x)
     sizes = leader.sizes(np.shape(leaves[0])) if isinstance(leader, GridAction) else ()
+    places = GraphPlaces.of(leader, x) if isinstance(leader, GraphAction) else None
     if isinstance(in_action, Action) and len(leaves) == 1:
         layout_of(leader, np.shape(leaves[0]))
     traced = trace(model, x)
-    frame = Frame(leader, elements, sizes)
+    frame = Frame(leader, elements, sizes, places)
     unknown = set(actions or {}) - set(traced.modules) - {str(m.call) for m in traced.program.marks}
     if unknown:
         paths = sorted(path for path in traced.modules if path)
         raise ValueError(f"`actions` names {sorted(unknown)}, but the submodules are {paths}. Use one of these paths.")
     network = Network(
-        traced, frame, _input_layouts(in_action, traced, frame), _output_layouts(out_action, traced), actions or {}, depth
+        traced,
+        frame,
+        _input_layouts(in_action, traced, frame),
+        _output_layouts(out_action, traced, frame),
+        actions or {},
+        depth,
     )
     _require_output(network)
     return network
@@ -198,6 +213,8 @@ def _per_leaf(action: Any, structure: Any) -> list[Any]:
 
 
 def _input_layouts(in_action: Any, traced: Trace, frame: Frame) -> list[Layout]:
+    if frame.places is not None:
+        return frame.places.layouts(jax.tree.unflatten(traced.x_tree, traced.x))  # pyright: ignore[reportReturnType]
     if isinstance(in_action, Action) and len(traced.x) > 1:
         return probed_layouts(in_action, traced, frame)
     actions = _per_leaf(in_action, traced.x_tree)
@@ -213,8 +230,10 @@ def _moved(in_action: Any, g: Element, x: Any, traced: Trace) -> tuple[Any, ...]
     return tuple(action(g, leaf) for action, leaf in zip(actions, traced.x, strict=True))
 
 
-def _output_layouts(out_action: Any, traced: Trace) -> list[Layout | None]:
+def _output_layouts(out_action: Any, traced: Trace, frame: Frame) -> list[Layout | None]:
     avals = [traced.program.avals[v] for v in traced.result_variables]
+    if frame.places is not None and (out_action is None or isinstance(out_action, GraphAction)):
+        return frame.places.layouts(jax.tree.unflatten(traced.out_tree, avals))
     if out_action is None:
         return [None] * len(avals)
     actions = _per_leaf(out_action, traced.out_tree)

@@ -11,8 +11,11 @@ import jax
 import numpy as np
 
 from equijax.actions import Action, GridAction
-from equijax.audit._layout import Base, Fibre, Layout
-from equijax.groups import FiniteGroup, Group, Permutation, PointGroup, SpaceGroup, Translation
+from equijax.audit._actions import permutations_of
+from equijax.audit._elements import label_of
+from equijax.audit._graph_places import GraphPlaces
+from equijax.audit._layout import Base, Fibre, Layout, Numbers
+from equijax.groups import FiniteGroup, Group, PointGroup, SpaceGroup, Translation
 from equijax.groups._group import Element
 from equijax.groups._space import point_group_of, split_element
 from equijax.reps import PermutationRepresentation
@@ -42,9 +45,10 @@ class Frame:
       action: the action on the input.
       elements: group elements stacked along a leading axis.
       sizes: sizes of the grid of the input; empty where there is none.
+      places: the nodes, edges and graphs of the input, where it is a graph.
     """
 
-    def __init__(self, action: Action, elements: Element, sizes: tuple[int, ...] = ()):
+    def __init__(self, action: Action, elements: Element, sizes: tuple[int, ...] = (), places: GraphPlaces | None = None):
         self.action = action
         self.group: Group = action.group
         self.elements = jax.tree.map(np.asarray, elements)
@@ -52,6 +56,8 @@ class Frame:
         self.period: tuple[int, ...] | None = None
         self.is_grid = isinstance(self.group, (Translation, SpaceGroup))
         self.sizes = sizes
+        self.places = places
+        self.permutations = permutations_of(action, self.elements, places)
         self.wraps = isinstance(action, GridAction) and action.boundary == "wrap"
         self._moves = functools.cache(self._base_moves)
         self._fibres = functools.cache(self._fibre_table)
@@ -80,10 +86,7 @@ class Frame:
     def label(self, e: int) -> str:
         """Returns a name of the element."""
         if not self.is_grid:
-            g = self.element(e)
-            return (
-                f"permutation {g.tolist()}" if isinstance(self.group, Permutation) else f"element {np.asarray(g).tolist()}"
-            )
+            return label_of(self.action, self.element(e))
         shift = f"shift {tuple(self.shift[e].tolist())}"
         if self.is_shift(e):
             return shift
@@ -138,7 +141,15 @@ class Frame:
         """
         if layout.custom is not None:
             return np.asarray(layout.custom(self.element(e), value)), None
-        return self._through(np.asarray(value), layout, e, lambda pieces: self._moves(pieces, e))
+        moved, known = self._through(np.asarray(value), layout, e, lambda pieces: self._moves(pieces, e))
+        return (moved if layout.numbers is None else self._renumbered(e, moved, layout.numbers)), known
+
+    def _renumbered(self, e: int, value: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """Returns the new numbers of samples; what numbers none (an index out of range) stays."""
+        images = self.permutations[numbers.base.axis][e]
+        own = value - numbers.offset
+        inside = (own >= 0) & (own < len(images))
+        return np.where(inside, images[np.where(inside, own, 0)] + numbers.offset, value).astype(value.dtype)
 
     def _through(self, value: np.ndarray, layout: Layout, e: int | None, moves: Any) -> tuple[np.ndarray, np.ndarray | None]:
         atoms = layout.atoms
@@ -195,10 +206,12 @@ class Frame:
     def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int) -> Moves:
         sizes = [math.prod(p.size for p in axis) for axis in pieces]
         nothing = Moves(np.arange(math.prod(sizes)), np.ones(math.prod(sizes), bool), False)
-        if isinstance(self.group, Permutation):
-            if len(pieces) != 1 or sizes[0] != self.group.n or len(pieces[0]) != 1 or pieces[0][0].spacing != 1:
+        if self.permutations:
+            images = [self.permutations[axis[0].axis][e] for axis in pieces]
+            if any(len(axis) != 1 or axis[0].spacing != 1 for axis in pieces) or sizes != [len(p) for p in images]:
                 return nothing
-            return Moves(np.argsort(self.elements[e]), nothing.inside, True)
+            sources = np.meshgrid(*(np.argsort(p) for p in images), indexing="ij")
+            return Moves(np.ravel_multi_index(sources, sizes).reshape(-1), nothing.inside, True)
         if not self.is_grid:
             return nothing
         return self._grid_moves(pieces, sizes, e) or nothing

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from fractions import Fraction
 
-from equijax.actions import Action, FibreAction, FiniteAction, GridAction, TensorAction, TrivialAction
+from equijax.actions import Action
 from equijax.reps import PermutationRepresentation
 
 
@@ -21,6 +21,7 @@ class Base:
       spacing: distance of the samples, in pixels of the group; negative where the axis is reversed.
       origin: position of sample 0.
       copy: which copy of the base, where an array has several (queries and keys, rows and columns of a relation).
+      name: what the samples are, where they have a name (the nodes or edges of a graph).
     """
 
     size: int
@@ -28,6 +29,7 @@ class Base:
     spacing: Fraction = Fraction(1)
     origin: Fraction = Fraction(0)
     copy: int = 0
+    name: str = ""
 
     @property
     def positions(self) -> list[Fraction]:
@@ -60,6 +62,19 @@ class Still:
     role: str = "feature"
 
 
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What integers are that number the samples of a base, such as the senders of edges: they move with these samples.
+
+    Attributes:
+      base: the axis of the base whose samples they number.
+      offset: what was added to the numbers.
+    """
+
+    base: Base
+    offset: int = 0
+
+
 Atom = Base | Fibre | Still
 Axes = tuple[tuple[Atom, ...], ...]
 
@@ -71,10 +86,12 @@ class Layout:
     Attributes:
       axes: for each array axis its atoms, whose sizes multiply to the axis' length.
       custom: an action given by the user that is applied to the whole array as it is; None for the action of the atoms.
+      numbers: what the values number; None where they are features, which stay as they are.
     """
 
     axes: Axes
     custom: Action | None = None
+    numbers: Numbers | None = None
 
     @property
     def atoms(self) -> tuple[Atom, ...]:
@@ -94,7 +111,7 @@ class Layout:
     @property
     def is_still(self) -> bool:
         """True where the group does nothing."""
-        return self.custom is None and all(isinstance(atom, Still) for atom in self.atoms)
+        return self.custom is None and self.numbers is None and all(isinstance(atom, Still) for atom in self.atoms)
 
     def __str__(self) -> str:
         if self.custom is not None:
@@ -104,9 +121,11 @@ class Layout:
             own = sorted((a for a in self.base if a.copy == copy), key=lambda a: (a.axis, -abs(a.spacing)))
             spacing = {abs(a.spacing) for a in own}
             size = "×".join(str(math.prod(a.size for a in own if a.axis == k)) for k in sorted({a.axis for a in own}))
-            words.append(size + (f" every {max(spacing)}" if spacing != {1} else ""))
+            names = "".join(f" {name}" for name in dict.fromkeys(a.name for a in own) if name)
+            words.append(size + names + (f" every {max(spacing)}" if spacing != {1} else ""))
         words += [f"fibre {atom.size}" for atom in self.atoms if isinstance(atom, Fibre)]
-        return ", ".join(words) if words else "invariant"
+        text = ", ".join(words) if words else "invariant"
+        return text if self.numbers is None else f"numbers of {self.numbers.base.name} on {text}"
 
 
 def normalised(axes: Axes, custom: Action | None = None) -> Layout:
@@ -143,7 +162,19 @@ def merged(a: Layout, b: Layout) -> Layout | None:
             axes.append(winner)
         else:
             return None
-    return normalised(tuple(axes))
+    return normalised(tuple(_apart(axes)))
+
+
+def _apart(axes: list[tuple[Atom, ...]]) -> list[tuple[Atom, ...]]:
+    """Returns axes of which none is the same as another: in ``x[:, None] - x[None]`` they are two copies of the base."""
+    seen: set[tuple[Atom, ...]] = set()
+    result = []
+    for axis in axes:
+        while axis in seen and len(axis) == 1 and isinstance(axis[0], Base):
+            axis = (dataclasses.replace(axis[0], copy=axis[0].copy + 1000),)
+        seen.add(axis)
+        result.append(axis)
+    return result
 
 
 def _constant(axis: tuple[Atom, ...]) -> bool:
@@ -224,26 +255,6 @@ def dropped(layout: Layout, removed: set[int]) -> Layout | None:
             row.append(atom)
         result.append(tuple(row))
     return Layout(tuple(result))
-
-
-def layout_of(action: Action, shape: tuple[int, ...]) -> Layout:
-    """Returns the layout of an array of this shape under an action of this library; others become custom."""
-    if isinstance(action, FiniteAction):
-        action = action.action
-    if not isinstance(action, (FibreAction, GridAction, TensorAction, TrivialAction)):
-        return Layout(tuple((Still(n),) for n in shape), action)
-    axes: list[tuple[Atom, ...]] = []
-    for axis, size in zip(action.axes(len(shape)), shape, strict=True):
-        if axis.role == "base" and isinstance(action, GridAction):
-            j = axis.index or 0
-            axes.append((Base(size, j, Fraction(action.spacing[j]), Fraction(action.origin[j]).limit_denominator(2)),))
-        elif axis.role == "base":
-            axes.append((Base(size, copy=axis.index or 0),))
-        elif axis.role == "fibre":
-            axes.append((Fibre(action.fibre),))  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            axes.append((Still(size, "batch" if axis.role == "batch" else "feature"),))
-    return normalised(tuple(axes))
 
 
 def batch_size(layout: Layout | None, length: int) -> bool:

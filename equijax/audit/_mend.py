@@ -14,7 +14,7 @@ from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._orbits import is_shared, orbit_labels, shared
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
-from equijax.audit._rules_pick import WRITES
+from equijax.audit._rules_pick import writes_at_places
 
 Mends = frozenset[str]
 
@@ -129,7 +129,8 @@ class Replay:
                 return equation.bind(arguments, strides=params["strides"], limit_indices=params["limit_indices"])
         if name == "concatenate":
             return self._concatenate(equation, arguments, operands, mends)
-        if name in WRITES and operands[0].depends and self._wants("position", mends):
+        placed = writes_at_places(name, [o.depends for o in operands])
+        if placed and operands[0].depends and self._wants("position", mends):
             return [arguments[0]]
         if name == "dot_general":
             return self._dot(equation, arguments, operands, mends)

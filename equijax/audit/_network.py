@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 import jax
 import numpy as np
 
-from equijax.actions import Action, FiniteAction, GridAction
+from equijax.actions import Action
+from equijax.audit._actions import layout_of
+from equijax.audit._declared import declared, fitted, pools_graphs
 from equijax.audit._frame import Frame
 from equijax.audit._jaxpr import Call, Equation, Mark, Values, evaluate
-from equijax.audit._layout import Base, Layout, Still, layout_of, reshaped
+from equijax.audit._layout import Layout, reshaped
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
@@ -97,10 +98,7 @@ class Network:
         self.trace, self.frame, self.depth = trace, frame, depth
         program = trace.program
         self.depends = program.depends_on(trace.x_variables)
-        needed = program.needed_for(trace.result_variables)
-        wanted = [eq for eq in program.equations if not needed.isdisjoint(eq.outputs)]
-        self.fixed = tuple(eq for eq in wanted if self.depends.isdisjoint(eq.outputs))
-        self.equations = tuple(eq for eq in wanted if not self.depends.isdisjoint(eq.outputs))
+        self.fixed, self.equations = trace.parts()
         self.random = program.depends_on(
             [o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs]
         )
@@ -162,16 +160,22 @@ class Network:
         """Takes the action on the edge of a submodule from the user, or from one of our layers."""
         module, shape = self.trace.modules.get(mark.call.path), self.trace.program.avals[mark.variable].shape
         layout: Layout | None = None
-        if mark.side == "in":
+        places = self.frame.places
+        if places is not None and str(mark.call) not in actions and mark.call.path not in actions:
+            found = places.layouts(self.trace.edges[mark.call, mark.side])
+            layout = (
+                places.rows(shape) if mark.side == "out" and len(found) == 1 and pools_graphs(module) else found[mark.leaf]
+            )
+        elif mark.side == "in":
             if mark.leaf == 0:
                 entered[mark.call] = self.layouts.get(mark.variable)
                 if isinstance(module, Layer):
-                    layout = _fitted(module, entered[mark.call], shape)
+                    layout = fitted(module, entered[mark.call], shape)
                     entered[mark.call] = layout or entered[mark.call]
         elif (given := actions.get(str(mark.call), actions.get(mark.call.path))) is not None:
             layout = layout_of(given, shape)
         elif isinstance(module, Layer) and mark.leaf == 0:
-            layout = _declared(module, entered.get(mark.call), shape)
+            layout = declared(module, entered.get(mark.call), shape)
         if layout is not None:
             if mark.side == "in" and mark.variable in self.assumed:
                 self._look_back(mark.variable, layout)
@@ -199,7 +203,7 @@ class Network:
     def _cut(self) -> tuple[Step, ...]:
         """Cuts the equations wherever a new call or line begins and every living activation has a known action."""
         parents = {call for mark in self.trace.program.marks for call in self._enclosing(mark)}
-        keys = [self._key(eq, parents, k) for k, eq in enumerate(self.equations)]
+        keys = self._joined_loops([self._key(eq, parents, k) for k, eq in enumerate(self.equations)])
         alive = self._alive()
         steps, start = [], 0
         for p in range(1, len(keys) + 1):
@@ -207,6 +211,20 @@ class Network:
                 steps.append(self._step(start, p, alive, keys))
                 start = p
         return tuple(steps)
+
+    def _joined_loops(self, keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Gives one key to a loop that was written out: a line that reads three places or more of one moved axis in turn."""
+        reads: dict[tuple[Any, ...], list[int]] = {}
+        for k, (eq, key) in enumerate(zip(self.equations, keys, strict=True)):
+            layout = self.layouts.get(eq.inputs[0])
+            if key[0] == "line" and eq.name in ("slice", "dynamic_slice", "gather") and layout is not None and layout.base:
+                reads.setdefault((*key, eq.inputs[0]), []).append(k)
+        for (*key, _), places in reads.items():
+            last = max(k for k, other in enumerate(keys) if other == tuple(key)) if len(places) > 2 else places[-1]
+            inside = set(keys[places[0] : last + 1])
+            if len(places) > 2 and len(inside) > 1 and all(other[0] == "line" for other in inside):
+                keys[places[0] : last + 1] = [tuple(key)] * (last + 1 - places[0])
+        return keys
 
     def _enclosing(self, mark: Mark) -> list[Call]:
         """The calls around the equation at which a submodule is entered."""
@@ -258,57 +276,3 @@ def operation(equations: list[Equation]) -> str:
 
 def _abstract(state: tuple[Any, ...]) -> bool:
     return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in state)
-
-
-def _grid_layout(action: GridAction, layout: Layout | None, shape: tuple[int, ...]) -> GridAction | None:
-    """Returns a layer's grid action with the spacing and the origin that were propagated; None where they don't fit."""
-    if layout is None or layout.custom is not None or len(layout.axes) != len(shape):
-        return None
-    bases = [axis for axis, role in zip(layout.axes, action.axes(len(shape)), strict=True) if role.role == "base"]
-    atoms = [axis[0] for axis in bases if len(axis) == 1]
-    if len(atoms) != action.ndim or not all(
-        isinstance(a, Base) and a.spacing.denominator == 1 and a.spacing > 0 for a in atoms
-    ):
-        return None
-    spacing: Any = tuple(int(a.spacing) for a in atoms)  # pyright: ignore[reportAttributeAccessIssue]
-    origin: Any = tuple(float(a.origin) for a in atoms)  # pyright: ignore[reportAttributeAccessIssue]
-    if any(Fraction(2 * p).denominator != 1 for p in map(Fraction, origin)):
-        return None
-    return dataclasses.replace(action, spacing=spacing, origin=origin)
-
-
-def _fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:
-    """Returns the layout that a layer expects of its input, where the propagated one leaves the fibre open."""
-    try:
-        action = layer.in_action
-        if isinstance(action, GridAction):
-            action = _grid_layout(action, layout, shape)
-        elif isinstance(action, FiniteAction) or layout is None or layout.base:
-            return None
-        if action is None or layout is None:
-            return None
-        wanted = layout_of(action, shape)
-    except (ValueError, TypeError, NotImplementedError):
-        return None
-    axes = tuple(
-        b if all(isinstance(x, Still) for x in b) is False else a for a, b in zip(layout.axes, wanted.axes, strict=True)
-    )
-    return dataclasses.replace(layout, axes=axes)
-
-
-def _declared(layer: Layer, entered: Layout | None, shape: tuple[int, ...]) -> Layout | None:
-    """Returns the layout of the output of one of our layers."""
-    try:
-        action = layer.in_action
-        if isinstance(action, GridAction):
-            inner = None if entered is None else _grid_layout(action, entered, entered.shape)
-            if inner is None:
-                return None
-            action = inner
-        out = layer.out_action_for(action)
-        if isinstance(out, FiniteAction):
-            out = out.action
-        layout = layout_of(out, shape)
-        return layout if layout.shape == shape else None
-    except (ValueError, TypeError, NotImplementedError):
-        return None

@@ -200,7 +200,9 @@ def _describe(network: Network, variables: tuple[int, ...], source: bool = False
     if not variables:
         return "constant"
     v = variables[0]
-    text = "; ".join(dict.fromkeys(describe(network.layouts.get(w)) for w in variables))
+    layouts = [network.layouts.get(w) for w in variables]
+    features = [layout for layout in layouts if layout is None or layout.numbers is None]
+    text = "; ".join(dict.fromkeys(describe(layout) for layout in features or layouts))
     if not source:
         return text
     return f"{text} ({'declared' if v in network.declared else 'assumed' if v in network.assumed else 'propagated'})"
@@ -211,7 +213,7 @@ def _where(network: Network, found: Walk, finding: Finding) -> tuple[float | Non
     elements = [e for e in finding.broken if e in finding.errors]
     for v in finding.step.written:
         layout = network.layouts.get(v)
-        if not elements or layout is None or len({a.copy for a in layout.base}) != 1:
+        if not network.frame.is_grid or not elements or layout is None or len({a.copy for a in layout.base}) != 1:
             continue
         bases = [k for k, axis in enumerate(layout.axes) if len(axis) == 1 and isinstance(axis[0], Base)]
         if len(bases) != len(layout.base):

@@ -1,10 +1,12 @@
 """How each primitive passes the layouts of its inputs on to its outputs; without a rule the layout is unknown."""
 
+import dataclasses
 import math
 
 from equijax.audit._jaxpr import Equation
 from equijax.audit._layout import Layout, Still, merged
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes
+from equijax.audit._rules_index import numbered_axis, numbers_of
 from equijax.audit._rules_join import JOIN
 from equijax.audit._rules_pick import PICK
 from equijax.audit._rules_shape import SHAPE
@@ -36,12 +38,16 @@ def out_layouts(equation: Equation, operands: list[Operand], shapes: list[tuple[
     if any(o.depends and o.layout is None for o in operands):
         return unknown
     if equation.name in ELEMENTWISE:
-        return _elementwise(equation.params, operands, shapes)
-    rule = RULES.get(equation.name)
-    if rule is None or any(o.layout is not None and o.layout.custom is not None for o in operands):
-        return unknown
-    layouts = rule(equation.params, operands, shapes)
-    return [a if a is not None and a.shape == shape else None for a, shape in zip(layouts, shapes, strict=True)]
+        layouts = _elementwise(equation.params, operands, shapes)
+        layouts = [numbered_axis(operands, a) for a in layouts] if equation.name == "eq" else layouts
+    else:
+        rule = RULES.get(equation.name)
+        if rule is None or any(o.layout is not None and o.layout.custom is not None for o in operands):
+            return unknown
+        layouts = rule(equation.params, operands, shapes)
+    numbers = numbers_of(equation.name, equation.params, operands)
+    fitting = [a if a is not None and a.shape == shape else None for a, shape in zip(layouts, shapes, strict=True)]
+    return [None if a is None else dataclasses.replace(a, numbers=numbers) for a in fitting]
 
 
 def _elementwise(params: Params, operands: Operands, shapes: Shapes) -> Layouts:

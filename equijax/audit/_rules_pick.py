@@ -1,12 +1,14 @@
 """Rules of operations that take some entries of an axis, or write some."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from equijax.audit._layout import Atom, Base, Layout, Still, filled, normalised
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
+from equijax.audit._rules_index import gathered, scattered
 
 
 def _slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
@@ -63,9 +65,11 @@ def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     """Taking entries along one axis, at places that don't depend on the input; or entries of a table, at places that do."""
     if not operands[0].depends and operands[1].layout is not None:
         return [_looked_up(params, operands[1].layout, shapes[0])]
+    if operands[1].depends:
+        return [gathered(params, operands, shapes[0])]
     numbers, sizes, layout = params["dimension_numbers"], params["slice_sizes"], operands[0].layout
     moved = tuple(numbers.start_index_map)
-    if layout is None or operands[1].depends or len(moved) != 1 or getattr(numbers, "operand_batching_dims", ()):
+    if layout is None or len(moved) != 1 or getattr(numbers, "operand_batching_dims", ()):
         return [None]
     k = moved[0]
     if any(n != m for j, (n, m) in enumerate(zip(operands[0].shape, sizes, strict=True)) if j != k):
@@ -120,15 +124,22 @@ def _taken(axis: tuple[Atom, ...], index: Any) -> tuple[Atom, ...] | None:
     return (dataclasses.replace(atom, size=len(numbers), origin=origin, spacing=atom.spacing * step),)
 
 
-WRITES = (
+SCATTERS = (
     *("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max", "scatter_add", "scatter_mul"),
-    "dynamic_update_slice",
+    *("scatter_sub", "scatter_min", "scatter_max"),
 )
+WRITES = (*SCATTERS, "dynamic_update_slice")
 
 
 def _write(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
-    del params, shapes
+    if "dimension_numbers" in params and operands[1].depends:
+        return [scattered(params, operands, shapes[0])]
     return [operands[0].layout if operands[0].depends else None]
+
+
+def writes_at_places(name: str, depends: Sequence[bool]) -> bool:
+    """Tells whether an operation writes at places that don't depend on the input; ``depends`` tells which operands do."""
+    return name in WRITES and not any(depends[2:] if name == "dynamic_update_slice" else depends[1:2])
 
 
 PICK: dict[str, Rule] = {

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action, GraphAction, GridAction
 from equijax.audit._elements import audited_elements
 from equijax.audit._explain import network_of
 from equijax.audit._frame import Frame
@@ -71,7 +71,12 @@ def static(
       >>> ej.audit.static(Net(), (1, 8, 8, 3), in_action=ej.GridAction(ej.Translation(2))).steps
       (2, 2)
     """
+    if isinstance(in_action, GraphAction):
+        raise ValueError(
+            "`in_action` moves a Graph, and `static` reads arrays only. Use explain(model, graph, in_action=…)."
+        )
     shape = tuple(int(n) for n in input_shape)
+    in_action = in_action.for_input(jax.ShapeDtypeStruct(shape, dtype))
     elements, tried = _elements(in_action, shape)
     x = jax.ShapeDtypeStruct(shape, dtype)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)

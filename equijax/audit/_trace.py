@@ -13,10 +13,18 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from equijax.audit._jaxpr import Call, Program, mark_name, read
+from equijax.audit._jaxpr import Call, Equation, Program, mark_name, read
 
-_CALLS: contextvars.ContextVar[collections.Counter[str] | None] = contextvars.ContextVar("calls", default=None)
+_CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
 _PATH = "equijax_audit_path"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Calls:
+    """How often each submodule was called in this trace, and what it took and returned."""
+
+    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    edges: dict[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Trace:
       out_tree: structure of the result.
       outputs: number of leaves of the result.
       modules: path → submodule of the user's model.
+      edges: call of a submodule and side (``"in"``, ``"out"``) → what passed, as shapes.
     """
 
     program: Program
@@ -42,6 +51,7 @@ class Trace:
     out_tree: Any
     outputs: int
     modules: Mapping[str, nnx.Module]
+    edges: Mapping[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
 
     @property
     def x_variables(self) -> tuple[int, ...]:
@@ -57,6 +67,13 @@ class Trace:
     def result_variables(self) -> tuple[int, ...]:
         """The variables of the result."""
         return self.program.outputs[: self.outputs]
+
+    def parts(self) -> tuple[tuple[Equation, ...], tuple[Equation, ...]]:
+        """Returns the equations that the result needs: those that don't depend on the input, and those that do."""
+        depends, needed = self.program.depends_on(self.x_variables), self.program.needed_for(self.result_variables)
+        wanted = [eq for eq in self.program.equations if not needed.isdisjoint(eq.outputs)]
+        fixed = tuple(eq for eq in wanted if depends.isdisjoint(eq.outputs))
+        return fixed, tuple(eq for eq in wanted if not depends.isdisjoint(eq.outputs))
 
     @property
     def new_state_variables(self) -> tuple[int, ...]:
@@ -96,7 +113,8 @@ def trace(model: nnx.Module, x: Any) -> Trace:
         shapes["state"] = jax.tree.structure(nnx.split(copy)[1])
         return [jnp.asarray(leaf) for leaf in found], jax.tree.leaves(nnx.split(copy)[1])
 
-    token = _CALLS.set(collections.Counter())
+    calls = _Calls()
+    token = _CALLS.set(calls)
     try:
         with jax.disable_jit():
             closed, (found, _) = jax.make_jaxpr(run, return_shape=True)(leaves, x_leaves)
@@ -111,7 +129,7 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     if not found:
         raise ValueError(f"`model` ({type(model).__name__}) returns no array; an audit needs one.")
     modules = {path_text(path): module for path, module in nnx.iter_modules(model)}
-    return Trace(read(closed), leaves, names, x_leaves, x_tree, shapes["tree"], len(found), modules)
+    return Trace(read(closed), leaves, names, x_leaves, x_tree, shapes["tree"], len(found), modules, calls.edges)
 
 
 def path_text(path: tuple[Any, ...]) -> str:
@@ -142,18 +160,35 @@ def _watched(cls: type) -> type:
         if calls is None:
             return cls.__call__(self, *args, **kwargs)  # pyright: ignore[reportCallIssue]
         path = getattr(self, _PATH)
-        calls[path] += 1
-        here = Call(path, calls[path])
+        calls.counts[path] += 1
+        here = Call(path, calls.counts[path])
+        calls.edges[here, "in"] = _shapes((args, kwargs))
         args, kwargs = _marked((args, kwargs), here, "in")
-        return _marked(cls.__call__(self, *args, **kwargs), here, "out")  # pyright: ignore[reportCallIssue]
+        result = cls.__call__(self, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+        calls.edges[here, "out"] = _shapes(result)
+        return _marked(result, here, "out")
 
     names = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls)(cls.__name__, (cls,), names)
 
 
+def _is_opaque(leaf: Any) -> bool:
+    return isinstance(leaf, (nnx.Module, nnx.Rngs))
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, (jax.Array, np.ndarray))
+
+
+def _shapes(tree: Any) -> Any:
+    """Returns a tree of shapes, with None in the place of what is no array."""
+    shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if _is_array(leaf) else None  # noqa: E731
+    return jax.tree.map(shape, tree, is_leaf=_is_opaque)
+
+
 def _marked(tree: Any, call: Call, side: str) -> Any:
-    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda leaf: isinstance(leaf, (nnx.Module, nnx.Rngs)))
-    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, (jax.Array, np.ndarray))]
+    leaves, structure = jax.tree.flatten(tree, is_leaf=_is_opaque)
+    places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
     for number, i in enumerate(places):
         leaves[i] = checkpoint_name(leaves[i], mark_name(call, side, number, len(places)))
     return jax.tree.unflatten(structure, leaves)

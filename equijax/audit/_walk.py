@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.audit._error import widened
+from equijax.audit._error import gap, widened
 from equijax.audit._jaxpr import Equation, Values, evaluate
 from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network, Step, joined
@@ -139,7 +139,7 @@ class Walker:
     def difference(self, e: int, run: Values, clean: Values, v: int) -> np.ndarray:
         """Returns a run's activation minus the moved clean one, 0 where that is not known."""
         value, known = self.frame.move(e, clean[v], self.layout(v))
-        result = widened(run[v]) - widened(value)
+        result = gap(run[v], value)
         return result if known is None else np.where(known, result, 0.0)
 
     def compare(
@@ -160,12 +160,13 @@ class Walker:
             if v in jittered:
                 dtype = np.asarray(clean[v]).dtype
                 eps = float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
-                result[v] = max(_relative(widened(jittered[v]) - widened(clean[v]), clean[v]), eps)
+                result[v] = max(_relative(gap(jittered[v], clean[v]), clean[v]), eps)
         return result
 
 
 def _relative(difference: np.ndarray, scale: Any) -> float:
-    size = float(np.linalg.norm(widened(scale)))
+    wide = widened(scale)
+    size = float(np.linalg.norm(np.where(np.isinf(wide), 0.0, wide)))
     return float(np.linalg.norm(difference)) / (size or 1.0)
 
 

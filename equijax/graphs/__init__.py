@@ -1,3 +1,36 @@
 """Graphs: flat values with index arrays and masks, batches of fixed shape, sums over neighbours."""
 
+from equijax.graphs._batch import batch as batch
+from equijax.graphs._batch import batches as batches
+from equijax.graphs._batch import unbatch as unbatch
+from equijax.graphs._budget import BudgetReport as BudgetReport
+from equijax.graphs._budget import GraphBudget as GraphBudget
+from equijax.graphs._convert import from_ase as from_ase
+from equijax.graphs._convert import from_jraph as from_jraph
+from equijax.graphs._convert import from_scipy as from_scipy
+from equijax.graphs._convert import to_jraph as to_jraph
+from equijax.graphs._convert import to_scipy as to_scipy
+from equijax.graphs._dense import DenseGraph as DenseGraph
+from equijax.graphs._dense import edges_from_dense as edges_from_dense
+from equijax.graphs._dense import from_dense as from_dense
+from equijax.graphs._dense import nodes_from_dense as nodes_from_dense
+from equijax.graphs._dense import to_dense as to_dense
+from equijax.graphs._edges import add_self_loops as add_self_loops
+from equijax.graphs._edges import complete_graph as complete_graph
+from equijax.graphs._edges import radius_graph as radius_graph
+from equijax.graphs._edges import reverse as reverse
+from equijax.graphs._edges import undirected as undirected
+from equijax.graphs._encodings import LaplacianEncoding as LaplacianEncoding
+from equijax.graphs._encodings import laplacian_encoding as laplacian_encoding
+from equijax.graphs._encodings import random_walk_encoding as random_walk_encoding
 from equijax.graphs._graph import Graph as Graph
+from equijax.graphs._hetero import EdgeSet as EdgeSet
+from equijax.graphs._hetero import HeteroGraph as HeteroGraph
+from equijax.graphs._networkx import from_networkx as from_networkx
+from equijax.graphs._networkx import to_networkx as to_networkx
+from equijax.graphs._shapes import RowShapes as RowShapes
+from equijax.graphs._shapes import TableShapes as TableShapes
+from equijax.graphs._shapes import table_shapes as table_shapes
+from equijax.graphs._sums import message_reduce as message_reduce
+from equijax.graphs._sums import neighbour_sum as neighbour_sum
+from equijax.graphs._table import NeighbourTable as NeighbourTable

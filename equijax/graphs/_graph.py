@@ -71,13 +71,11 @@ class Graph:
         if self.node_graph is not None and known["node_graph"] is None and self.graph_mask is None and self.globals is None:
             raise ValueError("`node_graph` is traced, so the number of graphs is not known. Give graph_mask, bool (G,).")
         for name in _FEATURES:
-            put(name, jax.tree.map(jnp.asarray, getattr(self, name)))
+            put(name, jax.tree.map(_on_device, getattr(self, name)))
         put("senders", _indices(self.senders, "senders"))
         put("receivers", _indices(self.receivers, "receivers"))
         nodes, edges = self._count_nodes(), self.senders.shape[0]
-        put(
-            "node_graph", jnp.zeros(nodes, jnp.int32) if self.node_graph is None else _indices(self.node_graph, "node_graph")
-        )
+        put("node_graph", _indices(np.zeros(nodes, np.int32) if self.node_graph is None else self.node_graph, "node_graph"))
         put("node_mask", _mask(self.node_mask, nodes, "node_mask", "node"))
         put("edge_mask", _mask(self.edge_mask, edges, "edge_mask", "edge"))
         put("graph_mask", _mask(self.graph_mask, self._count_graphs(known["node_graph"]), "graph_mask", "graph"))
@@ -113,7 +111,7 @@ class Graph:
         new = object.__new__(Graph)
         for field in dataclasses.fields(self):
             value = changes.get(field.name, getattr(self, field.name))
-            object.__setattr__(new, field.name, jax.tree.map(jnp.asarray, value) if field.name in changes else value)
+            object.__setattr__(new, field.name, jax.tree.map(_on_device, value) if field.name in changes else value)
         new._require_shapes()
         return new
 
@@ -215,7 +213,7 @@ class Graph:
     def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
         limits = {"senders": self.num_nodes, "receivers": self.num_nodes, "node_graph": self.num_graphs}
         for name, limit in limits.items():
-            _require_range(known[name], limit, name, "graphs" if name == "node_graph" else "nodes")
+            require_range(known[name], limit, name, "graphs" if name == "node_graph" else "nodes")
         masks = concrete((self.node_mask, self.edge_mask))
         senders, receivers = known["senders"], known["receivers"]
         if masks is None or senders is None or receivers is None:
@@ -240,9 +238,9 @@ class Graph:
 
 
 def _indices(value: Any, name: str) -> jax.Array:
-    array = jnp.asarray(np.asarray(value) if isinstance(value, (list, tuple)) else value)
+    array = value if hasattr(value, "dtype") else np.asarray(value)
     if array.size == 0 and isinstance(value, (list, tuple)):
-        array = array.astype(jnp.int32)
+        array = array.astype(np.int32)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"`{name}` has dtype {array.dtype}; indices must be integers. Write {name}.astype(int).")
     if array.ndim != 1:
@@ -250,13 +248,12 @@ def _indices(value: Any, name: str) -> jax.Array:
             f"`{name}` has shape {array.shape}; it must have one axis. A graph is flat and takes no batch axes: batch "
             "graphs into one, or use jax.vmap."
         )
-    return array.astype(jnp.int32)
+    return _on_device(array.astype(np.int32))
 
 
 def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
-    if value is None:
-        return jnp.ones(size, bool)
-    array = jnp.asarray(value)
+    value = np.ones(size, bool) if value is None else value
+    array = _on_device(np.asarray(value) if isinstance(value, (list, tuple)) else value)
     if array.dtype != jnp.bool_:
         raise TypeError(f"`{name}` has dtype {array.dtype}; a mask is bool. Write {name}.astype(bool).")
     if array.shape != (size,):
@@ -264,7 +261,13 @@ def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
     return array
 
 
-def _require_range(known: np.ndarray | None, limit: int, name: str, what: str) -> None:
+def _on_device(value: Any) -> jax.Array:
+    """Returns a copy as a JAX array; of numpy arrays without ``jnp.asarray``, which compiles a program for each shape."""
+    return jax.device_put(value.copy()) if isinstance(value, np.ndarray) else jnp.asarray(value)
+
+
+def require_range(known: np.ndarray | None, limit: int, name: str, what: str) -> None:
+    """Raises ``ValueError`` where a known index is not one of ``0 … limit - 1``; traced ones (None) pass."""
     if known is None or known.ndim == 0 or not known.size:
         return
     outside = (known < 0) | (known >= limit)

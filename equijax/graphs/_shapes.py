@@ -8,7 +8,7 @@ import numpy as np
 
 WIDEST = 128
 _WIDTHS = (*range(1, 9), *range(16, WIDEST + 1, 8))
-_ROW_COST = 4  # what one more row width costs, in thousandths of all edges
+_ROW_COST = 20  # what one more row width costs, in thousandths of all edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,8 @@ def table_shapes(
 ) -> TableShapes:
     r"""Computes table shapes that suffice for every batch of the given graphs within a budget.
 
-    A row that is missing is replaced by a wider one, so rows suffice exactly where, for each width, there are as many rows of
-    at least this width as the batch needs. That number is additive over graphs, so it is bounded by the budget times its
+    A wider row can stand in for one that is missing, so rows suffice exactly where, for each width, there are as many of at
+    least this width as the batch needs. That number is additive over graphs, so it is bounded by the budget times its
     largest share per node, per edge and per graph, whichever is least.
 
     Args:

@@ -1,58 +1,176 @@
-"""Sums over the neighbours of every node: of values of the senders, and of computed messages."""
+"""Sums over the neighbours of every node, in the form that suits their size."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
+
+from equijax.graphs._chunks import num_chunks, scan_edges
+from equijax.graphs._reduce import accumulator, add_at, finish, masked, reduce_once, reduce_step, start
+from equijax.graphs._table_sum import table_sum
+
+# Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
+TABLE_BYTES = 16 * 2**20
 
 
-def neighbour_sum(values: Array, graph: Any, weights: Array | None = None) -> Array:
-    r"""Sums the values of every node's neighbours, times a scalar weight per edge.
+def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | None = None) -> Float[Array, "N *rest"]:
+    r"""Sums the values of every node's neighbours, times a weight for each edge.
 
     .. math:: y[r] = \sum_{e:\, \mathrm{receivers}[e] = r} w[e]\; x[\mathrm{senders}[e]]
+
+    Law: relabelling nodes and edges relabels the output; the order of the edges changes the rounding only, and the same
+    order gives the same bits on a CPU. Masked edges are left out, whatever they and their nodes hold. A node without edges
+    gets zeros.
+
+    Sums of bfloat16 and float16 are accumulated in float32. The algorithm is chosen when the sum is traced, by the sizes:
+    the graph's neighbour table, which gathers only; or a scatter, in chunks of edges where all messages at once would be
+    large. Tables are used on CPUs alone. Each can be differentiated any number of times, forwards and backwards; the table
+    is at its fastest for values and first gradients.
+
+    Args:
+      values: ``(N, *rest)``.
+      graph: the graph, N nodes and E edges.
+      weights: ``(E,)``, or ``(E, *lead)`` where ``lead`` are the first axes of ``rest`` (one weight for each head). They are
+        cast to the dtype of the sum. None is 1.
+
+    Returns:
+      ``(N, *rest)``, of the dtype of ``values``.
+
+    Raises:
+      TypeError: integer values with weights that are not.
+      ValueError: a shape does not fit the graph.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0, 1, 2], receivers=[1, 2, 1])
+      >>> ej.graphs.neighbour_sum(graph.nodes, graph, weights=jnp.ones(3)).shape
+      (3, 8)
     """
-    keep = graph.edge_mask
-    messages = _where(keep, values[graph.senders])
-    accumulate = _accumulator(messages.dtype)
-    messages = messages.astype(accumulate)
-    if weights is not None:
-        scale = _where(keep, weights).astype(accumulate)
-        messages = messages * scale.reshape(scale.shape + (1,) * (messages.ndim - scale.ndim))
-    return jax.ops.segment_sum(messages, graph.receivers, graph.num_nodes).astype(values.dtype)
+    _require_fit(values, graph, weights)
+    dtype = accumulator(values.dtype)
+    x = values.astype(dtype)
+    scale = None if weights is None else weights.astype(dtype)
+    lead = () if scale is None else scale.shape[1:]
+    x = x.reshape(x.shape[0], *lead, math.prod(x.shape[1 + len(lead) :]))
+    size = graph.num_edges * math.prod(x.shape[1:]) * dtype.itemsize
+    if graph.table is not None and size >= TABLE_BYTES:
+        # Scatters are fast on accelerators, and the many small steps of a table are not.
+        y = jax.lax.platform_dependent(
+            x,
+            scale,
+            cpu=lambda x, scale: table_sum(x, scale, graph.table),
+            default=lambda x, scale: _sum_by_scatter(x, scale, graph),
+        )
+    else:
+        y = _sum_by_scatter(x, scale, graph)
+    return y.reshape(values.shape).astype(values.dtype)
 
 
-def message_reduce(
-    fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = None, reductions: Any = "sum"
-) -> Any:
-    """Computes a message on every edge and reduces the messages that each node receives."""
-    keep = graph.edge_mask
-    senders = jax.tree.map(lambda x: _where(keep, x[graph.senders]), nodes)
-    receivers = jax.tree.map(lambda x: _where(keep, x[graph.receivers]), nodes)
-    messages = fn(senders, receivers, jax.tree.map(lambda x: _where(keep, x), edges))
+def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = None, reductions: Any = "sum") -> Any:
+    r"""Computes a message on every edge and reduces the messages that arrive at each node.
+
+    .. math:: y[r] = \bigoplus_{e:\, \mathrm{receivers}[e] = r} f(x[\mathrm{senders}[e]],\, x[r],\, a[e])
+
+    Law: relabelling nodes and edges relabels the output; the order of the edges changes the rounding of sums only. Masked
+    edges contribute nothing: ``fn`` sees zeros there, and its result is dropped, so its gradient must be finite at zeros.
+    A node without messages gets zeros, for the maximum and the minimum too. Where several messages are the maximum, they
+    share its gradient equally. Sums of bfloat16 and float16 are accumulated in float32.
+
+    Where the arrays of all edges would be large, the edges are worked through in chunks, and the backward pass computes each
+    chunk again instead of storing it. ``fn`` must treat every edge alike and be pure: random numbers enter by ``edges``.
+    It may close over arrays, such as parameters, and is differentiated through.
+
+    Args:
+      fn: ``fn(sender_values, receiver_values, edge_values)`` on any number n of edges: pytrees like ``nodes``, ``nodes`` and
+        ``edges`` of arrays ``(n, *rest)``. It returns a pytree of messages ``(n, *rest)``.
+      graph: the graph, N nodes and E edges.
+      nodes: pytree of arrays ``(N, *rest)``.
+      edges: pytree of arrays ``(E, *rest)``, or None.
+      reductions: ``"sum"``, ``"max"`` or ``"min"``, or a pytree of these words: one for each message, or for each part of
+        their tree.
+
+    Returns:
+      The pytree of messages, reduced to ``(N, *rest)``.
+
+    Raises:
+      ValueError: an unknown word; a message whose axis 0 does not run over the edges; a shape that does not fit the graph.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0, 1, 2], receivers=[1, 2, 1])
+      >>> difference = lambda sender, receiver, edge: sender - receiver
+      >>> ej.graphs.message_reduce(difference, graph, graph.nodes, reductions="max").shape
+      (3, 8)
+    """
+    _require_axis(nodes, "nodes", graph.num_nodes, "node")
+    _require_axis(edges, "edges", graph.num_edges, "edge")
+    inputs, messages = _message_shapes(fn, graph, nodes, edges)
     words = jax.tree.broadcast(reductions, messages)
-    return jax.tree.map(lambda word, m: _reduce(word, m, graph, keep), words, messages)
+    for word in jax.tree.leaves(words):
+        if word not in ("sum", "max", "min"):
+            raise ValueError(f"`reductions` holds {word!r}; the words are 'sum', 'max' and 'min'.")
+
+    def compute(chunk: tuple) -> Any:
+        senders, receivers, keep, values = chunk
+        gather = lambda ends: jax.tree.map(lambda x: masked(keep, x[ends]), nodes)  # noqa: E731
+        return fn(gather(senders), gather(receivers), jax.tree.map(lambda x: masked(keep, x), values))
+
+    def step(totals: Any, chunk: tuple) -> Any:
+        added = lambda word, m, total: reduce_step(word, total, m, chunk[1], chunk[2])  # noqa: E731
+        return jax.tree.map(added, words, compute(chunk), totals)
+
+    arrays = (graph.senders, graph.receivers, graph.edge_mask, edges)
+    chunks = num_chunks([*inputs, *jax.tree.leaves(messages)], graph.num_edges)
+    if chunks == 1:
+        once = lambda word, m: reduce_once(word, m, graph.receivers, graph.edge_mask, graph.num_nodes)  # noqa: E731
+        return jax.tree.map(once, words, compute(arrays))
+    totals = jax.tree.map(lambda word, m: start(word, m, graph.num_nodes), words, messages)
+    totals = scan_edges(step, totals, arrays, chunks)
+    return jax.tree.map(lambda word, m, total: finish(word, total, m.dtype), words, messages, totals)
 
 
-def _reduce(word: str, messages: Array, graph: Any, keep: Array) -> Array:
-    """Reduces messages ``(E, *rest)`` to nodes by a word; nodes without a message get zeros."""
-    if word == "sum":
-        summed = _where(keep, messages).astype(_accumulator(messages.dtype))
-        return jax.ops.segment_sum(summed, graph.receivers, graph.num_nodes).astype(messages.dtype)
-    if word not in ("max", "min"):
-        raise ValueError(f"`reductions` has {word!r}; the words are 'sum', 'max' and 'min'.")
-    reduce = jax.ops.segment_max if word == "max" else jax.ops.segment_min
-    receivers = jnp.where(keep, graph.receivers, graph.num_nodes)  # out of range: dropped
-    found = jnp.zeros((graph.num_nodes,), bool).at[receivers].set(True, mode="drop")
-    return _where(found, reduce(messages, receivers, graph.num_nodes))
+def _sum_by_scatter(x: Array, weights: Array | None, graph: Any) -> Array:
+    def step(total: Array, chunk: tuple) -> Array:
+        senders, receivers, keep, scale = chunk
+        messages = masked(keep, x[senders])
+        if scale is not None:
+            messages = messages * masked(keep, scale)[..., None]
+        return add_at(total, receivers, messages)
+
+    message = jax.ShapeDtypeStruct((graph.num_edges, *x.shape[1:]), x.dtype)
+    arrays = (graph.senders, graph.receivers, graph.edge_mask, weights)
+    return scan_edges(step, jnp.zeros_like(x), arrays, num_chunks([message], graph.num_edges))
 
 
-def _where(keep: Array, x: Array) -> Array:
-    """Returns ``x`` with zeros where ``keep`` (one entry for each row of x) is False."""
-    return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+def _message_shapes(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any) -> tuple[list, Any]:
+    """Returns the shapes of what ``fn`` reads, as a list, and of what it returns, for all edges at once."""
+    on_edges = lambda x: jax.ShapeDtypeStruct((graph.num_edges, *x.shape[1:]), x.dtype)  # noqa: E731
+    inputs = (*2 * (jax.tree.map(on_edges, nodes),), jax.tree.map(on_edges, edges))
+    messages = jax.eval_shape(fn, *inputs)
+    _require_axis(messages, "fn(…)", graph.num_edges, "edge")
+    return jax.tree.leaves(inputs), messages
 
 
-def _accumulator(dtype: Any) -> Any:
-    """Returns the dtype in which values of ``dtype`` are summed."""
-    return jnp.float32 if dtype in (jnp.bfloat16, jnp.float16) else dtype
+def _require_axis(tree: Any, name: str, size: int, what: str) -> None:
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if leaf.ndim == 0 or leaf.shape[0] != size:
+            raise ValueError(
+                f"`{name}{jax.tree_util.keystr(path)}` has shape {leaf.shape}; its axis 0 must run over the {size} {what}s."
+            )
+
+
+def _require_fit(values: Array, graph: Any, weights: Array | None) -> None:
+    _require_axis(values, "values", graph.num_nodes, "node")
+    if weights is None:
+        return
+    _require_axis(weights, "weights", graph.num_edges, "edge")
+    if weights.shape[1:] != values.shape[1 : weights.ndim]:
+        raise ValueError(
+            f"`weights` has shape {weights.shape}; after the axis of the edges, its axes must be the first of those of a "
+            f"node's value, {values.shape[1:]}. Write weights.reshape(-1) for one weight per edge."
+        )
+    if jnp.issubdtype(weights.dtype, jnp.inexact) and not jnp.issubdtype(values.dtype, jnp.inexact):
+        raise TypeError(f"`values` are {values.dtype} and `weights` {weights.dtype}. Write values.astype(weights.dtype).")

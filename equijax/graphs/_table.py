@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes, split_degrees
+from equijax.groups._elements import concrete
 
 
 @functools.partial(
@@ -56,7 +57,7 @@ class NeighbourTable:
     """The valid edges of a graph in rows, once by receiver and once by sender (for gradients).
 
     A node of degree at most 128 has one row; a node of higher degree several. Rows come in a few widths, chosen by the
-    degrees so that little more than one slot is needed per edge. :func:`neighbour_sum` uses the table of a graph where it pays.
+    degrees so that little more than one slot is needed per edge. :func:`neighbour_sum` uses a graph's table where it pays.
 
     Build it with :meth:`Graph.with_table <equijax.graphs.Graph.with_table>`, or with :meth:`build`.
 
@@ -94,16 +95,14 @@ class NeighbourTable:
           >>> ej.graphs.NeighbourTable.build([0, 1, 2], [1, 2, 1], num_nodes=3)
           NeighbourTable(3 nodes, 3 edges; slots in 3, out 3)
         """
-        for name, value in (("senders", senders), ("receivers", receivers), ("edge_mask", edge_mask)):
-            if isinstance(value, jax.core.Tracer):
-                raise TypeError(f"`{name}` is traced; a table is built on the host. Build it outside of jit, or leave it out.")
-        ends = np.asarray(senders).astype(np.int32), np.asarray(receivers).astype(np.int32)
-        kept = np.arange(len(ends[0])) if edge_mask is None else np.flatnonzero(np.asarray(edge_mask))
-        rows = [
-            _build_rows(*pair, kept, num_nodes, side, None if shapes is None else getattr(shapes, side))
-            for pair, side in ((ends[::-1], "incoming"), (ends, "outgoing"))
-        ]
-        return cls(*jax.tree.map(jnp.asarray, rows))
+        known = concrete((senders, receivers, np.ones(len(senders), bool) if edge_mask is None else edge_mask))
+        if known is None:
+            raise TypeError("`senders` are traced; a table is built on the host. Build it outside of jit, or leave it out.")
+        starts, ends, mask = known
+        kept = np.flatnonzero(mask)
+        incoming = _build_rows(ends, starts, kept, num_nodes, "incoming", None if shapes is None else shapes.incoming)
+        outgoing = _build_rows(starts, ends, kept, num_nodes, "outgoing", None if shapes is None else shapes.outgoing)
+        return cls(incoming, outgoing)
 
     @property
     def shapes(self) -> TableShapes:
@@ -166,7 +165,8 @@ def _build_rows(
     position[spilled] = shapes.num_rows
     splits = np.full(shapes.splits, num_nodes, np.int32)
     splits[: len(split_nodes)] = split_nodes
-    return Rows(neighbours, edges, places, position, splits, shapes)
+    arrays = [jnp.asarray(array) for array in (neighbours, edges, places, position, splits)]
+    return Rows(*arrays, shapes=shapes)
 
 
 def _stable_order(owners: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ from equijax.graphs._table import NeighbourTable, Rows
 _UNROLL = 8
 
 
-@jax.custom_jvp
-def table_sum(values: Array, weights: Array | None, table: NeighbourTable) -> Array:
+def _table_sum(values: Array, weights: Array | None, table: NeighbourTable) -> Array:
     """Sums the values ``(N, *lead, F)`` of neighbours, times weights ``(E, *lead)`` or None, by the rows of a table.
 
     The derivative is written as the formal transpose of the sum over the reversed graph. So reverse mode, which transposes
@@ -34,6 +33,7 @@ def _derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return y, y_dot
 
 
+table_sum = jax.custom_jvp(_table_sum)
 table_sum.defjvp(_derivative, symbolic_zeros=True)
 
 
@@ -59,7 +59,15 @@ def _push_weights(weights_dot: Array, values: Array, table: NeighbourTable) -> A
 
 
 def _slot_weights(weights: Array | None, rows: Rows) -> Array | None:
-    return None if weights is None else weights.at[rows.edges].get(mode="fill", fill_value=0)
+    return None if weights is None else _take(weights, rows.edges)
+
+
+def _take(x: Array, index: Array) -> Array:
+    """Returns the rows of ``x`` at ``index``, and zeros where the index is the number of rows."""
+    # The transpose of `fill` is as fast as `fill`; that of clipping and masking is not.
+    if x.shape[0] == 0:
+        return jnp.zeros((*index.shape, *x.shape[1:]), x.dtype)
+    return x.at[index].get(mode="fill", fill_value=0)
 
 
 def _rows_sum(values: Array, weights: Array | None, rows: Rows) -> Array:
@@ -71,7 +79,7 @@ def _rows_sum(values: Array, weights: Array | None, rows: Rows) -> Array:
         slots = rows.neighbours[block].reshape(width, count)
         scale = None if weights is None else weights[block].reshape(width, count, *weights.shape[1:])
         sums.append(_block_sum(values, slots, scale))
-    y = jnp.concatenate(sums[:-1]).at[rows.position].get(mode="fill", fill_value=0)
+    y = _take(jnp.concatenate(sums[:-1]), rows.position)
     return y.at[rows.splits].add(sums[-1], mode="drop") if rows.shapes.splits else y
 
 
@@ -79,8 +87,9 @@ def _block_sum(values: Array, slots: Array, scale: Array | None) -> Array:
     """Sums ``values`` (times ``scale``) over the slots (width, rows) of one block."""
     width, count = slots.shape
 
+    @_recomputed
     def add(total: Array, slot: tuple) -> tuple[Array, None]:
-        chosen = values.at[slot[0]].get(mode="fill", fill_value=0)
+        chosen = _take(values, slot[0])
         return total + (chosen if scale is None else chosen * slot[1][..., None]), None
 
     start = jnp.zeros((count, *values.shape[1:]), values.dtype)

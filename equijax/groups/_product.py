@@ -2,6 +2,7 @@
 
 import abc
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -65,7 +66,7 @@ class DirectProduct(Group):
     @property
     def order(self) -> int | float:
         """The product of the orders."""
-        return math.prod(factor.order for factor in self.factors)
+        return _order(factor.order for factor in self.factors)
 
     @property
     def generators(self) -> tuple[Element, ...]:
@@ -150,7 +151,7 @@ class SemidirectProduct(Group):
     @property
     def order(self) -> int | float:
         """The product of the orders."""
-        return self.normal.order * self.quotient.order
+        return _order((self.normal.order, self.quotient.order))
 
     @property
     def generators(self) -> tuple[Element, ...]:
@@ -161,6 +162,12 @@ class SemidirectProduct(Group):
     def elements(self) -> Element:
         """Returns all pairs, h varying fastest."""
         return _all_tuples([self.normal.elements(), self.quotient.elements()])
+
+
+def _order(orders: Iterable[int | float]) -> int | float:
+    """The product of orders; an int of any size times infinity is infinity, not an overflow."""
+    orders = list(orders)
+    return math.inf if math.inf in orders else math.prod(orders)
 
 
 def _all(flags: Any) -> jax.Array:

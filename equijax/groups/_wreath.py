@@ -49,7 +49,7 @@ class WreathProduct(SemidirectProduct):
 
     def __post_init__(self) -> None:
         if not isinstance(self.outer, Permutation):
-            raise TypeError(f"`outer` is {self.outer!r}; blocks are permuted, so it must be a Permutation, e.g. Permutation(5).")
+            raise TypeError(f"`outer` is {self.outer!r}; blocks are permuted, so it must be a Permutation.")
         if not isinstance(self.inner, Group):
             raise TypeError(f"`inner` is {self.inner!r}, which is a {type(self.inner).__name__}; it must be a Group.")
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax._numbers import positive_int
+from equijax.groups._elements import concrete
 from equijax.nn._mask import keep, require_mask
 from equijax.nn._members import AxisMembers, Members, SegmentMembers
 
@@ -70,7 +71,8 @@ class Aggregation(abc.ABC):
 
         Args:
           values: floats ``(rows, *rest, features)``.
-          segment_ids: integers ``(rows,)`` in ``0 … num_segments - 1``; JAX drops rows with others.
+          segment_ids: integers ``(rows,)`` in ``0 … num_segments - 1``. Others are an error where they are known; inside
+            ``jit`` their rows are dropped.
           num_segments: number of sets, static.
           mask: bool ``(rows,)``, True where a row is there; None for all.
 
@@ -79,7 +81,7 @@ class Aggregation(abc.ABC):
 
         Raises:
           TypeError: ``values`` are no floats, the ids no integers, or the mask is not boolean.
-          ValueError: a shape does not fit.
+          ValueError: a shape does not fit, or a known id is out of range.
         """
         _require_floats(values, "values")
         num_segments = positive_int(num_segments, "num_segments", 0)
@@ -94,7 +96,9 @@ class Aggregation(abc.ABC):
         ids = segment_ids.astype(jnp.int32)
         member = (ids >= 0) & (ids < num_segments)
         if mask is not None:
-            member = member & require_mask(mask, values.shape[:1], "values")
+            mask = require_mask(mask, values.shape[:1], "values")
+        _require_ids(segment_ids, num_segments, mask)
+        member = member if mask is None else member & mask
         if values.shape[0] == 0:
             values = jnp.zeros((1, *values.shape[1:]), values.dtype)
             ids, member = jnp.zeros((1,), jnp.int32), jnp.zeros((1,), bool)
@@ -111,3 +115,15 @@ def accumulation_dtype(dtype: Any) -> Any:
 def _require_floats(x: jax.Array, name: str) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"`{name}` has dtype {x.dtype}; aggregations need floats. Write {name}.astype(jnp.float32).")
+
+
+def _require_ids(segment_ids: jax.Array, num_segments: int, mask: jax.Array | None) -> None:
+    known = concrete((segment_ids, mask))
+    if known is None:
+        return
+    ids = known[0] if mask is None else known[0][known[1]]
+    bad = ids[(ids < 0) | (ids >= num_segments)]
+    if bad.size:
+        raise ValueError(
+            f"`segment_ids` holds {bad[0]}, but num_segments = {num_segments} sets are numbered from 0. Mask it."
+        )

@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax.actions import Action, FibreAction, FiniteAction, GraphAction, GridAction, TensorAction, TrivialAction
+from equijax.actions import (
+    Action,
+    FibreAction,
+    FiniteAction,
+    GraphAction,
+    GridAction,
+    ProductAction,
+    TensorAction,
+    TrivialAction,
+    WreathAction,
+)
 from equijax.actions._grid import require_fibre
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation, bare
 from equijax.groups._space import point_group_of
@@ -154,9 +164,13 @@ def _moved_by(action: Action) -> tuple:
     if isinstance(action, GridAction):
         return ("grid", action.fibre)
     if isinstance(action, TensorAction):
-        return ("tensor", action.order)
+        return ("tensor", action.order) if action.order else ("vector", "one number")
     if isinstance(action, GraphAction):
         return ("graph",)
+    if isinstance(action, ProductAction):
+        return ("product", *map(_moved_by, action.factors))
+    if isinstance(action, WreathAction):
+        return ("blocks", _moved_by(action.inner))
     if isinstance(action, FibreAction) and action.fibre.shape:
         return ("vector", action.fibre)
     if isinstance(action, (FibreAction, TrivialAction)):

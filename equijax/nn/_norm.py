@@ -112,3 +112,15 @@ class GroupNorm(Layer):
         if bias is not None:
             y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
         return y
+
+
+def normalised(norm: nnx.LayerNorm | None, x: jax.Array) -> jax.Array:
+    """Applies a norm of Flax, or nothing.
+
+    Flax joins the dtype of ``x`` with float32 to form the statistics, which strict promotion would refuse for bfloat16 and
+    float64.
+    """
+    if norm is None:
+        return x
+    with jax.numpy_dtype_promotion("standard"):
+        return norm(x)

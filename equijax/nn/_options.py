@@ -6,8 +6,6 @@ from typing import Any
 
 from flax import nnx
 
-from equijax.nn._layer import Layer
-
 _EACH_ALONE = (nnx.LayerNorm, nnx.RMSNorm)
 
 
@@ -15,14 +13,14 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
     """Returns the options that the call of a layer accepts.
 
     The option ``mask`` is a mask of elements, ``(*batch, n)``. ``nnx.BatchNorm`` gets it with an axis for the features, so
-    that padding stays out of its statistics. Norms of each element alone and ``nnx.Sequential``, which would hand it to its
-    first entry only, get none.
+    that padding stays out of its statistics; norms of each element alone get none. ``nnx.Sequential`` hands options to its
+    first entry only, so it gets those that it names itself.
     """
     call = type(layer).__call__ if isinstance(layer, nnx.Module) else layer
     parameters = inspect.signature(call).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        anything = isinstance(layer, Layer) or not isinstance(layer, nnx.Module)
-        return {name: value for name, value in options.items() if anything or name != "mask"}
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    if takes_any and not isinstance(layer, nnx.Sequential):
+        return dict(options)
     accepted = {name: value for name, value in options.items() if name in parameters}
     if isinstance(layer, _EACH_ALONE):
         accepted.pop("mask", None)

@@ -14,6 +14,7 @@ from equijax.nn._mask import require_mask
 from equijax.nn._options import accepted_options
 from equijax.nn._restrict import Restrict
 from equijax.nn._windowed import WindowedLayer
+from equijax.nn.products._element import ElementLayer, SetExactness
 from equijax.nn.tensors._contract import keep_nodes
 
 
@@ -106,10 +107,14 @@ class Sequential(Layer):
         A chain that mixes circular and zero padding can lose elements that each layer keeps, about different points.
         Functions and Flax modules are taken to respect everything.
         """
+        entries = self._entries()
+        if any(isinstance(entry, ElementLayer) for entry in entries):
+            points = sized(self.in_action, input_shape).factors[0]  # type: ignore[attr-defined]
+            return SetExactness.of(points, Sequential(*map(_on_one, entries)).exactness(input_shape))
         if not isinstance(self._whole_in_action, GridAction):
             action = sized(self.in_action, input_shape)
             return everything(action, self.out_action_for(action))
-        return exactness_of_chain(self._entries(), tuple(input_shape))
+        return exactness_of_chain(entries, tuple(input_shape))
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -163,7 +168,7 @@ class Sequential(Layer):
 
         That can happen only where a torus meets an array with borders; every other loss a layer notices by itself.
         """
-        windowed = [entry for entry in entries if isinstance(entry, WindowedLayer) and entry.sampling.window]
+        windowed = [entry for entry in map(_on_one, entries) if isinstance(entry, WindowedLayer) and entry.sampling.window]
         moved = [entry for entry in windowed if entry.sampling.wraps and entry.sampling.moves_grid]
         mixed = bool(moved) and not all(entry.sampling.wraps for entry in windowed)
         if not mixed or any(entry.allow_inexact for entry in windowed) or moved[0].in_fibre.group.order == 1:
@@ -175,3 +180,8 @@ class Sequential(Layer):
                 f"elements of the point group, although each layer keeps all: {exactness.reason} Use one kind of padding "
                 "throughout, circular or not; or build a layer with allow_inexact=True and accept the loss."
             )
+
+
+def _on_one(entry: Any) -> Any:
+    """What an entry does to one element of a set of fields."""
+    return entry.element if isinstance(entry, ElementLayer) else entry

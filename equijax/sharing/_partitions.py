@@ -83,7 +83,9 @@ def stirling_number(size: int, blocks: int) -> int:
 
 
 def bell_number(size: int) -> int:
-    """Counts all set partitions of ``size`` members: 1, 1, 2, 5, 15, 52, 203, 877, …
+    """Counts all set partitions of ``size`` members.
+
+    From size 0 on that is 1, 1, 2, 5, 15, 52, 203, 877, 4140.
 
     Args:
       size: number of members, at least 0.

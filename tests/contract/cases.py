@@ -86,6 +86,42 @@ def _sequential(**more):
     return ej.nn.Sequential(lift, conv, ej.nn.FibrePool(mode="mean", group=P4))
 
 
+def _tensors(in_order, out_order, n):
+    """The linear layer between tensors on n nodes."""
+
+    def build(features=(2, 3), **more):
+        more.pop("padding", None)
+        given = options(None, **more)
+        given.pop("group")
+        return ej.nn.PermutationEquivariantLinear(in_order, out_order, *features, **given)
+
+    return Case(f"PermutationEquivariantLinear {in_order} to {out_order}", build, (*(n,) * in_order, 2))
+
+
+def _on_sets(kind, *arguments, names, widths=2, shape=(5, 2), **fixed):
+    """A layer of sets of five elements; ``widths`` is 1 where the output is as wide as the input."""
+
+    def build(features=(2, 3), **more):
+        more.pop("padding", None)
+        given = options(None, **(fixed | more))
+        given.pop("group")
+        return getattr(ej.nn, kind)(*features[:widths], *arguments, **given)
+
+    return Case(kind, build, shape, names)
+
+
+def _block(path):
+    """The state names of one attention block without norms."""
+    linears = [f"{path}['{name}']" for name in ("query", "key", "value", "out")]
+    linears += [f"{path}['feed_forward']['{name}']" for name in ("hidden", "out")]
+    return tuple(f"{linear}['{name}']" for linear in linears for name in ("bias", "kernel"))
+
+
+def first_minus_square_of_second(pairs):
+    """A function of ordered pairs."""
+    return pairs[..., 0, :] - pairs[..., 1, :] ** 2
+
+
 CASES = [
     _conv("Conv", ej.Translation(2), (6, 5, 2), (3, 3), label="Conv on translations"),
     _conv("LiftingConv", LINE, (8, 2), 4, label="LiftingConv line"),
@@ -105,6 +141,14 @@ CASES = [
     Case("GroupNorm", _norm, (5, 5, 4, 2), ("['bias']", "['scale']")),
     Case("Sequential", _sequential, (5, 5, 2), (
         "['layers'][0]['bias']", "['layers'][0]['kernel']", "['layers'][1]['bias']", "['layers'][1]['kernel']")),
+    _conv("SetConv", P4, (3, 4, 4, 4, 2), 3, in_fibre=Regular(P4.point_group), out_fibre=Regular(P4.point_group), names=(
+          "['element']['bias']", "['element']['kernel']", "['pooled']['kernel']")),
+    _on_sets("ExchangeableLinear", shape=(3, 4, 2), names=("['bias']", "['kernel']", "['pool_kernel']")),
+    _on_sets("SetLinear", names=("['bias']", "['kernel']", "['pool_kernel']")),
+    _on_sets("SetAttentionBlock", 2, use_norm=False, widths=1, names=_block("['block']")),
+    _tensors(1, 2, 16), _tensors(2, 2, 24),
+    _on_sets("MatrixProductBlock", shape=(5, 5, 2), names=tuple(
+             f"['{part}']['layers'][{k}]['{kind}']" for part in ("left", "right", "beside") for k in (0, 2) for kind in ("bias", "kernel"))),
 ]  # fmt: skip
 
 POOLS = [
@@ -127,4 +171,8 @@ POOLS = [
     Case("CentredPool", lambda **_: ej.nn.CentredPool(3, 2, group=P4), (6, 6, 4, 2), ()),
     Case("PolyphaseDownsample", lambda **_: ej.nn.PolyphaseDownsample((3, 2)), (6, 4, 2), ()),
     Case("PolyphaseMaxPool", lambda **_: ej.nn.PolyphaseMaxPool((2, 2)), (6, 4, 2), ()),
+    Case("SetPool", lambda **_: ej.nn.SetPool(("logsumexp", "std")), (5, 2), ()),
+    _on_sets("AttentionPool", 1, 2, use_norm=False, widths=1, names=("['seeds']", *_block("['block']"), *(
+             f"['feed_forward']['{name}']['{kind}']" for name in ("hidden", "out") for kind in ("bias", "kernel")))),
+    Case("JanossyPool", lambda **_: ej.nn.JanossyPool(first_minus_square_of_second, arity=2), (5, 2), ()),
 ]  # fmt: skip

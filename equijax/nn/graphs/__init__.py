@@ -1,6 +1,30 @@
 """Layers on graphs."""
 
+from equijax.nn.graphs._edge_conv import EdgeConv as EdgeConv
 from equijax.nn.graphs._egnn import EGNN as EGNN
+from equijax.nn.graphs._gat import GATConv as GATConv
+from equijax.nn.graphs._gat import GATv2Conv as GATv2Conv
+from equijax.nn.graphs._gated_gcn import GatedGCN as GatedGCN
+from equijax.nn.graphs._gated_gcn import ResGatedGraphConv as ResGatedGraphConv
+from equijax.nn.graphs._gcn import GCNConv as GCNConv
+from equijax.nn.graphs._gin import GINConv as GINConv
+from equijax.nn.graphs._gin import GINEConv as GINEConv
+from equijax.nn.graphs._graph_norm import GraphLayerNorm as GraphLayerNorm
+from equijax.nn.graphs._graph_norm import GraphNorm as GraphNorm
+from equijax.nn.graphs._graph_norm import PairNorm as PairNorm
+from equijax.nn.graphs._graph_transformer import GraphTransformerBlock as GraphTransformerBlock
+from equijax.nn.graphs._graph_transformer import TransformerConv as TransformerConv
+from equijax.nn.graphs._hetero import HeteroConv as HeteroConv
+from equijax.nn.graphs._hetero import HeteroLayer as HeteroLayer
+from equijax.nn.graphs._hetero import HeteroMap as HeteroMap
 from equijax.nn.graphs._layer import GraphLayer as GraphLayer
 from equijax.nn.graphs._map import MapEdges as MapEdges
 from equijax.nn.graphs._map import MapNodes as MapNodes
+from equijax.nn.graphs._message_passing import MessagePassing as MessagePassing
+from equijax.nn.graphs._pna import PNAConv as PNAConv
+from equijax.nn.graphs._pna import average_degrees as average_degrees
+from equijax.nn.graphs._readout import GraphAttentionPool as GraphAttentionPool
+from equijax.nn.graphs._readout import GraphPool as GraphPool
+from equijax.nn.graphs._sage import SAGEConv as SAGEConv
+from equijax.nn.graphs._sign_net import BasisNet as BasisNet
+from equijax.nn.graphs._sign_net import SignNet as SignNet

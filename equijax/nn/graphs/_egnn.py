@@ -10,11 +10,10 @@ from flax.nnx.nn import dtypes
 
 from equijax._numbers import positive_int
 from equijax.actions import GraphAction
-from equijax.graphs import Graph
-from equijax.graphs._sums import message_reduce
+from equijax.graphs import Graph, message_reduce
 from equijax.groups import E
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
+from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 
 _tiny_init = nnx.initializers.variance_scaling(1e-6, "fan_avg", "uniform")
 
@@ -31,14 +30,14 @@ class EGNN(GraphLayer):
         h_i' &= h_i + φ_h\Big(h_i, \sum_j m_{ij}\Big),
 
     and with velocities :math:`v_i' = φ_v(h_i)\, v_i + s_i` and :math:`x_i' = x_i + v_i'`. Each φ is a perceptron with one
-    hidden layer; the output of φ_e passes through the activation once more, and the last matrix of φ_x has no bias and
-    starts near zero. The first matrix of φ_e is applied to nodes before they meet on the edges, which gives the same
-    numbers.
+    hidden layer. The output of φ_e passes through the activation once more. The last matrix of φ_x has no bias, and those of
+    φ_x and φ_v start near zero, so that a stack of new layers hardly moves the points. The first matrix of φ_e is applied
+    to the nodes before they meet on the edges, which gives the same numbers.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` with ``act = GraphAction(space=E(ndim))``, that is for every
-    relabelling of nodes and edges and every rotation, reflection and translation of the points. A node without edges keeps
-    its place, points that coincide attract each other with zero, and both have finite gradients. Edges and nodes that are
-    masked out may hold anything and contribute nothing.
+    relabelling of nodes and edges and every rotation, reflection and translation of the points. On a node without
+    edges, and between points that coincide, s is zero and its gradient finite. What padding holds, and which other graphs
+    are in the batch, changes nothing.
 
     Positions and velocities keep their dtype, in which differences and squared distances are computed; ``dtype`` is that of
     the features and perceptrons.
@@ -83,7 +82,7 @@ class EGNN(GraphLayer):
       dtype: dtype in which features are computed; None promotes node features and parameters.
       param_dtype: dtype in which the parameters are stored.
       precision: as in ``jax.lax.dot_general``.
-      kernel_init: initialiser of all kernels but the last of φ_x.
+      kernel_init: initialiser of all kernels but the last of φ_x and φ_v.
       bias_init: initialiser of the biases.
       rngs: key source, used at construction only.
 
@@ -146,7 +145,7 @@ class EGNN(GraphLayer):
         self.message = perceptron(2 * in_features + 1 + edge_features, hidden)
         self.position = perceptron(hidden, 1, last_init=_tiny_init, last_bias=False)
         self.node = perceptron(in_features + hidden, out_features)
-        self.velocity = perceptron(in_features, 1) if use_velocities else nnx.data(None)
+        self.velocity = perceptron(in_features, 1, last_init=_tiny_init) if use_velocities else nnx.data(None)
         self.gate = nnx.Linear(hidden, 1, kernel_init=kernel_init, **common) if attention else nnx.data(None)
 
     @property
@@ -220,7 +219,7 @@ class EGNN(GraphLayer):
         return layers[1](self.activation(layers[0](x)))
 
     def _require_geometry(self, graph: Graph) -> None:
-        wanted = {"positions": (graph.num_nodes, self.ndim)}
+        wanted = {"nodes": (graph.num_nodes, self.in_features), "positions": (graph.num_nodes, self.ndim)}
         if self.use_velocities:
             wanted["velocities"] = (graph.num_nodes, self.ndim)
         elif graph.velocities is not None:
@@ -229,7 +228,7 @@ class EGNN(GraphLayer):
                 "graph.replace(velocities=None)."
             )
         if self.edge_features:
-            wanted["edges"] = (graph.num_edges, self.edge_features)
+            require_edges(graph, self.edge_features, self)
         for name, shape in wanted.items():
             value = getattr(graph, name)
             if value is None:

@@ -46,7 +46,7 @@ def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
     """Returns the node features of a graph after checking them: one array ``(N, …, features)``.
 
     Raises:
-      TypeError: ``graph`` is no graph, or its nodes no array.
+      TypeError: ``graph`` is no graph, or its nodes no array, or where ``features`` are given no floats.
       ValueError: another number of features.
     """
     name = type(layer).__name__
@@ -62,7 +62,28 @@ def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
         raise ValueError(
             f"`graph.nodes` has shape {nodes.shape}; {name} needs (N, …, {features}), with in_features = {features} last."
         )
+    if features is not None and not jnp.issubdtype(nodes.dtype, jnp.floating):
+        raise TypeError(f"`graph.nodes` has dtype {nodes.dtype}; {name} needs floats. Write nodes.astype(jnp.float32).")
     return nodes
+
+
+def require_edges(graph: Graph, features: int, layer: Any) -> jax.Array:
+    """Returns the edge features of a graph after checking them: one array of floats ``(E, features)``.
+
+    Raises:
+      TypeError: they are no array of floats.
+      ValueError: there are none, or another number.
+    """
+    name, edges = type(layer).__name__, graph.edges
+    if edges is None:
+        raise ValueError(f"`graph` has no edge features; {name} was built for {features}: graph.replace(edges=…).")
+    if not hasattr(edges, "shape"):
+        raise TypeError(f"`graph.edges` is {type(edges).__name__}; {name} needs one array (E, {features}).")
+    if edges.shape != (graph.num_edges, features):
+        raise ValueError(f"`graph.edges` has shape {edges.shape}; {name} needs {(graph.num_edges, features)}.")
+    if not jnp.issubdtype(edges.dtype, jnp.floating):
+        raise TypeError(f"`graph.edges` has dtype {edges.dtype}; {name} needs floats. Write edges.astype(jnp.float32).")
+    return edges
 
 
 def masked(tree: Any, mask: jax.Array) -> Any:

@@ -87,8 +87,10 @@ class JanossyPool(InvariantSetLayer):
                 "mask=… there, or set `arity`, with which it is called on whole tuples only."
             )
         there = jnp.ones(inputs.shape[:-1], bool) if mask is None else mask
-        whole = rngs is None or n < (self.arity or 0)
-        orders = self._all(n) if whole else self._drawn(rngs, there)
+        if rngs is None or n < (self.arity or 0):
+            orders = self._all(n)
+        else:
+            orders = self._drawn(rngs, there)
         orders = jnp.broadcast_to(orders, (*inputs.shape[:-2], *orders.shape[-2:]))
         chosen = jnp.take_along_axis(keep(inputs, mask)[..., None, :, :], orders[..., None], axis=-2)
         present = jnp.take_along_axis(there[..., None, :], orders, axis=-1)

@@ -10,6 +10,7 @@ from equijax._numbers import positive_int
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import keep
+from equijax.nn._norm import normalised
 from equijax.nn.sets._layer import require_set
 
 
@@ -22,7 +23,8 @@ def attend(
       query: ``(*batch, queries, heads, d)``.
       key: ``(*batch, keys, heads, d)``.
       value: ``(*batch, keys, heads, d)``; finite also where the mask is False.
-      key_mask: bool ``(*batch, keys)``, True where a key is there; None for all.
+      key_mask: bool ``(*batch, keys)``, True where a key is there, or ``(*batch, queries, keys)``, True where a query may
+        look at a key; None for all.
       precision: as in ``jax.lax.dot_general``.
 
     Returns:
@@ -34,7 +36,8 @@ def attend(
     scores = jnp.einsum("...qhd,...khd->...hqk", query, key, **products)
     scores = scores * jnp.asarray(query.shape[-1] ** -0.5, wide)
     there = jnp.ones(key.shape[:-2], bool) if key_mask is None else key_mask
-    there = jnp.broadcast_to(there[..., None, None, :], scores.shape)
+    there = there[..., None, :] if there.ndim == key.ndim - 2 else there
+    there = jnp.broadcast_to(there[..., None, :, :], scores.shape)
     lowest = jnp.asarray(jnp.finfo(wide).min, wide)
     largest = jnp.max(jnp.where(there, scores, lowest), axis=-1, keepdims=True, initial=lowest)
     shifted = scores - jax.lax.stop_gradient(largest)
@@ -156,9 +159,5 @@ class MultiheadAttentionBlock(nnx.Module):
             layer(z).reshape(*z.shape[:-1], *heads) for layer, z in ((self.query, x), (self.key, y), (self.value, y))
         )
         attended = self.out(attend(query, key, value, y_mask, self.precision).reshape(x.shape))
-        hidden = _normalised(self.norm, x.astype(attended.dtype) + attended)
-        return keep(_normalised(self.last_norm, hidden + self.feed_forward(hidden)), mask)
-
-
-def _normalised(norm: nnx.LayerNorm | None, x: jax.Array) -> jax.Array:
-    return x if norm is None else norm(x)
+        hidden = normalised(self.norm, x.astype(attended.dtype) + attended)
+        return keep(normalised(self.last_norm, hidden + self.feed_forward(hidden)), mask)

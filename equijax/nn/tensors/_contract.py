@@ -127,7 +127,7 @@ def _add_on_diagonal(y: jax.Array, values: jax.Array, first: int, second: int) -
 
 
 def _diagonal_index(shape: tuple[int, ...], first: int, second: int) -> tuple[tuple, bool]:
-    """The index of equal entries on two axes, and whether indexing with it moves the diagonal to the front, as numpy does."""
+    """The index of equal entries on two axes, and whether the diagonal that it takes comes first, as numpy has it."""
     along = jnp.arange(shape[first])
     index = tuple(along if axis in (first, second) else slice(None) for axis in range(len(shape)))
     return index, second != first + 1

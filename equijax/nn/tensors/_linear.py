@@ -26,15 +26,15 @@ class PermutationEquivariantLinear(Layer):
 
     .. math:: y[a_1 … a_l] = \sum_{π} \sum_{b_1 … b_k} D^π[a, b] \; x[b_1 … b_k] \; W_π + \sum_{σ} [a ∈ σ] \; β_σ
 
-    π runs over the set partitions of the l output and k input slots, and :math:`D^π[a, b] = 1` where the indices
-    are equal within every block, else 0. So a block of input slots alone sums over a diagonal, a mixed block moves a diagonal of
-    the input to one of the output, and a block of output slots alone repeats along one. σ runs over the partitions of the output
-    slots. Order 0 is a vector of features (an invariant), order 1 a set, order 2 a relation such as a weighted graph.
+    π runs over the set partitions of the l output and k input slots, and :math:`D^π[a, b] = 1` where the indices are equal
+    within every block, else 0. So a block of input slots alone sums over a diagonal, a mixed block moves a diagonal of the
+    input to one of the output, and a block of output slots alone repeats along one. σ runs over the partitions of the
+    output slots. Order 0 is a vector of features (an invariant), order 1 a set, order 2 a relation such as a weighted graph.
 
-    The maps are never written out, nor are their outputs stacked. Partitions with the same number of mixed blocks are all the
-    pairs of a contraction of the input with a place in the output, so they share one matrix product: at most
-    ``min(k, l) + 1`` for the whole layer. From order 2 to order 2 that is one product of the input with two weights, and
-    work in proportion to n for the other thirteen.
+    The maps are never written out, nor is what they give stacked. Partitions with the same number of mixed blocks are all
+    the pairs of a contraction of the input with a place in the output, so they share one matrix product: at most
+    ``min(k, l) + 1`` products for the whole layer. From order 2 to order 2 one of them is as large as the input, with two
+    weights; the other thirteen weights meet n numbers or one.
 
     Law: ``layer(p·x) == p·layer(x)`` for every permutation p of the nodes, ``in_action = TensorAction(None, in_order)``,
     ``out_action = TensorAction(None, out_order)``.
@@ -77,9 +77,9 @@ class PermutationEquivariantLinear(Layer):
       ValueError: an order is negative or too large, ``normalization`` is another word, a feature count is not positive.
 
     References:
-      Maron, Ben-Hamu, Shamir and Lipman, "Invariant and Equivariant Graph Networks", ICLR 2019, arXiv:1812.09902,
-      section 3 (the orthogonal basis, by equality patterns). The basis by diagonals used here is Pearce-Crump, "Brauer's
-      Group Equivariant Neural Networks", ICML 2023, arXiv:2212.08630, section on the symmetric group.
+      Maron, Ben-Hamu, Shamir and Lipman, "Invariant and Equivariant Graph Networks", ICLR 2019, arXiv:1812.09902
+      (the orthogonal basis, by equality patterns). The basis of diagonals that is used here: Godfrey, Rawson, Brown and
+      Kvinge, "Fast computation of permutation equivariant layers with the partition algebra", 2023, arXiv:2303.06208.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ def _require_orders(in_order: Any, out_order: Any) -> tuple[int, int]:
             raise ValueError(f"`{name}` is {order}; it must be at most {_LARGEST_ORDER}.")
     if sum(orders) > _LARGEST_SUM:
         raise ValueError(
-            f"`in_order` is {orders[0]} and `out_order` {orders[1]}: that is {bell_number(sum(orders))} maps. Their sum must "
-            f"be at most {_LARGEST_SUM}; go through a smaller order in two layers."
+            f"`in_order` is {orders[0]} and `out_order` {orders[1]}: that is {bell_number(sum(orders))} maps. "
+            f"Their sum must be at most {_LARGEST_SUM}; go through a smaller order in two layers."
         )
     return orders

@@ -61,8 +61,8 @@ class MatrixProductBlock(Layer):
       ValueError: a feature count does not fit, or ``normalization`` is another word.
 
     References:
-      Maron, Ben-Hamu, Serviansky and Lipman, "Provably Powerful Graph Networks", NeurIPS 2019, arXiv:1905.11136, section "A
-      simple network with 3-WL discrimination power".
+      Maron, Ben-Hamu, Serviansky and Lipman, "Provably Powerful Graph Networks", NeurIPS 2019, arXiv:1905.11136: the
+      block of the network with matrix multiplication.
     """
 
     def __init__(

@@ -1,0 +1,152 @@
+"""Rules of integers that number the samples of a base: which operations keep them, and what is read or written by them."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from equijax.audit._layout import Atom, Base, Layout, Numbers, Still, merged, normalised
+from equijax.audit._rule import Operands, Params
+
+#: Operations that rearrange entries, and leave alone what they are.
+_REARRANGING = frozenset(
+    """broadcast_in_dim reshape squeeze expand_dims transpose slice dynamic_slice split gather rev tile copy copy_p unstack
+    stop_gradient optimization_barrier pad""".split()
+)
+
+
+def numbers_of(name: str, params: Params, operands: Operands) -> Numbers | None:
+    """Returns what the values of an output number; None where they are features.
+
+    A number and a constant make a number: added, it is an offset; as a bound or a choice (``where(mask, receivers, n)``) it
+    changes only what numbers nothing. All other arithmetic makes features.
+    """
+    own = [None if o.layout is None else o.layout.numbers for o in operands]
+    found = [numbers for numbers in own if numbers is not None]
+    if not found:
+        return None
+    if name in _REARRANGING or (name == "convert_element_type" and np.issubdtype(params["new_dtype"], np.integer)):
+        return own[0]
+    if name in ("concatenate", "stack"):
+        return own[0] if all(numbers == own[0] for numbers in own) else None
+    if name == "select_n":
+        fit = len({numbers.base for numbers in found}) == 1 and all(
+            numbers is not None or not o.depends for numbers, o in zip(own[1:], operands[1:], strict=True)
+        )
+        return min(found, key=lambda numbers: abs(numbers.offset)) if fit else None
+    constant = [o.value for o in operands if not o.depends]
+    if len(found) != 1 or len(constant) != len(operands) - 1 or any(c is None for c in constant):
+        return None
+    if name in ("max", "min", "clamp"):
+        return found[0]
+    if name in ("add", "sub") and own[0 if name == "sub" else own.index(found[0])] and np.size(constant[0]):
+        step = np.unique(np.asarray(constant[0]))
+        sign = 1 if name == "add" else -1
+        return dataclasses.replace(found[0], offset=found[0].offset + sign * int(step[0])) if len(step) == 1 else None
+    return None
+
+
+def numbered_axis(operands: Operands, layout: Layout | None) -> Layout | None:
+    """Returns the layout of ``numbers == arange``: the axis of the range is the axis of what is numbered (one-hot rows)."""
+    numbers = next((o.layout.numbers for o in operands if o.layout is not None and o.layout.numbers is not None), None)
+    ranges = [np.asarray(o.value) for o in operands if not o.depends and o.value is not None]
+    if layout is None or numbers is None or numbers.offset or not ranges:
+        return layout
+    axes = list(layout.axes)
+    for k, axis in enumerate(axes):
+        size = math.prod(a.size for a in axis)
+        own = ranges[0].size == size == numbers.base.size and ranges[0].ndim == len(axes) and ranges[0].shape[k] == size
+        if own and all(isinstance(a, Still) for a in axis) and np.array_equal(ranges[0].reshape(-1), np.arange(size)):
+            axes[k] = (dataclasses.replace(numbers.base, copy=200),)
+    return normalised(tuple(axes))
+
+
+def gathered(params: Params, operands: Operands, shape: tuple[int, ...]) -> Layout | None:
+    """Returns the layout of rows taken by an index that depends on the input: the axes of the index, and those of a row."""
+    dimensions, (layout, index) = params["dimension_numbers"], (operands[0].layout, operands[1].layout)
+    taken = tuple(dimensions.start_index_map)
+    if layout is None or index is None or set(taken) != set(dimensions.collapsed_slice_dims):
+        return None
+    whole = all(
+        n == m for k, (n, m) in enumerate(zip(operands[0].shape, params["slice_sizes"], strict=True)) if k not in taken
+    )
+    if not whole or getattr(dimensions, "operand_batching_dims", ()) or not _holds(index, len(taken)):
+        return None
+    if not all(_numbered_by(index.numbers, layout.axes[k]) for k in taken):
+        return None
+    kept = [axis for k, axis in enumerate(layout.axes) if k not in taken]
+    return _laid_out(len(shape), dict(zip(dimensions.offset_dims, map(_other, kept), strict=True)), index)
+
+
+def scattered(params: Params, operands: Operands, shape: tuple[int, ...]) -> Layout | None:
+    """Returns the layout of rows that are written, or added up, at an index that depends on the input."""
+    dimensions, (target, index, updates) = params["dimension_numbers"], operands
+    places = tuple(dimensions.scatter_dims_to_operand_dims)
+    if index.layout is None or set(places) != set(dimensions.inserted_window_dims):
+        return None
+    if getattr(dimensions, "operand_batching_dims", ()) or not _holds(index.layout, len(places)):
+        return None
+    windows = [k for k in range(len(shape)) if k not in places]
+    axes: list[tuple[Atom, ...]] = [(Still(n, "any"),) for n in shape]
+    numbers = index.layout.numbers
+    for copy, k in enumerate(places):
+        if numbers is not None and numbers.offset:
+            return None
+        axes[k] = (Still(shape[k]),) if numbers is None else (dataclasses.replace(numbers.base, size=shape[k], copy=copy),)
+    if updates.depends and updates.layout is not None:
+        rows = _laid_out(len(updates.shape), {}, index.layout, dimensions.update_window_dims)
+        if rows is None or not _agree(rows, updates.layout, dimensions.update_window_dims):
+            return None
+        for k, source in zip(windows, dimensions.update_window_dims, strict=True):
+            if operands[2].shape[source] != shape[k]:
+                return None
+            axes[k] = _other(updates.layout.axes[source])
+    result = normalised(tuple(axes))
+    return merged(target.layout, result) if target.depends and target.layout is not None else result
+
+
+def _holds(index: Layout, count: int) -> bool:
+    """Tells whether the last axis of an index holds its ``count`` coordinates."""
+    return index.shape[-1] == count and all(isinstance(a, Still) for a in index.axes[-1])
+
+
+def _numbered_by(numbers: Numbers | None, axis: tuple[Atom, ...]) -> bool:
+    """Tells whether numbers are those of an axis; where the group leaves the axis alone, any features will do."""
+    if all(isinstance(a, Still) for a in axis):
+        return True
+    base = axis[0]
+    if numbers is None or len(axis) != 1 or not isinstance(base, Base) or numbers.offset:
+        return False
+    return dataclasses.replace(base, copy=0) == dataclasses.replace(numbers.base, copy=0)
+
+
+def _laid_out(ndim: int, known: dict[int, tuple[Atom, ...]], index: Layout, skipped: Any = ()) -> Layout | None:
+    """Returns axes of which some are known, and those left are the axes of the index but the last."""
+    left = [k for k in range(ndim) if k not in known and k not in skipped]
+    if len(left) != len(index.axes) - 1:
+        return None
+    axes: list[tuple[Atom, ...]] = [(Still(1, "any"),)] * ndim
+    for k, axis in {**known, **dict(zip(left, index.axes[:-1], strict=True))}.items():
+        axes[k] = axis
+    return normalised(tuple(axes))
+
+
+def _agree(rows: Layout, updates: Layout, windows: Any) -> bool:
+    """Tells whether updates and the index run over the same places."""
+    plain = [tuple(_uncopied(a) for a in axis) for axis in rows.axes]
+    other = [tuple(_uncopied(a) for a in axis) for axis in updates.axes]
+    return all(
+        a == b or all(isinstance(x, Still) for x in b)
+        for k, (a, b) in enumerate(zip(plain, other, strict=True))
+        if k not in windows
+    )
+
+
+def _uncopied(atom: Atom) -> Atom:
+    return dataclasses.replace(atom, copy=0) if isinstance(atom, Base) else atom
+
+
+def _other(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
+    """Returns the axis as one of other copies of the base than those of the index."""
+    return tuple(dataclasses.replace(a, copy=a.copy + 100) if isinstance(a, Base) else a for a in axis)

@@ -1,0 +1,149 @@
+"""Making edges: self-loops, the other direction, near points, all pairs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial import KDTree
+
+from equijax._numbers import positive_int
+from equijax.graphs._graph import Graph
+from equijax.graphs._host import on_host
+from equijax.graphs._table import NeighbourTable
+
+
+def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
+    """Returns the graph with one more edge at each node, to itself, behind the other edges.
+
+    Nodes that have a self-loop get another one; loops at padding are masked. The graph may be traced.
+
+    Args:
+      graph: the graph, with E edges.
+      fill: what the features of the new edges hold.
+
+    Returns:
+      The graph with ``E + N`` edges, without a table.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0], receivers=[1])
+      >>> ej.graphs.add_self_loops(graph).receivers.tolist()
+      [1, 0, 1, 2]
+    """
+    nodes = jnp.arange(graph.num_nodes, dtype=jnp.int32)
+    extend = lambda x: jnp.concatenate([x, jnp.full((len(nodes), *x.shape[1:]), fill, x.dtype)])  # noqa: E731
+    return graph.replace(
+        senders=jnp.concatenate([graph.senders, nodes]),
+        receivers=jnp.concatenate([graph.receivers, nodes]),
+        edges=jax.tree.map(extend, graph.edges),
+        edge_mask=jnp.concatenate([graph.edge_mask, graph.node_mask]),
+    )
+
+
+def reverse(graph: Graph) -> Graph:
+    """Returns the graph with every edge in the opposite direction; features stay, and a table stays valid.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0, 1], receivers=[1, 2])
+      >>> ej.graphs.reverse(graph).senders.tolist()
+      [1, 2]
+    """
+    table = None if graph.table is None else NeighbourTable(graph.table.outgoing, graph.table.incoming)
+    return graph.replace(senders=graph.receivers, receivers=graph.senders, table=table)
+
+
+def undirected(graph: Graph) -> Graph:
+    """Returns the graph with every edge in both directions, on the host.
+
+    Where more edges go from i to j than back, the last ones of them get an opposite edge behind the others, with the same
+    features. All edges that there are stay as they are; so a second call changes nothing.
+
+    Args:
+      graph: the graph; not traced.
+
+    Returns:
+      The graph, without a table.
+
+    Raises:
+      ValueError: it is traced.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0, 1, 2, 2], receivers=[1, 0, 1, 2])
+      >>> both = ej.graphs.undirected(graph)
+      >>> both.senders.tolist(), both.receivers.tolist()
+      ([0, 1, 2, 2, 1], [1, 0, 1, 2, 2])
+    """
+    host = on_host(graph, "undirected")
+    kept = np.flatnonzero(host.edge_mask)
+    senders, receivers = host.senders[kept].astype(np.int64), host.receivers[kept].astype(np.int64)
+    forth, back = senders * host.num_nodes + receivers, receivers * host.num_nodes + senders
+    order = np.argsort(forth, stable=True)
+    count = lambda pairs, side: np.searchsorted(forth[order], pairs, side)  # noqa: E731
+    opposite = count(back, "right") - count(back, "left")
+    number = np.argsort(order) - count(forth, "left")  # among the edges of the same ends
+    lonely = kept[number >= opposite]
+    return graph.replace(
+        senders=np.concatenate([host.senders, host.receivers[lonely]]),
+        receivers=np.concatenate([host.receivers, host.senders[lonely]]),
+        edges=jax.tree.map(lambda x: np.concatenate([x, x[lonely]]), host.edges),
+        edge_mask=np.concatenate([host.edge_mask, host.edge_mask[lonely]]),
+    )
+
+
+def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph: Any = None) -> Graph:
+    """Joins all points at a distance of at most ``radius``, in both directions, on the host.
+
+    Args:
+      positions: floats ``(N, d)``, finite.
+      radius: the largest distance, positive.
+      nodes: features ``(N, …)``, a pytree of such arrays, or None.
+      node_graph: integers ``(N,)``: only points with equal numbers are joined; None puts all into one graph.
+
+    Returns:
+      A graph with these positions and no self-loops; edges are in the order (receiver, sender).
+
+    Raises:
+      ValueError: a wrong shape, a position that is not finite, or a radius that is not positive.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> graph = ej.graphs.radius_graph(jnp.array([[0.0], [1.0], [3.0]]), radius=1.5)
+      >>> graph.senders.tolist(), graph.receivers.tolist()
+      ([1, 0], [0, 1])
+    """
+    points = np.asarray(positions)
+    if points.ndim != 2:
+        raise ValueError(f"`positions` has shape {points.shape}; it must be (N, d), a point for each node.")
+    if not np.isfinite(points).all():
+        raise ValueError("`positions` holds values that are not finite. Take padding away before building edges.")
+    if not radius > 0:
+        raise ValueError(f"`radius` is {radius}; it must be positive.")
+    graph = Graph(nodes, [], [], positions=positions, node_graph=node_graph)
+    # One more coordinate sets the graphs apart; within a graph it is equal, so distances stay as they are.
+    apart = 2 * float(radius) * np.asarray(graph.node_graph, float)
+    pairs = KDTree(np.column_stack([points.astype(float), apart])).query_pairs(radius, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort(both.T[::-1])]
+    return graph.replace(senders=both[:, 1], receivers=both[:, 0], edge_mask=np.ones(len(both), bool))
+
+
+def complete_graph(num_nodes: int) -> Graph:
+    """Returns the graph of n nodes with an edge between every two, in both directions; it has no features.
+
+    Args:
+      num_nodes: the number n of nodes.
+
+    Returns:
+      A graph with ``n (n - 1)`` edges in the order (receiver, sender). Give it features by ``replace(nodes=…)``.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> ej.graphs.complete_graph(5).replace(nodes=jnp.ones((5, 8)), positions=jnp.zeros((5, 3)))
+      Graph(5 nodes, 20 edges, 1 graph; nodes float32[5,8], positions float32[5,3])
+    """
+    n = positive_int(num_nodes, "num_nodes", 0)
+    receivers, senders = np.nonzero(~np.eye(n, dtype=bool))
+    return Graph(None, senders, receivers, node_mask=np.ones(n, bool))

@@ -1,0 +1,74 @@
+"""What functions that prepare data on the host have in common."""
+
+import dataclasses
+import importlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from equijax.graphs._graph import Graph
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Graph) if field.name != "table")
+
+
+def on_host(graph: Any, function: str) -> Graph:
+    """Returns the graph with numpy arrays and without its table.
+
+    Raises:
+      TypeError: it is no graph.
+      ValueError: it is traced.
+    """
+    if not isinstance(graph, Graph):
+        raise TypeError(f"`graph` is a {type(graph).__name__}; {function} takes a Graph(nodes, senders, receivers, …).")
+    try:
+        return assemble(**{name: jax.tree.map(np.asarray, getattr(graph, name)) for name in FIELDS})
+    except jax.errors.TracerArrayConversionError:
+        raise ValueError(f"`graph` is traced; {function} works on the host. Call it outside of jit, on the data.") from None
+
+
+def assemble(**fields: Any) -> Graph:
+    """Puts a graph together without checks; what is not named is None."""
+    new = object.__new__(Graph)
+    for name in (*FIELDS, "table"):
+        object.__setattr__(new, name, fields.get(name))
+    return new
+
+
+def order_by_graph(owners: Any, count: int, xp: Any = np) -> tuple[Any, Any, Any]:
+    """Sorts nodes or edges by the graph that they belong to, keeping their order in each.
+
+    Args:
+      owners: integers ``(n,)`` in 0 … count, where ``count`` is for padding.
+      count: number of graphs.
+      xp: ``numpy``, or ``jax.numpy`` for use inside jit.
+
+    Returns:
+      The order, ``(n,)``; at which place of it each graph starts, and padding, ``(count + 1,)``; the number of each entry
+      within its graph, ``(n,)``.
+    """
+    order = xp.argsort(owners, stable=True)
+    starts = xp.searchsorted(owners[order], xp.arange(count + 1, dtype=owners.dtype))
+    return order, starts, xp.argsort(order).astype(starts.dtype) - starts[owners]
+
+
+def require_one_graph(graph: Graph, function: str) -> None:
+    """Raises ``ValueError`` where there is not exactly one valid graph."""
+    if int(graph.graph_mask.sum()) != 1:
+        raise ValueError(
+            f"`graph` holds {int(graph.graph_mask.sum())} graphs; {function} takes one. Write "
+            f"[{function}(g) for g in unbatch(graph)]."
+        )
+
+
+def library(name: str) -> Any:
+    """Imports an optional library.
+
+    Raises:
+      ImportError: it is not installed; the message names the package.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise ImportError(f"`{package}` is not installed, and this function needs it: pip install {package}.") from error

@@ -1,0 +1,72 @@
+"""Reducing messages at the nodes that receive them: all at once, or one chunk after another."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def accumulator(dtype: Any) -> jnp.dtype:
+    """Returns the dtype in which values of ``dtype`` are summed."""
+    return jnp.dtype(jnp.float32 if dtype in (jnp.bfloat16, jnp.float16) else dtype)
+
+
+def masked(keep: Array, x: Array) -> Array:
+    """Returns ``x`` with zeros in the rows where ``keep`` is False."""
+    return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+
+
+def add_at(total: Array, receivers: Array, messages: Array) -> Array:
+    """Adds each message to its receiver's total."""
+    return total.at[receivers].add(messages, mode="drop")
+
+
+def reduce_once(word: str, messages: Array, receivers: Array, keep: Array, num_nodes: int) -> Array:
+    """Reduces all messages; nodes without one get zeros."""
+    if word == "sum":
+        return finish(word, reduce_step(word, start(word, messages, num_nodes), messages, receivers, keep), messages.dtype)
+    return _extreme(word, messages, jnp.where(keep, receivers, num_nodes), num_nodes)
+
+
+def start(word: str, message: Any, num_nodes: int) -> Any:
+    """Returns the total of no messages; for the maximum and the minimum, with the number of messages that equal it."""
+    shape = (num_nodes, *message.shape[1:])
+    if word == "sum":
+        return jnp.zeros(shape, accumulator(message.dtype))
+    return jnp.zeros(shape, message.dtype), jnp.zeros(shape, jnp.int32)
+
+
+def reduce_step(word: str, total: Any, messages: Array, receivers: Array, keep: Array) -> Any:
+    """Takes more messages into the total."""
+    if word == "sum":
+        return add_at(total, receivers, masked(keep, messages).astype(total.dtype))
+    best, count = total
+    receivers = jnp.where(keep, receivers, best.shape[0])
+    new = _extreme(word, messages, receivers, best.shape[0])
+    equal = messages == new.at[receivers].get(mode="fill", fill_value=0)
+    new_count = add_at(jnp.zeros_like(count), receivers, equal.astype(jnp.int32))
+    return _merge(word, best, count, new, new_count)
+
+
+def finish(word: str, total: Any, dtype: Any) -> Array:
+    """Returns the result of a total."""
+    return total.astype(dtype) if word == "sum" else total[0]
+
+
+def _extreme(word: str, messages: Array, receivers: Array, num_nodes: int) -> Array:
+    reduce = jax.ops.segment_max if word == "max" else jax.ops.segment_min
+    found = jnp.zeros((num_nodes,), bool).at[receivers].set(True, mode="drop")
+    return masked(found, reduce(messages, receivers, num_nodes))
+
+
+def _merge(word: str, best: Array, count: Array, new: Array, new_count: Array) -> tuple[Array, Array]:
+    """Merges two extremes, each with the number of messages that equal it (0: there is none), which share the gradient."""
+    better = new > best if word == "max" else new < best
+    take = (new_count > 0) & (better | (count == 0))
+    tie = (new_count > 0) & (count > 0) & (new == best)
+    merged = jnp.where(take, new, best)
+    if jnp.issubdtype(best.dtype, jnp.inexact):
+        share = new_count.astype(best.dtype) / jnp.maximum(count + new_count, 1).astype(best.dtype)
+        merged = jnp.where(tie & jnp.isfinite(best), best + share * (new - best), merged)
+    return merged, jnp.where(take, new_count, jnp.where(tie, count + new_count, count))

@@ -1,0 +1,49 @@
+"""EdgeConv: a network of a node and the difference to its neighbour."""
+
+from typing import Any
+
+import jax
+
+from equijax.nn.graphs._message_passing import MessagePassing
+from equijax.nn.graphs._messages import side_by_side
+
+
+class EdgeConv(MessagePassing):
+    r"""The aggregate of a network of each node and the differences to its neighbours.
+
+    .. math:: y_i = \bigoplus_{j → i} h(x_i, \; x_j - x_i)
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    Padding and the other graphs of a batch change nothing; a node without neighbours gets 0.
+
+    Args:
+      network: h, a module or function of the two side by side, ``(E, *fibre, 2 in_features)``.
+      aggregation: a word, an :class:`Aggregation`, or several.
+
+    Attributes:
+      network: h.
+
+    Raises:
+      TypeError: ``network`` can't be called, or the aggregation depends on the order.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> graph = ej.Graph(jnp.ones((3, 4)), senders=[0, 1], receivers=[1, 2])
+      >>> ej.nn.EdgeConv(nnx.Linear(8, 16, rngs=nnx.Rngs(0)))(graph).nodes.shape
+      (3, 16)
+
+    References:
+      Wang et al., "Dynamic Graph CNN for Learning on Point Clouds", ACM TOG 2019, arXiv:1801.07829, section 3.
+    """
+
+    def __init__(self, network: Any, *, aggregation: Any = "max"):
+        if not callable(network):
+            raise TypeError(f"`network` is {network!r}, which can't be called. Give a module or a function.")
+        super().__init__(aggregation=aggregation)
+        self.network: Any = network
+
+    def message(self, senders: jax.Array, receivers: jax.Array, edges: Any) -> jax.Array:
+        """Returns ``h(receivers, senders - receivers)``."""
+        del edges
+        return self.network(side_by_side(receivers, senders - receivers))

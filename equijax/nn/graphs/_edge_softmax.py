@@ -1,0 +1,62 @@
+"""Softmax over the edges that arrive at a node, and over the nodes of a graph."""
+
+import jax
+import jax.numpy as jnp
+
+from equijax.graphs import Graph, neighbour_sum
+from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._mask import keep
+
+
+def exponentials(
+    scores: jax.Array, ids: jax.Array, num_segments: int, mask: jax.Array, own: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    r"""The softmax of each segment, numerator and denominator.
+
+    .. math:: w_e = e^{s_e - m}, \qquad t = \sum_{e} w_e, \qquad m = \max_{e} s_e
+
+    Args:
+      scores: ``(rows, *rest)``.
+      ids: int32 ``(rows,)``, the segment of each row.
+      num_segments: number of segments.
+      mask: bool ``(rows,)``, True where a row is there.
+      own: ``(num_segments, *rest)``, one more score for each segment, or None.
+
+    Returns:
+      w ``(rows, *rest)``, 0 where the mask is False; w of ``own`` ``(num_segments, *rest)`` or None; t
+      ``(num_segments, *rest)``, 1 where a segment is empty. All at least float32.
+    """
+    wide = accumulation_dtype(scores.dtype)
+    scores = keep(scores, mask).astype(wide)
+    ids = jnp.where(mask, ids, num_segments)  # out of range: dropped
+    largest = jax.ops.segment_max(jax.lax.stop_gradient(scores), ids, num_segments)
+    if own is not None:
+        own = own.astype(wide)
+        largest = jnp.maximum(largest, jax.lax.stop_gradient(own))
+    largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros((), wide))
+    weights = keep(jnp.exp(keep(scores - jnp.take(largest, ids, axis=0, mode="clip"), mask)), mask)
+    total = jax.ops.segment_sum(weights, ids, num_segments)
+    if own is not None:
+        own = jnp.exp(own - largest)
+        total = total + own
+    return weights, own, jnp.where(total > 0, total, jnp.ones((), wide))
+
+
+def attention_sum(scores: jax.Array, values: jax.Array, graph: Graph, own: jax.Array | None = None) -> jax.Array:
+    r"""The mean of the senders' values, weighted by a softmax over the edges that arrive; 0 where none arrives.
+
+    .. math:: y_i = \sum_{e:\, j → i} \mathrm{softmax}_e(s_e)\; v_j
+
+    Args:
+      scores: ``(E, heads)``.
+      values: ``(N, heads, features)``.
+      graph: the graph.
+      own: ``(N, heads)``, the score of each node for itself, or None.
+
+    Returns:
+      ``(N, heads, features)`` of the dtype of ``values``; the softmax is computed in at least float32.
+    """
+    weights, own, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask, own)
+    summed = neighbour_sum(values.astype(total.dtype), graph, weights)
+    summed = summed if own is None else summed + own[..., None] * values.astype(total.dtype)
+    return (summed / total[..., None]).astype(values.dtype)

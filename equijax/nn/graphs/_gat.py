@@ -1,0 +1,269 @@
+"""Graph attention, in its first form and in that whose attention depends on the query."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn import dtypes
+
+from equijax._numbers import positive_int
+from equijax.graphs import Graph, message_reduce
+from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
+from equijax.nn.graphs._edge_softmax import attention_sum
+from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
+from equijax.nn.graphs._messages import on_edges
+
+default_attention_init = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2)
+
+
+def split_heads(out_features: int, num_heads: int, concat: bool) -> int:
+    """Returns the number of features of one head.
+
+    Raises:
+      ValueError: with ``concat`` the heads do not divide the features.
+    """
+    positive_int(num_heads, "num_heads")
+    if concat and positive_int(out_features, "out_features") % num_heads:
+        raise ValueError(
+            f"`num_heads` is {num_heads}; it must divide out_features = {out_features}, each head gives a part. With "
+            "concat=False each head gives all, and they are averaged."
+        )
+    return out_features // num_heads if concat else out_features
+
+
+def join_heads(y: jax.Array, fibre: tuple[int, ...], num_heads: int, concat: bool) -> jax.Array:
+    """Turns ``(N, |fibre| · heads, features)`` into ``(N, *fibre, heads · features)``, or their mean over heads."""
+    y = y.reshape(y.shape[0], *fibre, num_heads, y.shape[-1])
+    return y.reshape(*y.shape[:-2], -1) if concat else y.mean(axis=-2)
+
+
+class _Attention(GraphLayer):
+    """What both forms share: heads, loops, edges, bias."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_heads: int = 1,
+        *,
+        edge_features: int = 0,
+        concat: bool = True,
+        self_loops: bool = True,
+        negative_slope: float = 0.2,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = default_kernel_init,
+        attention_init: Any = default_attention_init,
+        bias_init: Any = default_bias_init,
+        rngs: nnx.Rngs,
+        **more: Any,
+    ):
+        self.in_features = positive_int(in_features, "in_features")
+        self.out_features = positive_int(out_features, "out_features")
+        self.head_features = split_heads(out_features, num_heads, concat)
+        self.num_heads, self.edge_features = num_heads, positive_int(edge_features, "edge_features", 0)
+        self.concat, self.self_loops, self.negative_slope = bool(concat), bool(self_loops), float(negative_slope)
+        self.dtype = dtype
+        stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        linear = {"precision": precision, "kernel_init": kernel_init, **stored}
+        width = num_heads * self.head_features
+        vector = lambda: nnx.Param(attention_init(rngs.params(), (num_heads, self.head_features), param_dtype))  # noqa: E731
+        self._build(width, linear, vector, use_bias=use_bias, bias_init=bias_init, **more)
+        self.edge = nnx.Linear(edge_features, width, use_bias=False, **linear) if edge_features else nnx.data(None)
+        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+
+    def _build(self, width: int, linear: dict, vector: Any, **more: Any) -> None:
+        raise NotImplementedError
+
+    def _inputs(self, graph: Graph) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+        """Returns masked nodes, features of the edges through their matrix, and those of the loops."""
+        x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
+        if self.edge is None:
+            return x, None, None
+        edges = masked(require_edges(graph, self.edge_features, self), graph.edge_mask)
+        encoded = self._split(self.edge(edges))
+        if not self.self_loops:
+            return x, encoded, None
+        mean = message_reduce(lambda sender, receiver, edge: edge, graph, {}, edges)
+        mean = mean / jnp.maximum(graph.in_degrees(), 1).astype(mean.dtype)[:, None]
+        return x, encoded, self._split(self.edge(mean))
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        """Splits ``(rows, *fibre, heads · features)`` into ``(rows, |fibre|, heads, features)``."""
+        return x.reshape(x.shape[0], -1, self.num_heads, self.head_features)
+
+    def _finish(self, scores: jax.Array, own: jax.Array | None, values: jax.Array, x: jax.Array, graph: Graph) -> Graph:
+        """Sums values ``(N, |fibre|, heads, features)`` by scores ``(rows, |fibre|, heads)``."""
+        flat = lambda a: a.reshape(a.shape[0], -1)  # noqa: E731
+        values = values.reshape(values.shape[0], -1, self.head_features)
+        y = attention_sum(flat(scores), values, graph, None if own is None else flat(own))
+        y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
+        if self.bias is not None:
+            y, bias = dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
+        return graph.replace(nodes=masked(y, graph.node_mask))
+
+
+def _inner(x: jax.Array, attention: jax.Array) -> jax.Array:
+    """Inner products of ``(rows, |fibre|, heads, features)`` with ``(heads, features)``, in at least float32."""
+    wide = accumulation_dtype(x.dtype)
+    return jnp.sum(x.astype(wide) * attention.astype(wide)[None, None], -1)
+
+
+class GATConv(_Attention):
+    r"""Graph attention: a mean of neighbours, weighted by a softmax of scores that nodes and edges give.
+
+    .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji}\, x_j W^h + β, \qquad
+              α^h_{ji} = \mathrm{softmax}_{j} \; \mathrm{LeakyReLU}\big(a_s^h · x_j W^h + a_r^h · x_i W^h +
+              a_e^h · e_{ji} W_e^h\big)
+
+    With ``self_loops`` every node is also its own neighbour once, in addition to edges from a node to itself; the features
+    of that loop are the mean of those of the edges that arrive.
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    Padding and the other graphs of a batch change nothing; without any neighbour the sum is 0.
+
+    Args:
+      in_features: number of input features.
+      out_features: number of output features.
+      num_heads: number of heads.
+      edge_features: number of features on the edges that enter the scores; with 0 ``graph.edges`` is not looked at.
+      concat: whether heads are put side by side, each with ``out_features // num_heads`` features; else each has all
+        ``out_features``, and they are averaged.
+      self_loops: whether every node is its own neighbour.
+      negative_slope: that of LeakyReLU.
+      use_bias: whether to add β.
+      dtype: dtype of the computation; None promotes inputs and parameters. Scores and softmax are at least float32.
+      param_dtype: dtype in which the parameters are stored.
+      precision: as in ``jax.lax.dot_general``.
+      kernel_init: initialiser of the matrices.
+      attention_init: initialiser of the attention vectors, called with ``(num_heads, head_features)``.
+      bias_init: initialiser of β.
+      rngs: key source, used at construction only.
+
+    Attributes:
+      linear: ``nnx.Linear`` without bias, W of all heads.
+      sender: Param ``(num_heads, head_features)``, a_s; likewise ``receiver`` and, with edges, ``edge_attention``.
+      edge: ``nnx.Linear`` without bias, W_e; or None.
+      bias: Param ``(out_features,)``; or None.
+
+    Raises:
+      ValueError: the heads do not divide the features.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> graph = ej.Graph(jnp.ones((3, 4)), senders=[0, 1], receivers=[1, 2])
+      >>> ej.nn.GATConv(4, 8, num_heads=2, rngs=nnx.Rngs(0))(graph).nodes.shape
+      (3, 8)
+
+    References:
+      Veličković et al., "Graph Attention Networks", ICLR 2018, arXiv:1710.10903, section 2.1.
+    """
+
+    def _build(self, width: int, linear: dict, vector: Any, **more: Any) -> None:
+        del more
+        self.linear = nnx.Linear(self.in_features, width, use_bias=False, **linear)
+        self.sender, self.receiver = vector(), vector()
+        self.edge_attention = vector() if self.edge_features else nnx.data(None)
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Applies the layer.
+
+        Args:
+          graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
+
+        Returns:
+          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
+        """
+        x, edges, loops = self._inputs(graph)
+        values = self._split(self.linear(x))
+        sender, receiver = _inner(values, self.sender[...]), _inner(values, self.receiver[...])
+        leaky = lambda score: jax.nn.leaky_relu(score, self.negative_slope)  # noqa: E731
+        score = lambda both, edge: leaky(both if edge is None else both + self._edge_score(edge, both))  # noqa: E731
+        scores = score(sender[graph.senders] + receiver[graph.receivers], edges)
+        own = score(sender + receiver, loops) if self.self_loops else None
+        return self._finish(scores, own, values, x, graph)
+
+    def _edge_score(self, edges: jax.Array, like: jax.Array) -> jax.Array:
+        attention: Any = self.edge_attention
+        return _inner(edges, attention[...]).astype(like.dtype)
+
+
+class GATv2Conv(_Attention):
+    r"""Graph attention whose ranking of the neighbours depends on the node that looks at them.
+
+    .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji}\, s_j^h + β, \qquad
+              α^h_{ji} = \mathrm{softmax}_{j} \; a^h · \mathrm{LeakyReLU}\big(s_j^h + r_i^h + e_{ji} W_e^h\big)
+
+    with :math:`s_j = x_j W_s + β_s` and :math:`r_i = x_i W_r + β_r`. With ``self_loops`` every node is also its own
+    neighbour once, in addition to edges from a node to itself; the features of that loop are the mean of those of the edges
+    that arrive.
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    Padding and the other graphs of a batch change nothing; without any neighbour the sum is 0.
+
+    Args:
+      in_features: number of input features.
+      out_features: number of output features.
+      num_heads: number of heads.
+      share_weights: whether :math:`W_r, β_r` are :math:`W_s, β_s`.
+      **options: those of :class:`GATConv`; ``rngs`` is required.
+
+    Attributes:
+      sender: ``nnx.Linear``, W_s and β_s.
+      receiver: ``nnx.Linear``, W_r and β_r; None where they are shared.
+      attention: Param ``(num_heads, head_features)``, a.
+      edge: ``nnx.Linear`` without bias, W_e; or None.
+      bias: Param ``(out_features,)``; or None.
+
+    Raises:
+      ValueError: the heads do not divide the features.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> graph = ej.Graph(jnp.ones((3, 4)), senders=[0, 1], receivers=[1, 2], edges=jnp.ones((2, 5)))
+      >>> ej.nn.GATv2Conv(4, 8, num_heads=2, edge_features=5, rngs=nnx.Rngs(0))(graph).nodes.shape
+      (3, 8)
+
+    References:
+      Brody, Alon and Yahav, "How Attentive are Graph Attention Networks?", ICLR 2022, arXiv:2105.14491, section 3.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, num_heads: int = 1, *, share_weights: bool = False, **options: Any
+    ):
+        super().__init__(in_features, out_features, num_heads, share_weights=share_weights, **options)
+
+    def _build(self, width: int, linear: dict, vector: Any, **more: Any) -> None:
+        shared = more.pop("share_weights")
+        self.sender = nnx.Linear(self.in_features, width, **linear, **more)
+        self.receiver = nnx.data(None) if shared else nnx.Linear(self.in_features, width, **linear, **more)
+        self.attention = vector()
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Applies the layer.
+
+        Args:
+          graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
+
+        Returns:
+          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
+        """
+        x, edges, loops = self._inputs(graph)
+        values = self._split(self.sender(x))
+        queries = values if self.receiver is None else self._split(self.receiver(x))
+
+        def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
+            both = sender["sender"] + receiver["receiver"]
+            both = both if edge is None else both + edge.astype(both.dtype)
+            return _inner(jax.nn.leaky_relu(both, self.negative_slope), self.attention[...])
+
+        nodes = {"sender": values, "receiver": queries}
+        own = score(nodes, nodes, loops) if self.self_loops else None
+        return self._finish(on_edges(score, graph, nodes, edges), own, values, x, graph)

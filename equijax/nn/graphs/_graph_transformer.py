@@ -1,0 +1,273 @@
+"""Attention to neighbours, and the block of local message passing and global attention."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from equijax._numbers import positive_int
+from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
+from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
+from equijax.nn.graphs._edge_softmax import exponentials
+from equijax.nn.graphs._gat import join_heads, split_heads
+from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
+from equijax.nn.graphs._messages import on_edges
+from equijax.nn.sets._multihead import FeedForward, attend
+
+_LARGEST_SCORES = 2**23  # numbers held at once: 32 MiB in float32
+
+
+class TransformerConv(GraphLayer):
+    r"""Scaled dot-product attention of every node to its neighbours.
+
+    .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji} (v_j^h + e_{ji} W_e^h) + x_i W_r + β_r, \qquad
+              α^h_{ji} = \mathrm{softmax}_{j} \; \frac{q_i^h · (k_j^h + e_{ji} W_e^h)}{\sqrt{d}}
+
+    with queries, keys and values linear in the nodes, and d the features of one head.
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    Padding and the other graphs of a batch change nothing; without any neighbour the sum is 0.
+
+    Args:
+      in_features: number of input features.
+      out_features: number of output features.
+      num_heads: number of heads.
+      edge_features: number of features on the edges; with 0 ``graph.edges`` is not looked at.
+      concat: whether heads are put side by side, each with ``out_features // num_heads`` features; else each has all
+        ``out_features``, and they are averaged.
+      root_weight: whether to add :math:`x_i W_r + β_r`.
+      use_bias: whether queries, keys, values and the last term have biases.
+      dtype: dtype of the computation; None promotes inputs and parameters. Scores and softmax are at least float32.
+      param_dtype: dtype in which the parameters are stored.
+      precision: as in ``jax.lax.dot_general``.
+      kernel_init: initialiser of the matrices.
+      bias_init: initialiser of the biases.
+      rngs: key source, used at construction only.
+
+    Attributes:
+      query: ``nnx.Linear``; likewise ``key``, ``value``, ``edge`` (without bias, or None), ``root`` (or None).
+
+    Raises:
+      ValueError: the heads do not divide the features.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> graph = ej.Graph(jnp.ones((3, 4)), senders=[0, 1], receivers=[1, 2])
+      >>> ej.nn.TransformerConv(4, 8, num_heads=2, rngs=nnx.Rngs(0))(graph).nodes.shape
+      (3, 8)
+
+    References:
+      Shi et al., "Masked Label Prediction: Unified Message Passing Model for Semi-Supervised Classification", IJCAI 2021,
+      arXiv:2009.03509, section 3.1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_heads: int = 1,
+        *,
+        edge_features: int = 0,
+        concat: bool = True,
+        root_weight: bool = True,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = default_kernel_init,
+        bias_init: Any = default_bias_init,
+        rngs: nnx.Rngs,
+    ):
+        self.in_features = positive_int(in_features, "in_features")
+        self.out_features = positive_int(out_features, "out_features")
+        self.edge_features = positive_int(edge_features, "edge_features", 0)
+        self.head_features = split_heads(out_features, num_heads, concat)
+        self.num_heads, self.concat = num_heads, bool(concat)
+        stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        common = {"precision": precision, "kernel_init": kernel_init, **stored}
+        linear = {"use_bias": use_bias, "bias_init": bias_init, **common}
+        width = num_heads * self.head_features
+        self.query, self.key, self.value = (nnx.Linear(in_features, width, **linear) for _ in range(3))
+        self.edge = nnx.Linear(edge_features, width, use_bias=False, **common) if edge_features else nnx.data(None)
+        self.root = nnx.Linear(in_features, out_features, **linear) if root_weight else nnx.data(None)
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Applies the layer.
+
+        Args:
+          graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
+
+        Returns:
+          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
+        """
+        x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
+        split = lambda z: z.reshape(z.shape[0], -1, self.num_heads, self.head_features)  # noqa: E731
+        query, key, value = split(self.query(x)), split(self.key(x)), split(self.value(x))
+        wide = accumulation_dtype(query.dtype)
+        edges = None
+        if self.edge is not None:
+            edges = split(self.edge(masked(require_edges(graph, self.edge_features, self), graph.edge_mask)))
+
+        def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
+            k = sender["key"] if edge is None else sender["key"] + edge
+            return jnp.sum(receiver["query"].astype(wide) * k.astype(wide), -1).reshape(k.shape[0], -1)
+
+        scores = on_edges(score, graph, {"key": key, "query": query}, edges)
+        scores = scores * jnp.asarray(self.head_features**-0.5, wide)
+        weights, _, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask)
+        flat = value.reshape(value.shape[0], -1, self.head_features).astype(wide)
+        y = neighbour_sum(flat, graph, weights)
+        if edges is not None:
+            y = y + self._edge_values(weights, edges.astype(wide), graph)
+        y = join_heads((y / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, self.concat)
+        y = y if self.root is None else y + self.root(x)
+        return graph.replace(nodes=masked(y, graph.node_mask))
+
+    def _edge_values(self, weights: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
+        """Sums edge values ``(E, 1, heads, features)`` with weights ``(E, |fibre| · heads)``."""
+
+        def message(sender: Any, receiver: Any, edge: dict) -> jax.Array:
+            del sender, receiver
+            w = edge["weight"].reshape(edge["weight"].shape[0], -1, self.num_heads, 1)
+            return (w * edge["value"]).reshape(w.shape[0], -1, self.head_features)
+
+        return message_reduce(message, graph, {}, {"weight": weights, "value": edges})
+
+
+class GraphTransformerBlock(GraphLayer):
+    r"""A block of a graph transformer: messages to neighbours, attention to all nodes of the same graph, a network for each.
+
+    .. math::
+        z = \mathrm{LN}(x + \mathrm{local}(x)) + \mathrm{LN}(x + \mathrm{MHA}(x)), \qquad
+        y = \mathrm{LN}(z + \mathrm{FF}(z))
+
+    The norms are ``nnx.LayerNorm`` on the features of each node (the paper's batch norm would mix graphs). Attention never
+    leaves a graph and never sees padding. Edges are what the local layer makes of them.
+
+    Cost: without ``nodes_per_graph`` all pairs of nodes of the batch are scored, N² · num_heads numbers, in portions of
+    queries where these are many; right for one graph, or few. With ``nodes_per_graph`` = m each graph is laid out in m
+    places, and num_graphs · m² · num_heads numbers are scored; right for batches of small graphs.
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    Padding and the other graphs of a batch change nothing.
+
+    Args:
+      features: number of features, in and out.
+      num_heads: number of heads, a divisor of ``features``.
+      local: a layer from graph to graph that keeps the number of features, e.g. :class:`GINEConv`; None for attention alone.
+      hidden_features: width of the last network; None is ``2 features``.
+      nodes_per_graph: the largest number of nodes of a graph, static; None for no bound. A graph with more nodes is a
+        ``ValueError``; where it is traced, the nodes of that graph become NaN.
+      use_norm: whether to normalise.
+      dtype: dtype of the computation; None promotes inputs and parameters. Scores and softmax are at least float32.
+      param_dtype: dtype in which the parameters are stored.
+      precision: as in ``jax.lax.dot_general``.
+      kernel_init: initialiser of the matrices.
+      bias_init: initialiser of the biases.
+      rngs: key source, used at construction only.
+
+    Attributes:
+      local: the local layer, or None.
+      query: ``nnx.Linear``; likewise ``key``, ``value``, ``out``.
+      feed_forward: the last network, ``hidden`` and ``out``.
+      local_norm: ``nnx.LayerNorm``, or ``nnx.identity``; likewise ``global_norm`` and ``last_norm``.
+
+    Raises:
+      ValueError: ``num_heads`` does not divide ``features``.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0, 1], receivers=[1, 2])
+      >>> block = ej.nn.GraphTransformerBlock(8, 2, local=ej.nn.GCNConv(8, 8, rngs=rngs), rngs=rngs)
+      >>> block(graph).nodes.shape
+      (3, 8)
+
+    References:
+      Rampášek et al., "Recipe for a General, Powerful, Scalable Graph Transformer", NeurIPS 2022, arXiv:2205.12454,
+      section 3.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        num_heads: int = 4,
+        *,
+        local: Callable[[Graph], Graph] | None = None,
+        hidden_features: int | None = None,
+        nodes_per_graph: int | None = None,
+        use_norm: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = default_kernel_init,
+        bias_init: Any = default_bias_init,
+        rngs: nnx.Rngs,
+    ):
+        self.features = positive_int(features, "features")
+        self.num_heads = num_heads
+        self.head_features = split_heads(features, num_heads, True)
+        self.nodes_per_graph = None if nodes_per_graph is None else positive_int(nodes_per_graph, "nodes_per_graph")
+        hidden = 2 * features if hidden_features is None else positive_int(hidden_features, "hidden_features")
+        self.precision = precision
+        stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        linear = {"precision": precision, "kernel_init": kernel_init, "bias_init": bias_init, **stored}
+        norm = lambda: nnx.LayerNorm(features, **stored) if use_norm else nnx.identity  # noqa: E731
+        self.local = nnx.data(None) if local is None else local
+        self.query, self.key, self.value, self.out = (nnx.Linear(features, features, **linear) for _ in range(4))
+        self.feed_forward = FeedForward(features, hidden, **linear)
+        self.local_norm = nnx.identity if local is None else norm()
+        self.global_norm, self.last_norm = norm(), norm()
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Applies the block.
+
+        Args:
+          graph: nodes ``(N, features)``.
+
+        Returns:
+          The graph with nodes ``(N, features)``, zeros at padding.
+
+        Raises:
+          ValueError: the local layer changed the number of features, or a graph has more nodes than there is room for.
+        """
+        x = require_nodes(graph, self.features, self)
+        if x.ndim != 2:
+            raise ValueError(f"`graph.nodes` has shape {x.shape}; GraphTransformerBlock needs (N, {self.features}).")
+        x = masked(x, graph.node_mask)
+        attended = self._attention(x, graph)
+        z = self.global_norm(x.astype(attended.dtype) + attended)
+        if self.local is not None:
+            graph = self.local(graph.replace(nodes=x))
+            if graph.nodes.shape != x.shape:
+                raise ValueError(f"`local` returned nodes {graph.nodes.shape}; the block needs {x.shape}.")
+            z = z + self.local_norm(x.astype(graph.nodes.dtype) + graph.nodes).astype(z.dtype)
+        y = self.last_norm(z + self.feed_forward(z))
+        return graph.replace(nodes=masked(y, graph.node_mask))
+
+    def _attention(self, x: jax.Array, graph: Graph) -> jax.Array:
+        heads = (self.num_heads, self.head_features)
+        query, key, value = (layer(x).reshape(-1, *heads) for layer in (self.query, self.key, self.value))
+        if self.nodes_per_graph is not None:
+            dense = to_dense(graph.replace(nodes=(query, key, value), edges=None), self.nodes_per_graph)
+            query, key, value = dense.nodes
+            y = nodes_from_dense(attend(query, key, value, dense.mask, self.precision), graph)
+            return self.out(y.reshape(x.shape))
+
+        def attended(given: tuple) -> jax.Array:
+            q, owner = given
+            same = (owner[:, None] == graph.node_graph[None]) & graph.node_mask[None]
+            return attend(q, key, value, same, self.precision)
+
+        portion = max(1, _LARGEST_SCORES // max(1, graph.num_nodes * self.num_heads))
+        if portion >= graph.num_nodes:
+            y = attended((query, graph.node_graph))
+        else:
+            single = lambda given: attended(jax.tree.map(lambda leaf: leaf[None], given))[0]  # noqa: E731
+            y = jax.lax.map(jax.checkpoint(single), (query, graph.node_graph), batch_size=portion)
+        return self.out(y.reshape(x.shape))

@@ -1,0 +1,98 @@
+"""Message passing: message, aggregate, update."""
+
+from typing import Any
+
+import jax
+
+from equijax.graphs import Graph
+from equijax.nn._aggregation import as_aggregation
+from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
+from equijax.nn.graphs._messages import aggregate, aggregate_neighbours, side_by_side
+
+
+class MessagePassing(GraphLayer):
+    r"""The pattern of graph networks: a message along every edge, their aggregate at every node, an update.
+
+    .. math:: x_i' = γ\Big(x_i, \bigoplus_{j → i} φ(x_i, x_j, e_{ji})\Big)
+
+    φ and γ are given as modules, or a subclass overrides :meth:`message` and :meth:`update`. The aggregation does not depend
+    on the order of the edges. Two edges between the same nodes send two messages.
+
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
+    Padding and the other graphs of a batch change nothing; at a node where no edge arrives the aggregate is 0.
+
+    Args:
+      message: φ, a module or function of one array, the features of the receiver, the sender, and the edge if it has any,
+        side by side: ``(E, …, 2 in_features + edge_features)``. None sends the sender's features as they are.
+      update: γ, a module or function of the features of the node and the aggregate side by side. None returns the aggregate.
+      aggregation: a word (``"sum"``, ``"mean"``, ``"max"``, ``"min"``, ``"std"``, …), an :class:`Aggregation`, or several,
+        whose results are put side by side.
+
+    Raises:
+      TypeError: the aggregation depends on the order, or a part can't be called.
+
+    Example: modules, or a subclass.
+      >>> import equijax as ej, jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> graph = ej.Graph(jnp.ones((3, 4)), senders=[0, 1], receivers=[1, 2], edges=jnp.ones((2, 2)))
+      >>> layer = ej.nn.MessagePassing(
+      ...     message=nnx.Linear(4 + 4 + 2, 8, rngs=nnx.Rngs(0)), update=nnx.Linear(4 + 8, 4, rngs=nnx.Rngs(1)))
+      >>> layer(graph).nodes.shape
+      (3, 4)
+      >>> class Attraction(ej.nn.MessagePassing):
+      ...     def message(self, senders, receivers, edges):
+      ...         return senders - receivers
+      ...     def update(self, nodes, aggregated):
+      ...         return nodes + 0.1 * aggregated
+      >>> Attraction(aggregation="mean")(graph).nodes.shape
+      (3, 4)
+
+    References:
+      Gilmer et al., "Neural Message Passing for Quantum Chemistry", ICML 2017, arXiv:1704.01212, section 2.
+    """
+
+    in_features: int | None = None
+    """Number of node features that the layer takes; None for any."""
+
+    def __init__(self, *, message: Any = None, update: Any = None, aggregation: Any = "sum"):
+        for name, part in (("message", message), ("update", update)):
+            if part is not None and not callable(part):
+                raise TypeError(f"`{name}` is {part!r}, which can't be called. Give a module, a function, or None.")
+        self.message_network, self.update_network = message, update
+        self.aggregation = as_aggregation(aggregation)
+
+    def message(self, senders: jax.Array, receivers: jax.Array, edges: Any) -> jax.Array:
+        """Returns the messages ``(E, …, features)``.
+
+        Args:
+          senders: features of the node at which each edge starts, ``(E, …, in_features)``; zeros on padded edges.
+          receivers: features of the node at which it ends, alike.
+          edges: ``graph.edges``, zeros on padded edges; None where the graph has none.
+        """
+        return senders if self.message_network is None else self.message_network(side_by_side(receivers, senders, edges))
+
+    def update(self, nodes: jax.Array, aggregated: jax.Array) -> jax.Array:
+        """Returns the new features ``(N, …, out_features)``.
+
+        Args:
+          nodes: features of the nodes, ``(N, …, in_features)``; zeros at padding.
+          aggregated: the aggregate of the messages that arrive at each node.
+        """
+        return aggregated if self.update_network is None else self.update_network(side_by_side(nodes, aggregated))
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Returns the graph with new nodes ``(N, …, out_features)``, zeros at padding.
+
+        Raises:
+          TypeError: ``graph`` is no graph, or its nodes no array.
+          ValueError: the features do not fit, or :meth:`update` lost the axis of the nodes.
+        """
+        nodes = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
+        if type(self).message is MessagePassing.message and self.message_network is None:
+            aggregated = aggregate_neighbours(self.aggregation, nodes, graph)
+        else:
+            aggregated = aggregate(self.aggregation, self.message, graph, nodes, graph.edges)
+        new = self.update(nodes, aggregated)
+        if new.shape[:1] != nodes.shape[:1]:
+            raise ValueError(f"`update` returned shape {new.shape} for {graph.num_nodes} nodes; it must keep axis 0.")
+        return graph.replace(nodes=masked(new, graph.node_mask))

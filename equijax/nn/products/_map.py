@@ -1,0 +1,55 @@
+"""One layer on each element of a set."""
+
+import jax
+import jax.numpy as jnp
+
+from equijax.nn._layer import Layer
+from equijax.nn._mask import keep, require_mask
+from equijax.nn.products._element import ElementLayer
+
+
+class MapElements(ElementLayer):
+    r"""Applies a layer to each field of a set by itself.
+
+    .. math:: y_i = L(x_i)
+
+    Layers take any number of batch axes, so the array is handed on as it is. What this adds is the action of a set of
+    fields, so that pools and norms find their place in a ``Sequential`` of :class:`SetConv`, and the mask.
+
+    Law: ``layer(act((p, g), x)) == act((p, g), layer(x))`` for every permutation p of the set and every g that ``element``
+    keeps; ``mask`` moves with p.
+
+    Args:
+      element: the layer, for example ``GroupNorm`` or ``GlobalPool``.
+
+    Raises:
+      TypeError: ``element`` is not a layer of equijax. Functions need no wrapper.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> pool = ej.nn.MapElements(ej.nn.GlobalPool(group=ej.wallpaper("p4")))
+      >>> pool(jnp.ones((2, 3, 9, 9, 4, 8))).shape
+      (2, 3, 4, 8)
+    """
+
+    def __init__(self, element: Layer):
+        if not isinstance(element, Layer):
+            raise TypeError(
+                f"`element` is {element!r}; it must be a layer of equijax. Functions and Flax modules that treat every "
+                "element alike need no wrapper."
+            )
+        self.element = element
+
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """Applies the layer.
+
+        Args:
+          inputs: ``(*batch, n, *sizes, fibre, in_features)``.
+          mask: bool ``(*batch, n)``, True where an element is there; None for all.
+
+        Returns:
+          ``(*batch, n, *out_sizes, out_fibre, out_features)``; zeros where the mask is False.
+        """
+        if mask is not None:  # some pools take fields on a grid and single vectors, so the mask says where the set is
+            mask = require_mask(mask, inputs.shape[: jnp.ndim(mask)])
+        return keep(self.element(keep(inputs, mask)), mask)

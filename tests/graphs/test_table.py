@@ -1,0 +1,163 @@
+"""Neighbour tables: every valid edge has its slot in the row of its owner, in shapes that may be fixed beforehand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import equijax as ej
+from equijax.graphs import NeighbourTable, RowShapes, TableShapes, table_shapes
+
+
+def random_edges(nodes, edges, seed=0, power=0.0):
+    rng = np.random.default_rng(seed)
+    p = 1 / np.arange(1, nodes + 1) ** power
+    return tuple(rng.permutation(nodes)[rng.choice(nodes, edges, p=p / p.sum())].astype(np.int32) for _ in range(2))
+
+
+def owners(rows):
+    """The node of each row, then of each further row, from the positions."""
+    node = np.full(rows.shapes.num_rows, len(rows.position))
+    has = np.asarray(rows.position) < rows.shapes.num_rows
+    node[np.asarray(rows.position)[has]] = np.flatnonzero(has)
+    return np.concatenate([node, rows.splits])
+
+
+def edges_by_owner(rows):
+    """The set of (owner, neighbour, edge) of all slots that are not empty."""
+    found, first, first_row, node = [], 0, 0, owners(rows)
+    for width, count in rows.shapes.blocks:
+        block = slice(first, first + width * count)
+        owner = np.broadcast_to(node[first_row : first_row + count], (width, count)).ravel()
+        found.append(np.stack([owner, rows.neighbours[block], rows.edges[block], np.arange(block.start, block.stop)]))
+        first, first_row = block.stop, first_row + count
+    owner, neighbour, edge, slot = np.concatenate(found, axis=1)
+    full = edge < len(rows.places)
+    assert np.all(neighbour[~full] == len(rows.position))
+    np.testing.assert_array_equal(np.asarray(rows.places)[edge[full]], slot[full])
+    assert len(np.unique(edge[full])) == full.sum()
+    return set(zip(owner[full].tolist(), neighbour[full].tolist(), edge[full].tolist(), strict=True))
+
+
+def check(table, senders, receivers, mask):
+    valid = np.flatnonzero(mask)
+    assert edges_by_owner(table.incoming) == {(receivers[e], senders[e], e) for e in valid}
+    assert edges_by_owner(table.outgoing) == {(senders[e], receivers[e], e) for e in valid}
+    for rows in (table.incoming, table.outgoing):
+        assert np.all(np.asarray(rows.places)[~mask] == rows.shapes.num_slots)
+
+
+@pytest.mark.parametrize("nodes, edges, power", [(40, 200, 0.0), (300, 5000, 1.2), (5, 0, 0.0), (0, 0, 0.0), (1, 300, 0.0)])
+def test_every_valid_edge_has_its_slot(nodes, edges, power):
+    senders, receivers = random_edges(nodes, edges, power=power) if edges else np.zeros((2, 0), int)
+    mask = np.random.default_rng(1).random(edges) < 0.8
+    check(NeighbourTable.build(senders, receivers, nodes, mask), senders, receivers, mask)
+    everything = np.ones(edges, bool)
+    check(NeighbourTable.build(senders, receivers, nodes), senders, receivers, everything)
+
+
+@pytest.mark.parametrize("power, most", [(0.0, 1.3), (0.75, 1.3), (1.2, 1.3)])
+def test_tables_hold_few_empty_slots(power, most):
+    senders, receivers = random_edges(3000, 48_000, power=power)
+    table = NeighbourTable.build(senders, receivers, 3000)
+    for rows in (table.incoming, table.outgoing):
+        assert rows.shapes.num_slots <= most * 48_000
+        assert len(rows.shapes.widths) <= 10
+
+
+def test_rows_that_are_missing_are_replaced_by_wider_ones():
+    senders, receivers = random_edges(100, 700, power=0.8)
+    mask = np.ones(700, bool)
+    for shapes in (RowShapes((2, 8, 16), (1, 60, 60), 40), RowShapes((8,), (0,), 200), RowShapes((1, 128), (0, 100), 9)):
+        table = NeighbourTable.build(senders, receivers, 100, shapes=TableShapes(shapes, shapes))
+        assert table.shapes == TableShapes(shapes, shapes)
+        check(table, senders, receivers, mask)
+
+
+def test_what_does_not_fit_is_named():
+    wide, narrow = RowShapes((128,), (9,), 0), RowShapes((1, 2), (3, 1), 1)
+    edges = [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 2]
+    with pytest.raises(ValueError, match=r"`shapes.incoming` has 4 rows and 1 splits; 2 splits of width 2 are needed"):
+        NeighbourTable.build(*[e + [6, 6] for e in edges], 9, shapes=TableShapes(narrow, wide))
+    with pytest.raises(ValueError, match=r"`shapes.outgoing`"):
+        NeighbourTable.build(*[e + [6, 6] for e in edges][::-1], 9, shapes=TableShapes(wide, narrow))
+
+
+def test_traced_edges_make_no_table():
+    with pytest.raises(TypeError, match="`senders` are traced; a table is built on the host"):
+        jax.jit(lambda s: NeighbourTable.build(s, s, 3))(jnp.arange(3))
+
+
+def test_relabelled_tables():
+    senders, receivers = random_edges(50, 400, power=1.0)
+    mask = np.random.default_rng(1).random(400) < 0.8
+    p, q = np.random.default_rng(2).permutation(50), np.random.default_rng(3).permutation(400)
+    table = jax.jit(NeighbourTable.relabelled)(NeighbourTable.build(senders, receivers, 50, mask), p, q)
+    moved = [np.zeros_like(x) for x in (senders, receivers, mask)]
+    moved[0][q], moved[1][q], moved[2][q] = p[senders], p[receivers], mask
+    check(table, *moved)
+    assert table.incoming.neighbours.dtype == np.int32
+
+
+def molecules(count, seed=0):
+    """Small graphs of several sizes."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 12, count)
+    return [(*rng.integers(0, n, (2, 2 * n if n > 1 else 0)).astype(np.int32), int(n)) for n in sizes]
+
+
+def joined(graphs, budget):
+    """One flat graph, padded to (nodes, edges)."""
+    first = np.cumsum([0, *(n for *_, n in graphs)])
+    senders, receivers = (np.concatenate([g[k] + o for g, o in zip(graphs, first[:-1], strict=True)]) for k in (0, 1))
+    mask = np.arange(budget[1]) < len(senders)
+    return *(np.pad(x, (0, budget[1] - len(x)), constant_values=budget[0] - 1) for x in (senders, receivers)), mask
+
+
+def test_shapes_of_a_budget_suffice_and_share_one_trace():
+    graphs = molecules(400)
+    budget = (80, 150, 12)
+    shapes = table_shapes(graphs, *budget)
+    assert hash(shapes) == hash(table_shapes(graphs, *budget)) and shapes == table_shapes(graphs, *budget)
+    traces = []
+
+    @jax.jit
+    def first_slots(table):
+        traces.append(1)
+        return table.incoming.neighbours[:1]
+
+    rng = np.random.default_rng(0)
+    for k in range(30):
+        chosen = []
+        # By chance at first; then the graphs with the highest degrees, which need the widest rows.
+        order = (
+            rng.permutation(400) if k < 20 else np.argsort([-np.bincount(g[1], minlength=1).max() for g in graphs])[k - 20 :]
+        )
+        for i in order:
+            sizes = np.sum([(graphs[j][2], len(graphs[j][0]), 1) for j in [*chosen, i]], axis=0)
+            if np.all(sizes <= budget):
+                chosen.append(i)
+        senders, receivers, mask = joined([graphs[i] for i in chosen], budget)
+        table = NeighbourTable.build(senders, receivers, budget[0], mask, shapes)
+        if k % 10 == 0:
+            check(table, senders, receivers, mask)
+        first_slots(table)
+    assert len(traces) == 1
+
+
+def test_the_slots_of_a_budget_are_few():
+    shapes = table_shapes(molecules(400), 2000, 4000, 400)
+    assert shapes.incoming.num_slots < 2 * 4000 and shapes.outgoing.num_slots < 2 * 4000
+
+
+def test_shapes_without_data():
+    assert table_shapes([], 10, 10).incoming.num_slots == 0
+    assert table_shapes([([], [], 3)], 10, 10).incoming.num_slots == 0
+
+
+def test_the_table_of_a_graph():
+    graph = ej.Graph(jnp.ones((3, 1)), [0, 1, 2], [1, 2, 1]).with_table()
+    assert repr(graph.table) == "NeighbourTable(3 nodes, 3 edges; slots in 4, out 3)"
+    leaves, structure = jax.tree.flatten(graph.table)
+    assert jax.tree.unflatten(structure, leaves).shapes == graph.table.shapes
+    assert repr(jax.tree.unflatten(structure, range(len(leaves)))) == "NeighbourTable(…)"
