@@ -71,10 +71,17 @@ def joined(a: Graph, b: Graph) -> Graph:
     return new if a.table is None else new.with_table()
 
 
+def padded(graph: Graph, value: float) -> Graph:
+    """Returns the graph with more padding, one node of which is said to lie in its first graph, and a value in all of it."""
+    larger = joined(graph, blank(graph, 2, 3))
+    return filled(rewired(larger, node_graph=larger.node_graph.at[-1].set(0)), value)
+
+
 def rewired(graph: Graph, **changes: Any) -> Graph:
     """Returns the graph with other edges or masks, and with new neighbour tables where it had some."""
+    table = graph.table is not None
     new = graph.replace(**changes)
-    return new if graph.table is None else new.with_table()
+    return new.with_table() if table and new.table is None else new
 
 
 def changed(graph: Graph) -> Graph:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._error import gap, widened
-from equijax.audit._graph_changes import blank, changed, filled, joined
+from equijax.audit._graph_changes import changed, joined, padded
 from equijax.audit._jaxpr import Equation, Values, evaluate
 from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network
@@ -28,7 +28,7 @@ def leaks_of_graph(subject: Any, found: Walk) -> tuple[dict[CauseKind, list[int]
     """Returns the numbers of the findings that let padding (``"mask"``) and batch mates (``"batch"``) through, and notes."""
     graph: Graph = jax.tree.unflatten(subject.network.trace.x_tree, subject.x)
     larger: dict[CauseKind, Graph] = {
-        "mask": filled(joined(graph, blank(graph, 2, 3)), GARBAGE),
+        "mask": padded(graph, GARBAGE),
         "batch": joined(graph, changed(graph)),
     }
     leaks: dict[CauseKind, list[int]] = {}

@@ -118,14 +118,13 @@ class GraphBudget:
           ValueError: a graph does not fit.
         """
         sizes = sizes_of(list(graphs))
-        count = len(self.pack(sizes))
-        total = sizes.sum(0)
-        share = lambda used, room: float(used / (room * count)) if room * count else 1.0  # noqa: E731
-        filled = [share(used, getattr(self, name)) for used, name in zip(total, _ENTRIES, strict=True)]
-        if self.table is None:
-            return BudgetReport(count, *filled)
-        slots = self.table.incoming.num_slots + self.table.outgoing.num_slots
-        return BudgetReport(count, *filled, share(2 * total[1], slots))
+        batches = len(self.pack(sizes))
+        nodes, edges, count = sizes.sum(0).tolist()
+        share = lambda used, room: used / (room * batches) if room * batches else 1.0  # noqa: E731
+        slots = None
+        if self.table is not None:
+            slots = share(2 * edges, self.table.incoming.num_slots + self.table.outgoing.num_slots)
+        return BudgetReport(batches, share(nodes, self.nodes), share(edges, self.edges), share(count, self.graphs), slots)
 
     def pack(self, sizes: np.ndarray, order: np.ndarray | None = None) -> list[np.ndarray]:
         """Distributes graphs over batches in an order: each goes to the last batch where it fits there, else to a new one.

@@ -124,7 +124,7 @@ def nodes_from_dense(values: Any, graph: Graph) -> Any:
       graph: the graph.
 
     Returns:
-      ``(N, …)``, zeros at padding.
+      ``(N, …)``, zeros at padding. Inside jit no error can be raised, so floats of nodes beyond n are NaN there.
 
     Raises:
       ValueError: a graph has more than n nodes.
@@ -137,8 +137,8 @@ def nodes_from_dense(values: Any, graph: Graph) -> Any:
     """
 
     def pick(x: jax.Array) -> jax.Array:
-        _, owner, number = _layout(graph, x.shape[1])
-        return x.at[owner, number].get(mode="fill", fill_value=0)
+        n, owner, number = _layout(graph, x.shape[1])
+        return _spoiled(x.at[owner, number].get(mode="fill", fill_value=0), graph.node_mask & (number >= n))
 
     return jax.tree.map(pick, values)
 
@@ -151,7 +151,7 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
       graph: the graph.
 
     Returns:
-      ``(E, …)``, zeros at padding.
+      ``(E, …)``, zeros at padding. Inside jit no error can be raised, so floats of edges beyond n are NaN there.
 
     Raises:
       ValueError: a graph has more than n nodes.
@@ -164,9 +164,11 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
     """
 
     def pick(x: jax.Array) -> jax.Array:
-        _, owner, number = _layout(graph, x.shape[1])
+        n, owner, number = _layout(graph, x.shape[1])
         owner = jnp.where(graph.edge_mask, owner[graph.senders], graph.num_graphs)
-        return x.at[owner, number[graph.senders], number[graph.receivers]].get(mode="fill", fill_value=0)
+        sender, receiver = number[graph.senders], number[graph.receivers]
+        found = x.at[owner, sender, receiver].get(mode="fill", fill_value=0)
+        return _spoiled(found, graph.edge_mask & ((sender >= n) | (receiver >= n)))
 
     return jax.tree.map(pick, values)
 

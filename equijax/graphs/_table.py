@@ -1,4 +1,4 @@
-"""Neighbour tables: the edges of a graph laid out in rows, one per node, so that sums need no scatter."""
+"""Neighbour tables: the edges of a graph laid out in short rows, so that sums over neighbours hardly scatter."""
 
 import dataclasses
 import functools
@@ -9,55 +9,56 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes, split_degrees
+from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes
 from equijax.groups._elements import concrete
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("neighbours", "edges", "places", "position", "splits"),
-    meta_fields=("shapes",),
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("neighbours", "edges", "places", "owners"), meta_fields=())
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
-    """The edges at each node, in slots. Slots are ordered by (block, slot in the row, row).
+    """The edges at each node, in rows. Row i < N belongs to node i; further rows belong to the nodes ``owners``.
 
     Attributes:
-      neighbours: int32 ``(slots,)``, the node at the other end of the edge in each slot; N where the slot is empty.
-      edges: int32 ``(slots,)``, the edge in each slot; E where it is empty.
-      places: int32 ``(E,)``, the slot of each edge; the number of slots where the edge is masked.
-      position: int32 ``(N,)``, the row of each node; the number of rows where it has none.
-      splits: int32 ``(splits,)``, the node to which each further row belongs; N where it is empty.
-      shapes: the static sizes.
+      neighbours: int32 ``(width, N + splits)``, the node at the other end of the edge in each slot; N in an empty one.
+      edges: int32 ``(width, N + splits)``, the edge in each slot; E in an empty one.
+      places: int32 ``(E,)``, the slot of each edge in C order; the number of slots for a masked edge.
+      owners: int32 ``(splits,)``, the node of each further row; N for an empty one.
     """
 
-    neighbours: Int[Array, "slots"]
-    edges: Int[Array, "slots"]
+    neighbours: Int[Array, "width rows"]
+    edges: Int[Array, "width rows"]
     places: Int[Array, "E"]
-    position: Int[Array, "N"]
-    splits: Int[Array, "splits"]
-    shapes: RowShapes
+    owners: Int[Array, "splits"]
+
+    @property
+    def shapes(self) -> RowShapes:
+        """The static sizes."""
+        (width, rows), splits = self.neighbours.shape, self.owners.shape[0]
+        return RowShapes(width, rows - splits, splits)
 
     def relabelled(self, p: Array, q: Array) -> "Rows":
         """Returns the rows after node i has become ``p[i]`` and edge e ``q[e]``."""
-        move = lambda numbers, to: to.astype(jnp.int32).at[numbers].get(mode="fill", fill_value=to.shape[0])  # noqa: E731
+        size = self.neighbours.shape[1]
+        node = jnp.append(p, p.shape[0]).astype(jnp.int32)
+        edge = jnp.append(q, q.shape[0]).astype(jnp.int32)
+        row = jnp.arange(size, dtype=jnp.int32).at[: p.shape[0]].set(node[:-1])
+        put = lambda x: jnp.zeros_like(x).at[:, row].set(x)  # noqa: E731
+        places = jnp.where(self.places < self.edges.size, self.places // size * size + row[self.places % size], self.places)
         return Rows(
-            move(self.neighbours, p),
-            move(self.edges, q),
-            jnp.zeros_like(self.places).at[q].set(self.places),
-            jnp.zeros_like(self.position).at[p].set(self.position),
-            move(self.splits, p),
-            self.shapes,
+            put(node[self.neighbours]),
+            put(edge[self.edges]),
+            jnp.zeros_like(places).at[q].set(places),
+            node[self.owners],
         )
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("incoming", "outgoing"), meta_fields=())
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NeighbourTable:
-    """The valid edges of a graph in rows, once by receiver and once by sender (for gradients).
+    """The valid edges of a graph in short rows, once by receiver and once by sender (for gradients).
 
-    A node of degree at most 128 has one row; a node of higher degree several. Rows come in a few widths, chosen by the
-    degrees so that little more than one slot is needed per edge. :func:`neighbour_sum` uses a graph's table where it pays.
+    Every node has one row; a node of higher degree has several. The width of the rows follows from the degrees, so that
+    not much more than one slot is needed per edge. :func:`neighbour_sum` uses a graph's table where it pays.
 
     Build it with :meth:`Graph.with_table <equijax.graphs.Graph.with_table>`, or with :meth:`build`.
 
@@ -80,8 +81,7 @@ class NeighbourTable:
           receivers: integers ``(E,)``, concrete.
           num_nodes: number of nodes N.
           edge_mask: bool ``(E,)``; masked edges are left out. None keeps all.
-          shapes: sizes to pad to, so that tables share a compiled program; None takes what is needed. A row that does not
-            fit among those of its width takes a wider one.
+          shapes: sizes to pad to, so that tables share a compiled program; None takes what is needed.
 
         Returns:
           The table, with arrays on the default device.
@@ -93,7 +93,7 @@ class NeighbourTable:
         Example:
           >>> import equijax as ej
           >>> ej.graphs.NeighbourTable.build([0, 1, 2], [1, 2, 1], num_nodes=3)
-          NeighbourTable(3 nodes, 3 edges; slots in 3, out 3)
+          NeighbourTable(3 nodes, 3 edges; slots in 6, out 3)
         """
         known = concrete((senders, receivers, np.ones(len(senders), bool) if edge_mask is None else edge_mask))
         if known is None:
@@ -119,12 +119,12 @@ class NeighbourTable:
         return NeighbourTable(self.incoming.relabelled(p, q), self.outgoing.relabelled(p, q))
 
     def __repr__(self) -> str:
-        incoming, outgoing = self.incoming, self.outgoing
-        if not hasattr(incoming.position, "shape"):
+        if not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(self)):
             return "NeighbourTable(…)"
+        shapes, edges = self.shapes, self.incoming.places.shape[0]
         return (
-            f"NeighbourTable({incoming.position.shape[0]} nodes, {incoming.places.shape[0]} edges; "
-            f"slots in {incoming.shapes.num_slots}, out {outgoing.shapes.num_slots})"
+            f"NeighbourTable({shapes.incoming.nodes} nodes, {edges} edges; "
+            f"slots in {shapes.incoming.num_slots}, out {shapes.outgoing.num_slots})"
         )
 
 
@@ -132,69 +132,32 @@ def _build_rows(
     owners: np.ndarray, others: np.ndarray, kept: np.ndarray, num_nodes: int, side: str, shapes: RowShapes | None
 ) -> Rows:
     """Lays out the edges ``kept`` in rows of their owners."""
-    num_edges = len(owners)
-    order = _stable_order(owners, kept)
     degrees = np.bincount(owners[kept], minlength=num_nodes)
     shapes = exact_shapes(degrees) if shapes is None else shapes
-    full, rest = split_degrees(degrees, shapes.widths[-1])
-    row, spilled = _assign_rows(rest, shapes)
-    split_nodes = np.concatenate([np.repeat(np.arange(num_nodes), full), spilled])
-    if len(split_nodes) > shapes.splits:
+    more = np.maximum(degrees - 1, 0) // shapes.width
+    if shapes.nodes != num_nodes or shapes.splits < more.sum():
         raise ValueError(
-            f"`shapes.{side}` has {shapes.num_rows} rows and {shapes.splits} splits; {len(split_nodes)} splits of width "
-            f"{shapes.widths[-1]} are needed. Take the shapes from table_shapes of data that include such a graph."
+            f"`shapes.{side}` is {shapes}; this graph has {num_nodes} nodes and needs {more.sum()} splits. Take the shapes "
+            "from table_shapes, of data that include such graphs."
         )
-    # The first slot of each row and the step from slot to slot; further rows come after all others.
-    starts, steps = _row_layout(shapes)
-    first_split = shapes.num_rows + np.cumsum(full) - full
-    row = np.where(row < 0, 0, row)
-    row[spilled] = shapes.num_rows + full.sum() + np.arange(len(spilled))
-    # A node's edges fill its further rows, then its own.
+    order = _stable_order(owners, kept)
     owner = owners[order]
     rank = np.arange(len(order)) - (np.cumsum(degrees) - degrees)[owner]
-    piece = rank // shapes.widths[-1]
-    in_row = np.where(piece < full[owner], first_split[owner] + piece, row[owner])
-    slot = starts[in_row] + steps[in_row] * (rank - piece * shapes.widths[-1])
+    piece = rank // shapes.width
+    row = np.where(piece == 0, owner, num_nodes - 1 + (np.cumsum(more) - more)[owner] + piece)
+    place = rank % shapes.width * (num_nodes + shapes.splits) + row
     neighbours = np.full(shapes.num_slots, num_nodes, np.int32)
-    neighbours[slot] = others[order]
-    edges = np.full(shapes.num_slots, num_edges, np.int32)
-    edges[slot] = order
-    places = np.full(num_edges, shapes.num_slots, np.int32)
-    places[order] = slot
-    position = np.where(rest > 0, row, shapes.num_rows).astype(np.int32)
-    position[spilled] = shapes.num_rows
-    splits = np.full(shapes.splits, num_nodes, np.int32)
-    splits[: len(split_nodes)] = split_nodes
-    arrays = [jnp.asarray(array) for array in (neighbours, edges, places, position, splits)]
-    return Rows(*arrays, shapes=shapes)
+    edges = np.full(shapes.num_slots, len(owners), np.int32)
+    places = np.full(len(owners), shapes.num_slots, np.int32)
+    further = np.full(shapes.splits, num_nodes, np.int32)
+    neighbours[place], edges[place], places[order] = others[order], order, place
+    further[: more.sum()] = np.repeat(np.arange(num_nodes), more)
+    table = (neighbours.reshape(shapes.width, -1), edges.reshape(shapes.width, -1), places, further)
+    return Rows(*(jnp.asarray(array) for array in table))
 
 
 def _stable_order(owners: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Returns the edges ``kept``, sorted by owner, in their order for each."""
+    """Returns the edges ``kept``, sorted by owner; those of one owner keep their order."""
     key = owners[kept].astype(np.int64) << 32 | kept
     key.sort()
-    return (key & 0xFFFFFFFF).astype(np.int32)
-
-
-def _assign_rows(rest: np.ndarray, shapes: RowShapes) -> tuple[np.ndarray, np.ndarray]:
-    """Gives each node a row of at least its width; returns the rows, -1 where there is none, and the nodes left over."""
-    row = np.full(len(rest), -1)
-    wanted = np.searchsorted(shapes.widths, rest)
-    waiting = np.zeros(0, int)
-    first = 0
-    for block, count in enumerate(shapes.rows):
-        waiting = np.concatenate([waiting, np.flatnonzero((wanted == block) & (rest > 0))])
-        served, waiting = waiting[:count], waiting[count:]
-        row[served] = first + np.arange(len(served))
-        first += count
-    return row, waiting
-
-
-def _row_layout(shapes: RowShapes) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first slot of every row, and the distance between its slots."""
-    starts, steps, first = [], [], 0
-    for width, count in shapes.blocks:
-        starts.append(first + np.arange(count))
-        steps.append(np.full(count, count))
-        first += width * count
-    return np.concatenate(starts), np.concatenate(steps)
+    return key & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Neighbour sums by tables: gathers only, forward and in the gradient."""
+"""Neighbour sums by tables."""
 
 from typing import Any
 
@@ -8,8 +8,6 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 from equijax.graphs._table import NeighbourTable, Rows
-
-_UNROLL = 8
 
 
 def _table_sum(values: Array, weights: Array | None, table: NeighbourTable) -> Array:
@@ -38,7 +36,7 @@ table_sum.defjvp(_derivative, symbolic_zeros=True)
 
 
 def _recomputed(fn: Any) -> Any:
-    """Keeps JAX from storing an array of all slots between forward and backward pass."""
+    """Keeps JAX from storing what was gathered, an array over all slots, between forward and backward pass."""
     return jax.checkpoint(fn, prevent_cse=False)
 
 
@@ -53,13 +51,29 @@ def _push_values(values_dot: Array, weights: Array | None, table: NeighbourTable
 def _push_weights(weights_dot: Array, values: Array, table: NeighbourTable) -> Array:
     """The sum, linear in the weights; its transpose puts an inner product in each slot and reads them by edge."""
     rows = table.incoming
-    slots = jnp.zeros((rows.shapes.num_slots, *weights_dot.shape[1:]), weights_dot.dtype)
+    slots = jnp.zeros((rows.edges.size, *weights_dot.shape[1:]), weights_dot.dtype)
     slots = slots.at[rows.places].add(weights_dot, mode="drop", unique_indices=True)
-    return _rows_sum(values, slots, rows)
+    return _rows_sum(values, slots.reshape(*rows.edges.shape, *weights_dot.shape[1:]), rows)
 
 
 def _slot_weights(weights: Array | None, rows: Rows) -> Array | None:
     return None if weights is None else _take(weights, rows.edges)
+
+
+def _rows_sum(values: Array, weights: Array | None, rows: Rows) -> Array:
+    """Sums over every row, and adds the further rows to their nodes."""
+    nodes = rows.neighbours.shape[1] - rows.owners.shape[0]
+    own, further = (_slots_sum(values, weights, rows.neighbours, part) for part in (slice(nodes), slice(nodes, None)))
+    return own.at[rows.owners].add(further, mode="drop")
+
+
+def _slots_sum(values: Array, weights: Array | None, neighbours: Array, part: slice) -> Array:
+    """Sums ``values``, times ``weights``, over the slots of a part of the rows."""
+    total = jnp.zeros((neighbours[0, part].shape[0], *values.shape[1:]), values.dtype)
+    for slot, nodes in enumerate(neighbours[:, part]):
+        chosen = _take(values, nodes)
+        total = total + (chosen if weights is None else chosen * weights[slot, part, ..., None])
+    return total
 
 
 def _take(x: Array, index: Array) -> Array:
@@ -68,31 +82,3 @@ def _take(x: Array, index: Array) -> Array:
     if x.shape[0] == 0:
         return jnp.zeros((*index.shape, *x.shape[1:]), x.dtype)
     return x.at[index].get(mode="fill", fill_value=0)
-
-
-def _rows_sum(values: Array, weights: Array | None, rows: Rows) -> Array:
-    """Sums over the slots of every row, and brings the rows into the order of the nodes."""
-    sums, first = [], 0
-    for width, count in rows.shapes.blocks:
-        block = slice(first, first + width * count)
-        first = block.stop
-        slots = rows.neighbours[block].reshape(width, count)
-        scale = None if weights is None else weights[block].reshape(width, count, *weights.shape[1:])
-        sums.append(_block_sum(values, slots, scale))
-    y = _take(jnp.concatenate(sums[:-1]), rows.position)
-    return y.at[rows.splits].add(sums[-1], mode="drop") if rows.shapes.splits else y
-
-
-def _block_sum(values: Array, slots: Array, scale: Array | None) -> Array:
-    """Sums ``values`` (times ``scale``) over the slots (width, rows) of one block."""
-    width, count = slots.shape
-
-    @_recomputed
-    def add(total: Array, slot: tuple) -> tuple[Array, None]:
-        chosen = _take(values, slot[0])
-        return total + (chosen if scale is None else chosen * slot[1][..., None]), None
-
-    start = jnp.zeros((count, *values.shape[1:]), values.dtype)
-    if width == 0 or count == 0:
-        return start
-    return jax.lax.scan(add, start, (slots, scale), unroll=min(width, _UNROLL))[0]

@@ -102,9 +102,10 @@ class Aggregation(abc.ABC):
         if values.shape[0] == 0:
             values = jnp.zeros((1, *values.shape[1:]), values.dtype)
             ids, member = jnp.zeros((1,), jnp.int32), jnp.zeros((1,), bool)
-        members = SegmentMembers(jnp.where(member, ids, num_segments), num_segments, values.ndim)
+        segments = max(num_segments, 1)  # nothing can be gathered from no segment
+        members = SegmentMembers(jnp.where(member, ids, segments), segments, values.ndim)
         wide = keep(values, member).astype(accumulation_dtype(values.dtype))
-        return self.reduce(members, wide).astype(values.dtype)
+        return self.reduce(members, wide)[:num_segments].astype(values.dtype)
 
 
 def accumulation_dtype(dtype: Any) -> Any:

@@ -11,7 +11,7 @@ from flax import nnx
 from equijax.actions import Action, GraphAction, TrivialAction
 from equijax.audit import equivariance_error
 from equijax.audit._error import is_floating
-from equijax.audit._graph_changes import blank, changed, filled, joined, rewired, rows, seen
+from equijax.audit._graph_changes import blank, changed, filled, joined, padded, rewired, rows, seen
 from equijax.graphs import Graph
 from equijax.nn import Layer
 from equijax.testing._checks import _distance, _equivariance_tolerance, _require, check_equivariance
@@ -128,13 +128,13 @@ class _Subject:
 
     def padding(self) -> None:
         """Adds padding, fills all of it with NaN, and compares outputs and gradients."""
-        padded = filled(joined(self.graph, blank(self.graph, 2, 3)), np.nan)
-        self._compare(padded, "padding")
-        self._require_finite(padded, "padding is filled with NaN")
+        larger = padded(self.graph, np.nan)
+        self._compare(larger, "padding")
+        self._require_finite(larger, "padding is filled with NaN")
         keys = iter(jax.random.split(jax.random.key(1), 64))
         weights = jax.tree.map(lambda y: jax.random.normal(next(keys), y.shape, y.dtype), self.output)
         alone = self.pull(self.state, self.graph, seen(weights, self.graph))
-        other = self.pull(self.state, padded, seen(weights, self.graph))
+        other = self.pull(self.state, larger, seen(weights, self.graph))
         self._require(_distance(other[0], alone[0]), "padding changes the gradient of the parameters")
         self._require(
             _distance(*(seen(rows(g[1]), self.graph) for g in (other, alone))), "padding changes the gradient of the input"

@@ -127,7 +127,11 @@ def sum_rows(name: str, edges: tuple, features: int, peer: Peer, rounds: int) ->
 
     ours = lambda x, w, graph: neighbour_sum(x, graph, w)  # noqa: E731
     large = len(senders) * features * 4 >= _sums.TABLE_BYTES  # then the form chosen is the table
-    forms = {"segment_sum": (plain, {}), "chosen": (ours, {}), **({"chunks": (ours, CHUNKS)} if large else {"table": (ours, TABLE)})}
+    forms = {
+        "segment_sum": (plain, {}),
+        "chosen": (ours, {}),
+        **({"chunks": (ours, CHUNKS)} if large else {"table": (ours, TABLE)}),
+    }
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/edges.npz"

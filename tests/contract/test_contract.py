@@ -278,7 +278,6 @@ GOLDEN = {
     "GroupConv quaternions": {"bias": (3,), "kernel": (8, 2, 3)},
     "Conv two orbits": {"bias": (2, 3), "kernel": (9, 2, 3)},
     "EquivariantLinear": {"bias": (3,), "kernel": (36, 2, 3)},
-    "SetConv": {"elementbias": (3,), "elementkernel": (36, 2, 3), "pooledkernel": (36, 2, 3)},
     "ExchangeableLinear": {"bias": (3,), "kernel": (2, 3), "pool_kernel": (3, 2, 3)},
     "PermutationEquivariantLinear 1 to 2": {"bias": (2, 3), "kernel": (5, 2, 3)},
     "PermutationEquivariantLinear 2 to 2": {"bias": (2, 3), "kernel": (15, 2, 3)},

@@ -170,7 +170,7 @@ WRONG = {
     "batch size": (lambda: GraphBudget.of(GRAPHS, 0), ValueError, ["`batch_size`"]),
     "spread": (lambda: GraphBudget.of(GRAPHS, 2, spread=-1), ValueError, ["`spread` is -1"]),
     "no nodes": (lambda: GraphBudget(0, 1, 1), ValueError, ["`nodes`"]),
-    "table": (lambda: GraphBudget(1, 1, 1, table=3), TypeError, ["`table`", "tables=True"]),
+    "table": (lambda: GraphBudget(1, 1, 1, table=3), TypeError, ["`table`", "TableShapes"]),
 }  # fmt: skip
 
 

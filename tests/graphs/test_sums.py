@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import equijax as ej
-from equijax.graphs import RowShapes, TableShapes, _chunks, _sums, _table_sum, message_reduce, neighbour_sum
+from equijax.graphs import RowShapes, TableShapes, _chunks, _sums, message_reduce, neighbour_sum
 from tests.helpers import randn
 
 FORMS = ("whole", "chunks", "table")
@@ -20,7 +20,6 @@ def form(request, monkeypatch):
 
 def choose(name, monkeypatch):
     monkeypatch.setattr(_sums, "TABLE_BYTES", 0 if name == "table" else 2**60)
-    monkeypatch.setattr(_table_sum, "_UNROLL", 2)  # small programs
     if name == "chunks":
         monkeypatch.setattr(_chunks, "WHOLE_BYTES", 0)
         monkeypatch.setattr(_chunks, "CHUNK_BYTES", 2000)
@@ -30,7 +29,7 @@ def choose(name, monkeypatch):
 def power_law(nodes=60, edges=400, seed=0, masked=50):
     """A graph with nodes of high degree, isolated nodes, self loops, double edges, and masked edges among the rest.
 
-    Its table has rows for 16 edges at most, so that nodes are split, and few for 4, so that some take wider ones.
+    Its table is padded.
     """
     rng = np.random.default_rng(seed)
     p = 1 / np.arange(1, nodes - 4) ** 1.2
@@ -41,7 +40,7 @@ def power_law(nodes=60, edges=400, seed=0, masked=50):
     senders[~keep], receivers[~keep] = nodes - 1, nodes - 1
     node_mask = np.arange(nodes) < nodes - 1
     graph = ej.Graph(None, senders, receivers, node_mask=node_mask, edge_mask=keep)
-    return graph.with_table(TableShapes(RowShapes((4, 16), (30, 30), 20), RowShapes((4, 16), (33, 27), 22)))
+    return graph.with_table(TableShapes(RowShapes(3, nodes, 130), RowShapes(2, nodes, 190)))
 
 
 GRAPH = power_law()

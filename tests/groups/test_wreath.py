@@ -15,7 +15,7 @@ from tests.helpers import check_message
 SETS = ej.WreathProduct(ej.Permutation(3), ej.Permutation(4))
 TURNS = ej.WreathProduct(ej.Permutation(3), ej.Cyclic(4))
 IMAGES = ej.WreathProduct(ej.Permutation(2), ej.wallpaper("p4m"))
-NESTED = ej.WreathProduct(ej.Permutation(2), ej.WreathProduct(ej.Permutation(3), ej.Permutation(2)))
+NESTED = ej.WreathProduct(ej.Permutation(2), ej.WreathProduct(ej.Permutation(3), ej.Cyclic(2)))
 
 
 @pytest.mark.parametrize("group", [Power(ej.Cyclic(5), 3), IMAGES, NESTED], ids=repr)

@@ -175,13 +175,13 @@ class EGNN(GraphLayer):
         h, kernel, bias = dtypes.promote_dtype((h, first.kernel[...], first.bias[...]), dtype=self.dtype)
         parts = jnp.split(kernel, (self.in_features, 2 * self.in_features))
         to_receiver, to_sender = (jnp.dot(h, part, precision=self.precision) for part in parts[:2])
-        messages, shifts, degrees = message_reduce(
+        messages, shifts = message_reduce(
             lambda sender, receiver, edge: self._messages(parts[2], sender, receiver, edge),
             graph,
             {"receiver": to_receiver + bias[None], "sender": to_sender, "x": x},
             graph.edges if self.edge_features else None,
         )
-        degrees = jnp.maximum(degrees, 1.0)[:, None]
+        degrees = jnp.maximum(graph.in_degrees(), 1)[:, None]
         step = shifts / degrees.astype(x.dtype)
         if self.aggregation == "mean":
             messages = messages / degrees.astype(messages.dtype)
@@ -192,8 +192,8 @@ class EGNN(GraphLayer):
         y = y + h if self.residual else y
         return graph.replace(nodes=masked(y, graph.node_mask), positions=x + step.astype(x.dtype), velocities=v)
 
-    def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns for every edge the message, the shift of the receiver, and 1."""
+    def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array]:
+        """Returns for every edge the message and the shift of the receiver."""
         difference = receiver["x"] - sender["x"]
         squared = jnp.sum(difference**2, -1, keepdims=True)
         invariants = squared.astype(kernel.dtype)
@@ -207,7 +207,7 @@ class EGNN(GraphLayer):
         weight = jnp.tanh(weight) if self.tanh else weight
         if self.normalize:
             difference = self._normalized(difference, jax.lax.stop_gradient(squared))
-        return m, difference * weight.astype(difference.dtype), jnp.ones(len(m), jnp.float32)
+        return m, difference * weight.astype(difference.dtype)
 
     def _normalized(self, difference: jax.Array, squared: jax.Array) -> jax.Array:
         """Divides by length plus epsilon; where points coincide, value and gradient are zero and not the gradient 1 / ε."""

@@ -12,31 +12,11 @@ from equijax.graphs import Graph, message_reduce
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._edge_softmax import attention_sum
+from equijax.nn.graphs._heads import head_width, join_heads, to_heads
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import on_edges
 
 default_attention_init = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2)
-
-
-def split_heads(out_features: int, num_heads: int, concat: bool) -> int:
-    """Returns the number of features of one head.
-
-    Raises:
-      ValueError: with ``concat`` the heads do not divide the features.
-    """
-    positive_int(num_heads, "num_heads")
-    if concat and positive_int(out_features, "out_features") % num_heads:
-        raise ValueError(
-            f"`num_heads` is {num_heads}; it must divide out_features = {out_features}, each head gives a part. With "
-            "concat=False each head gives all, and they are averaged."
-        )
-    return out_features // num_heads if concat else out_features
-
-
-def join_heads(y: jax.Array, fibre: tuple[int, ...], num_heads: int, concat: bool) -> jax.Array:
-    """Turns ``(N, |fibre| · heads, features)`` into ``(N, *fibre, heads · features)``, or their mean over heads."""
-    y = y.reshape(y.shape[0], *fibre, num_heads, y.shape[-1])
-    return y.reshape(*y.shape[:-2], -1) if concat else y.mean(axis=-2)
 
 
 class _Attention(GraphLayer):
@@ -64,7 +44,7 @@ class _Attention(GraphLayer):
     ):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
-        self.head_features = split_heads(out_features, num_heads, concat)
+        self.head_features = head_width(out_features, num_heads, concat)
         self.num_heads, self.edge_features = num_heads, positive_int(edge_features, "edge_features", 0)
         self.concat, self.self_loops, self.negative_slope = bool(concat), bool(self_loops), float(negative_slope)
         self.dtype = dtype
@@ -85,22 +65,17 @@ class _Attention(GraphLayer):
         if self.edge is None:
             return x, None, None
         edges = masked(require_edges(graph, self.edge_features, self), graph.edge_mask)
-        encoded = self._split(self.edge(edges))
+        encoded = to_heads(self.edge(edges), self.num_heads)
         if not self.self_loops:
             return x, encoded, None
         mean = message_reduce(lambda sender, receiver, edge: edge, graph, {}, edges)
         mean = mean / jnp.maximum(graph.in_degrees(), 1).astype(mean.dtype)[:, None]
-        return x, encoded, self._split(self.edge(mean))
-
-    def _split(self, x: jax.Array) -> jax.Array:
-        """Splits ``(rows, *fibre, heads · features)`` into ``(rows, |fibre|, heads, features)``."""
-        return x.reshape(x.shape[0], -1, self.num_heads, self.head_features)
+        return x, encoded, to_heads(self.edge(mean), self.num_heads)
 
     def _finish(self, scores: jax.Array, own: jax.Array | None, values: jax.Array, x: jax.Array, graph: Graph) -> Graph:
         """Sums values ``(N, |fibre|, heads, features)`` by scores ``(rows, |fibre|, heads)``."""
-        flat = lambda a: a.reshape(a.shape[0], -1)  # noqa: E731
-        values = values.reshape(values.shape[0], -1, self.head_features)
-        y = attention_sum(flat(scores), values, graph, None if own is None else flat(own))
+        flat = lambda a: jax.lax.collapse(a, 1, 3)  # noqa: E731
+        y = attention_sum(flat(scores), flat(values), graph, None if own is None else flat(own))
         y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
         if self.bias is not None:
             y, bias = dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
@@ -181,7 +156,7 @@ class GATConv(_Attention):
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
         x, edges, loops = self._inputs(graph)
-        values = self._split(self.linear(x))
+        values = to_heads(self.linear(x), self.num_heads)
         sender, receiver = _inner(values, self.sender[...]), _inner(values, self.receiver[...])
         leaky = lambda score: jax.nn.leaky_relu(score, self.negative_slope)  # noqa: E731
         score = lambda both, edge: leaky(both if edge is None else both + self._edge_score(edge, both))  # noqa: E731
@@ -256,8 +231,8 @@ class GATv2Conv(_Attention):
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
         x, edges, loops = self._inputs(graph)
-        values = self._split(self.sender(x))
-        queries = values if self.receiver is None else self._split(self.receiver(x))
+        values = to_heads(self.sender(x), self.num_heads)
+        queries = values if self.receiver is None else to_heads(self.receiver(x), self.num_heads)
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]

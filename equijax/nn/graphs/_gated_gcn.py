@@ -11,7 +11,7 @@ from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
-from equijax.nn.graphs._messages import on_edges
+from equijax.nn.graphs._messages import on_edges, with_fibre
 
 
 class ResGatedGraphConv(GraphLayer):
@@ -202,4 +202,4 @@ class GatedGCN(GraphLayer):
 def gate(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
     """Adds what receiver, sender and edge give."""
     both = receiver["receiver"] + sender["sender"]
-    return both if edge is None else both + edge.reshape(edge.shape[0], *(1,) * (both.ndim - 2), -1)
+    return both if edge is None else both + with_fibre(edge, both.ndim)

@@ -11,6 +11,7 @@ from equijax.graphs import Graph
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn.graphs._layer import require_edges, require_nodes
 from equijax.nn.graphs._message_passing import MessagePassing
+from equijax.nn.graphs._messages import with_fibre
 
 
 class GINConv(MessagePassing):
@@ -131,7 +132,7 @@ class GINEConv(GINConv):
         """Returns ``relu(senders + edges W + β)``."""
         del receivers
         edges = edges if self.edge is None else self.edge(edges)
-        return jax.nn.relu(senders + edges.reshape(edges.shape[0], *(1,) * (senders.ndim - 2), -1).astype(senders.dtype))
+        return jax.nn.relu(senders + with_fibre(edges, senders.ndim).astype(senders.dtype))
 
     def __call__(self, graph: Graph) -> Graph:
         """Applies the layer to nodes ``(N, *fibre, in_features)`` and edges ``(E, edge_features)``."""

@@ -12,7 +12,7 @@ from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dens
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._edge_softmax import exponentials
-from equijax.nn.graphs._gat import join_heads, split_heads
+from equijax.nn.graphs._heads import head_width, join_heads, to_heads
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import on_edges
 from equijax.nn.sets._multihead import FeedForward, attend
@@ -85,7 +85,7 @@ class TransformerConv(GraphLayer):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
-        self.head_features = split_heads(out_features, num_heads, concat)
+        self.head_features = head_width(out_features, num_heads, concat)
         self.num_heads, self.concat = num_heads, bool(concat)
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         common = {"precision": precision, "kernel_init": kernel_init, **stored}
@@ -105,7 +105,7 @@ class TransformerConv(GraphLayer):
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
-        split = lambda z: z.reshape(z.shape[0], -1, self.num_heads, self.head_features)  # noqa: E731
+        split = lambda z: to_heads(z, self.num_heads)  # noqa: E731
         query, key, value = split(self.query(x)), split(self.key(x)), split(self.value(x))
         wide = accumulation_dtype(query.dtype)
         edges = None
@@ -114,12 +114,12 @@ class TransformerConv(GraphLayer):
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             k = sender["key"] if edge is None else sender["key"] + edge
-            return jnp.sum(receiver["query"].astype(wide) * k.astype(wide), -1).reshape(k.shape[0], -1)
+            return jax.lax.collapse(jnp.sum(receiver["query"].astype(wide) * k.astype(wide), -1), 1)
 
         scores = on_edges(score, graph, {"key": key, "query": query}, edges)
         scores = scores * jnp.asarray(self.head_features**-0.5, wide)
         weights, _, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask)
-        flat = value.reshape(value.shape[0], -1, self.head_features).astype(wide)
+        flat = jax.lax.collapse(value, 1, 3).astype(wide)
         y = neighbour_sum(flat, graph, weights)
         if edges is not None:
             y = y + self._edge_values(weights, edges.astype(wide), graph)
@@ -132,8 +132,9 @@ class TransformerConv(GraphLayer):
 
         def message(sender: Any, receiver: Any, edge: dict) -> jax.Array:
             del sender, receiver
-            w = edge["weight"].reshape(edge["weight"].shape[0], -1, self.num_heads, 1)
-            return (w * edge["value"]).reshape(w.shape[0], -1, self.head_features)
+            w = edge["weight"]
+            w = w.reshape(w.shape[0], w.shape[1] // self.num_heads, self.num_heads, 1)
+            return jax.lax.collapse(w * edge["value"], 1, 3)
 
         return message_reduce(message, graph, {}, {"weight": weights, "value": edges})
 
@@ -211,7 +212,7 @@ class GraphTransformerBlock(GraphLayer):
     ):
         self.features = positive_int(features, "features")
         self.num_heads = num_heads
-        self.head_features = split_heads(features, num_heads, True)
+        self.head_features = head_width(features, num_heads, True)
         self.nodes_per_graph = None if nodes_per_graph is None else positive_int(nodes_per_graph, "nodes_per_graph")
         hidden = 2 * features if hidden_features is None else positive_int(hidden_features, "hidden_features")
         self.precision = precision
@@ -252,7 +253,7 @@ class GraphTransformerBlock(GraphLayer):
 
     def _attention(self, x: jax.Array, graph: Graph) -> jax.Array:
         heads = (self.num_heads, self.head_features)
-        query, key, value = (layer(x).reshape(-1, *heads) for layer in (self.query, self.key, self.value))
+        query, key, value = (layer(x).reshape(x.shape[0], *heads) for layer in (self.query, self.key, self.value))
         if self.nodes_per_graph is not None:
             dense = to_dense(graph.replace(nodes=(query, key, value), edges=None), self.nodes_per_graph)
             query, key, value = dense.nodes

@@ -42,6 +42,20 @@ def require_graph_action(in_action: Any) -> GraphAction:
     return in_action
 
 
+def require_graph(graph: Any, layer: Any) -> Graph:
+    """Returns what a layer was called with, after checking that it is a graph.
+
+    Raises:
+      TypeError: it is none.
+    """
+    if not isinstance(graph, Graph):
+        raise TypeError(
+            f"`graph` is a {type(graph).__name__}; {type(layer).__name__} takes a Graph(nodes, senders, receivers, …) and "
+            "returns one. Inside Sequential wrap pointwise functions in MapNodes."
+        )
+    return graph
+
+
 def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
     """Returns the node features of a graph after checking them: one array ``(N, …, features)``.
 
@@ -49,13 +63,7 @@ def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
       TypeError: ``graph`` is no graph, or its nodes no array, or where ``features`` are given no floats.
       ValueError: another number of features.
     """
-    name = type(layer).__name__
-    if not isinstance(graph, Graph):
-        raise TypeError(
-            f"`graph` is a {type(graph).__name__}; {name} takes a Graph(nodes, senders, receivers, …) and returns one. "
-            "Inside Sequential wrap pointwise functions in MapNodes."
-        )
-    nodes = graph.nodes
+    name, nodes = type(layer).__name__, require_graph(graph, layer).nodes
     if not hasattr(nodes, "shape"):
         raise TypeError(f"`graph.nodes` is {type(nodes).__name__}; {name} needs one array (N, …, features).")
     if features is not None and (nodes.ndim < 2 or nodes.shape[-1] != features):

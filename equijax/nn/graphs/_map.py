@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from equijax.graphs import Graph
-from equijax.nn.graphs._layer import GraphLayer, masked
+from equijax.nn.graphs._layer import GraphLayer, masked, require_graph
 
 
 class _Map(GraphLayer):
@@ -33,6 +33,7 @@ class MapNodes(_Map):
 
     def __call__(self, graph: Graph, **options: Any) -> Graph:
         """Returns the graph with ``nodes = fn(nodes, **options)``."""
+        require_graph(graph, self)
         return graph.replace(nodes=masked(self.fn(masked(graph.nodes, graph.node_mask), **options), graph.node_mask))
 
 
@@ -55,4 +56,5 @@ class MapEdges(_Map):
 
     def __call__(self, graph: Graph, **options: Any) -> Graph:
         """Returns the graph with ``edges = fn(edges, **options)``."""
+        require_graph(graph, self)
         return graph.replace(edges=masked(self.fn(masked(graph.edges, graph.edge_mask), **options), graph.edge_mask))

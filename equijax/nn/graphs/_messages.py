@@ -82,12 +82,17 @@ def _assemble(parts: tuple, totals: dict[str, jax.Array], graph: Graph) -> jax.A
 
 
 def side_by_side(*parts: jax.Array | None) -> jax.Array:
-    """Concatenates features; ``(E, features)`` is repeated over the fibre of ``(E, *fibre, features)``, None is left out."""
+    """Concatenates features; ``(E, features)`` is repeated over the fibre of ``(E, *fibre, features)``.
+
+    None is left out. Of several dtypes the widest is taken.
+    """
     given = [part for part in parts if part is not None]
     shape = max((part.shape[:-1] for part in given), key=len)
+    dtype = max((part.dtype for part in given), key=lambda dtype: dtype.itemsize)
+    fit = [jnp.broadcast_to(with_fibre(part, len(shape) + 1), (*shape, part.shape[-1])) for part in given]
+    return jnp.concatenate([part.astype(dtype) for part in fit], axis=-1)
 
-    def fit(part: jax.Array) -> jax.Array:
-        missing = (1,) * (len(shape) + 1 - part.ndim)
-        return jnp.broadcast_to(part.reshape(part.shape[0], *missing, *part.shape[1:]), (*shape, part.shape[-1]))
 
-    return jnp.concatenate([fit(part) for part in given], axis=-1)
+def with_fibre(edges: jax.Array, ndim: int) -> jax.Array:
+    """Returns ``(E, features)`` as ``(E, 1, …, 1, features)`` with ``ndim`` axes."""
+    return edges.reshape(edges.shape[0], *(1,) * (ndim - edges.ndim), *edges.shape[1:])

@@ -14,7 +14,7 @@ from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
-from equijax.nn.graphs._messages import aggregate, side_by_side
+from equijax.nn.graphs._messages import aggregate, side_by_side, with_fibre
 
 _SCALERS = ("identity", "amplification", "attenuation", "linear", "inverse_linear")
 
@@ -170,7 +170,7 @@ class PNAConv(GraphLayer):
 
         def message(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             m = receiver["receiver"] + sender["sender"]
-            m = m if edge is None else m + edge.reshape(edge.shape[0], *(1,) * (m.ndim - 2), -1)
+            m = m if edge is None else m + with_fibre(edge, m.ndim)
             return self._rest(pre, m)
 
         aggregated = aggregate(self.aggregation, message, graph, nodes, of_edges)

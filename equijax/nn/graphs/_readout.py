@@ -13,7 +13,7 @@ from equijax.nn._aggregation import as_aggregation
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._mask import keep
 from equijax.nn.graphs._edge_softmax import exponentials
-from equijax.nn.graphs._gat import join_heads, split_heads
+from equijax.nn.graphs._heads import head_width, join_heads, to_heads
 from equijax.nn.graphs._layer import GraphLayer, masked, require_graph_action, require_nodes
 
 
@@ -113,7 +113,7 @@ class GraphAttentionPool(InvariantGraphLayer):
     ):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
-        self.head_features, self.num_heads = split_heads(out_features, num_heads, True), num_heads
+        self.head_features, self.num_heads = head_width(out_features, num_heads, True), num_heads
         linear = {
             "use_bias": use_bias, "dtype": dtype, "param_dtype": param_dtype, "precision": precision,
             "kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs,
@@ -124,8 +124,8 @@ class GraphAttentionPool(InvariantGraphLayer):
     def __call__(self, graph: Graph) -> jax.Array:
         """Pools nodes ``(N, *fibre, in_features)`` to ``(num_graphs, *fibre, out_features)``."""
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
-        scores = self.score(x).reshape(x.shape[0], -1)
-        value = self.value(x).reshape(x.shape[0], -1, self.head_features)
+        scores = jax.lax.collapse(self.score(x), 1)
+        value = jax.lax.collapse(to_heads(self.value(x), self.num_heads), 1, 3)
         weights, _, total = exponentials(scores, graph.node_graph, graph.num_graphs, graph.node_mask)
         summed = jax.ops.segment_sum(weights[..., None] * value.astype(weights.dtype), graph.node_graph, graph.num_graphs)
         pooled = join_heads((summed / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, True)

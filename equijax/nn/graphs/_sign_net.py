@@ -62,7 +62,7 @@ class SignNet(GraphLayer):
         both = self.phi(graph.replace(nodes=v)).nodes + self.phi(graph.replace(nodes=-v)).nodes
         if both.shape[:2] != v.shape[:2]:
             raise ValueError(f"`phi` made nodes {both.shape} of {v.shape}; it must keep the eigenvectors apart.")
-        return graph.replace(nodes=self.rho(graph.replace(nodes=both.reshape(both.shape[0], -1))).nodes)
+        return graph.replace(nodes=self.rho(graph.replace(nodes=jax.lax.collapse(both, 1))).nodes)
 
 
 class BasisNet(GraphLayer):
@@ -162,7 +162,7 @@ class BasisNet(GraphLayer):
         found = self.node(jax.nn.relu(self.relation(projectors[..., None], mask)), mask)
         found = jnp.where(member.any(-1)[..., None, None], found, jnp.zeros((), found.dtype))
         nodes = nodes_from_dense(jnp.moveaxis(found, 1, 2), graph)
-        y = self.linear(nodes.reshape(nodes.shape[0], -1))
+        y = self.linear(jax.lax.collapse(nodes, 1))
         return graph.replace(nodes=masked(y, graph.node_mask))
 
 

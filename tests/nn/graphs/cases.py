@@ -25,6 +25,7 @@ class Case:
     reads: tuple[str, ...] = ()
     fibre: bool = False
     dtypes: bool = True
+    layer_norm: bool = False
 
     def __call__(self, seed: int = 0, **options: Any) -> Any:
         """The layer, in float64 where nothing else is said."""
@@ -181,6 +182,7 @@ CASES = [
             *(f"{name}.{leaf}" for name in ("node_norm", "edge_norm") for leaf in ("scale", "bias")),
         ),
         ("square edges",),
+        layer_norm=True,
     ),
     Case(
         "TransformerConv",
@@ -193,8 +195,14 @@ CASES = [
         "GraphTransformerBlock",
         lambda **o: n.GraphTransformerBlock(F, 2, local=n.GCNConv(F, F, **o), **o),
         (*BLOCK, *of_linear("local.linear"), "local_norm.scale", "local_norm.bias"),
+        layer_norm=True,
     ),
-    Case("GraphTransformerBlock dense", lambda **o: n.GraphTransformerBlock(F, 2, nodes_per_graph=4, **o), BLOCK),
+    Case(
+        "GraphTransformerBlock dense",
+        lambda **o: n.GraphTransformerBlock(F, 2, nodes_per_graph=4, **o),
+        BLOCK,
+        layer_norm=True,
+    ),
     Case("GraphNorm", lambda **o: n.GraphNorm(F, **o), ("scale", "bias", "mean_scale")),
     Case("GraphLayerNorm", lambda **o: n.GraphLayerNorm(F, **o), ("scale", "bias")),
     Case("PairNorm", lambda **o: n.PairNorm(2.0), (), dtypes=False),
@@ -214,7 +222,7 @@ CASES = [
     ),
     Case(
         "Sequential",
-        lambda **o: n.Sequential(n.GCNConv(F, F, **o), n.MapNodes(jax.nn.relu), n.GraphNorm(F, **o), n.GraphPool("sum")),
+        lambda **o: n.Sequential(n.GCNConv(F, F, **o), n.MapNodes(jax.nn.relu), n.GraphNorm(F, **o), n.GraphPool("max")),
         ("layers.0.linear.kernel", "layers.0.linear.bias", "layers.2.scale", "layers.2.bias", "layers.2.mean_scale"),
     ),
 ]

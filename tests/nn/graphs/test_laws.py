@@ -84,7 +84,15 @@ class Subject:
         return seen(self.cotangent, self.graph, k)
 
 
-@functools.lru_cache(maxsize=None)
+@pytest.fixture(autouse=True)
+def _promotion(request):
+    """nnx.LayerNorm itself needs the standard promotion in float64."""
+    case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
+    with jax.numpy_dtype_promotion("standard" if case and case.layer_norm else "strict"):
+        yield
+
+
+@functools.cache
 def subject(case):
     return Subject(case)
 
@@ -124,8 +132,7 @@ def assert_finite(*trees):
 def check_order(it):
     """Relabelling and reordering, forward, in the gradient, and in the gradient of the parameters."""
     for part in range(3):
-        if jax.tree.leaves(part_of := it(it.graph)[part]):
-            del part_of
+        if jax.tree.leaves(it(it.graph)[part]):
             law = lambda pair, part=part: it(*pair)[part]  # noqa: E731
             check_equivariance(law, Moves(), Moves(), (it.graph, it.cotangent), gradient=False)
 
@@ -136,7 +143,8 @@ def check_alone(it):
     for k in (0, 1):
         y, dx, dw = it(graph, it.only(k))
         z, dz, du = it(alone(graph, k), it.only(k))
-        assert_finite(floats_of(z) if it.passes_nothing(z) else {"nodes": z.nodes}, floats_of(dz), du)
+        passed = isinstance(z, ej.Graph) and z.edges is not None and case_passes_edges(z, graph, k)
+        assert_finite({"nodes": z.nodes} if passed else floats_of(z), floats_of(dz), du)
         for ours, theirs in ((z, y), (dz, dx)):
             assert_close(floats_of(seen(ours, graph, k)), floats_of(seen(theirs, graph, k)))
         assert_close(du, dw)
@@ -144,7 +152,9 @@ def check_alone(it):
         assert all((np.asarray(leaf) == 0).all() for leaf in floats_of(outside).values())
 
 
-Subject.passes_nothing = lambda self, y: not isinstance(y, ej.Graph) or y.edges is None or self.graph.edges is None
+def case_passes_edges(y, graph, k):
+    """Whether the edges of the output are those of the input, with what padding holds."""
+    return np.array_equal(y.edges, alone(graph, k).edges, equal_nan=True)
 
 
 @every_layer
@@ -217,27 +227,26 @@ def test_no_nodes_at_all(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.dtypes], ids=lambda case: case.name)
 def test_bfloat16(case):
-    single = lambda x: x.astype(jnp.float32)  # noqa: E731
+    """The dtype of the output; of layers that compute something of their own in float32 the numbers too."""
     graph = case.graph()
-    graph = graph.replace(**{name: single(leaf) for name, leaf in floats_of(graph).items()})
+    graph = graph.replace(**{name: leaf.astype(jnp.float32) for name, leaf in floats_of(graph).items()})
     layer = case(param_dtype=jnp.float32, dtype=jnp.bfloat16)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(layer)))
-    y = jax.jit(layer)(graph)
-    y = y.nodes if isinstance(y, ej.Graph) else y
-    it = subject(case)
-    expected = it.run(jax.tree.map(jnp.float64, nnx.state(layer)), it.graph, it.cotangent)[0]
-    expected = expected.nodes if isinstance(expected, ej.Graph) else expected
-    assert y.dtype == jnp.bfloat16
-    assert_close(y.astype(jnp.float32), expected, 0.08)
+    nodes_of = lambda y: y.nodes if isinstance(y, ej.Graph) else y  # noqa: E731
+    assert nodes_of(jax.eval_shape(layer, graph)).dtype == jnp.bfloat16
+    if case.name in ("GCNConv", "GATConv", "PNAConv", "TransformerConv", "GraphNorm", "GraphAttentionPool"):
+        it = subject(case)
+        expected = it.run(jax.tree.map(jnp.float64, nnx.state(layer)), it.graph, it.cotangent)[0]
+        assert_close(nodes_of(jax.jit(layer)(graph)).astype(jnp.float32), nodes_of(expected), 0.05)
 
 
 @every_layer
 def test_graph_modes(case):
     graph = case.graph()
+    loss = lambda layer, graph: sum(leaf.sum() for leaf in floats_of(layer(graph)).values())  # noqa: E731
     for modes in ((True, True), (True, False), (False, False)):
         with nnx.set_graph_mode(modes[0]), nnx.set_graph_updates(modes[1]):
             layer = case()
-            loss = lambda layer, graph: sum(leaf.sum() for leaf in floats_of(layer(graph)).values())  # noqa: E731
             gradient = jax.eval_shape(lambda layer: nnx.jit(nnx.grad(loss))(layer, graph), layer)
             assert len(jax.tree.leaves(gradient)) == len(case.names)
 
@@ -259,9 +268,10 @@ def test_names_split_and_hash(case):
         layer(jnp.ones((3, FEATURES)))
 
 
-@pytest.mark.parametrize("name", ["GCNConv", "GATConv", "PNAConv", "GraphTransformerBlock"])
-def test_jit_equals_eager(name):
-    case = next(case for case in CASES if case.name == name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name in ("GATConv", "PNAConv", "GatedGCN")], ids=lambda case: case.name
+)
+def test_jit_equals_eager(case):
     assert_close(case()(case.graph()).nodes, subject(case)(case.graph())[0].nodes)
 
 
@@ -304,7 +314,7 @@ class Unmasked(ej.nn.GraphLayer):
     """Broken on purpose: padding is multiplied by zero."""
 
     def __call__(self, graph):
-        nodes = graph.nodes * graph.node_mask[:, None]
+        nodes = graph.nodes * graph.node_mask[:, None].astype(graph.nodes.dtype)
         mean = jax.ops.segment_sum(nodes, graph.node_graph, graph.num_graphs).sum(0, keepdims=True)
         return graph.replace(nodes=jnp.where(graph.node_mask[:, None], nodes + mean, 0.0))
 

@@ -39,10 +39,8 @@ def test_law_with_missing_entries_after_training(name):
     check_masked_law(layer, x, MASK)
 
 
-@both
-@pytest.mark.parametrize("aggregation", [("max", "std")])
-def test_law_of_other_aggregations(name, aggregation):
-    layer, x = build(name, aggregation=aggregation), randn((2, 3, 4, 2))
+def test_law_of_other_aggregations():
+    layer, x = build("HierarchicalSetLinear", aggregation=("max", "std")), randn((2, 3, 4, 2))
     check_equivariance(jax.jit(layer), layer.in_action, layer.out_action, x)
 
 
@@ -137,8 +135,10 @@ def test_bad_input():
     check_message(lambda: layer(x, MASK[0]), ValueError, ["`mask` has shape (4,)", "(3, 4)"])
     check_message(lambda: layer(x, MASK.astype(jnp.int32)), TypeError, ["`mask`", "int32", "bool"])
     check_message(lambda: build("ExchangeableLinear", 0), ValueError, ["`in_features`", "0"])
-    check_message(lambda: build("HierarchicalSetLinear", aggregation="average"), ValueError, ["`aggregation`", "average", "mean"])
-    ordered = ej.nn.RecurrentAggregation(nnx.GRUCell(2, 2, rngs=nnx.Rngs(0)))
+    check_message(
+        lambda: build("HierarchicalSetLinear", aggregation="average"), ValueError, ["`aggregation`", "average", "mean"]
+    )
+    ordered = ej.nn.RecurrentAggregation(2, 2, rngs=nnx.Rngs(0))
     check_message(lambda: build("ExchangeableLinear", aggregation=ordered), TypeError, ["`aggregation`", "order"])
     maximum = build("HierarchicalSetLinear", aggregation="max")
     check_message(lambda: maximum.to_orbit_weights(2, 3), ValueError, ["Max()", "not linear", "'mean'"])
