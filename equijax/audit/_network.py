@@ -253,6 +253,8 @@ class Network:
 
     def _known(self, v: int) -> bool:
         layout = self.layouts.get(v)
+        if self.frame.places is not None:
+            return self.frame.acts(0, layout)  # edges that the model added have no action
         return layout is not None and (layout.custom is not None or self.frame.fits(layout))
 
     def _step(self, start: int, end: int, alive: list[tuple[int, ...]], keys: list[tuple[Any, ...]]) -> Step:

@@ -55,7 +55,7 @@ _TEXTS: dict[CauseKind, tuple[str, str]] = {
         "a norm or gate nonlinearity, or a permutation fibre such as ej.reps.Regular",
     ),
     "order": (
-        "`{where}` reads the moved axis in order (cumulative sum, scan, sort, index)",
+        "`{where}` reads the moved axis in order (cumulative sum, scan, sort, index, the last of several writes)",
         "a symmetric reduction (mean, max, attention), or ej.nn.Symmetrize",
     ),
     "aliasing": (
@@ -72,7 +72,7 @@ _TEXTS: dict[CauseKind, tuple[str, str]] = {
     ),
     "batch": (
         "`{where}` mixes the samples of the batch",
-        "model.eval() for batch statistics, or nnx.LayerNorm, ej.nn.GroupNorm",
+        "model.eval() for batch statistics, or nnx.LayerNorm, ej.nn.GroupNorm; on graphs ej.nn.GraphNorm",
     ),
     "state": (
         "`{where}` changes the model's state when it is called",

@@ -29,6 +29,27 @@ def scan_edges(step: Callable[[Any, Any], Any], total: Any, arrays: Any, chunks:
     """
     if chunks == 1:
         return step(total, arrays)
+    body = jax.checkpoint(lambda total, chunk: (step(total, chunk), None), prevent_cse=False)
+    return jax.lax.scan(body, total, _cut(arrays, chunks))[0]
+
+
+def map_edges(fn: Callable[[Any], Any], arrays: Any, chunks: int) -> Any:
+    """Returns ``fn(arrays)``, computed in chunks; gradients compute chunks again.
+
+    Args:
+      fn: pure, from a pytree of arrays ``(n, …)`` to one; it treats every row alike.
+      arrays: pytree of arrays over the edges. The last chunk is filled up with zeros, as for :func:`scan_edges`.
+      chunks: number of chunks.
+    """
+    if chunks == 1:
+        return fn(arrays)
+    num_edges = jax.tree.leaves(arrays)[0].shape[0]
+    body = jax.checkpoint(lambda carry, chunk: (carry, fn(chunk)), prevent_cse=False)
+    found = jax.lax.scan(body, None, _cut(arrays, chunks))[1]
+    return jax.tree.map(lambda x: jax.lax.collapse(x, 0, 2)[:num_edges], found)
+
+
+def _cut(arrays: Any, chunks: int) -> Any:
     num_edges = jax.tree.leaves(arrays)[0].shape[0]
     size = -(-num_edges // chunks)
 
@@ -36,5 +57,4 @@ def scan_edges(step: Callable[[Any, Any], Any], total: Any, arrays: Any, chunks:
         filling = jnp.zeros((chunks * size - num_edges, *x.shape[1:]), x.dtype)
         return jnp.concatenate([x, filling]).reshape(chunks, size, *x.shape[1:])
 
-    body = jax.checkpoint(lambda total, chunk: (step(total, chunk), None), prevent_cse=False)
-    return jax.lax.scan(body, total, jax.tree.map(cut, arrays))[0]
+    return jax.tree.map(cut, arrays)

@@ -13,7 +13,7 @@ from equijax.graphs._reduce import accumulator, add_at, finish, masked, reduce_o
 from equijax.graphs._table_sum import table_sum
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
-TABLE_BYTES = 16 * 2**20
+TABLE_BYTES = 8 * 2**20
 
 
 def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | None = None) -> Float[Array, "N *rest"]:

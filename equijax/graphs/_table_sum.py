@@ -36,7 +36,7 @@ table_sum.defjvp(_derivative, symbolic_zeros=True)
 
 
 def _recomputed(fn: Any) -> Any:
-    """Keeps JAX from storing what was gathered, an array over all slots, between forward and backward pass."""
+    """Keeps JAX from storing what was gathered, an array over all slots, for the backward pass."""
     return jax.checkpoint(fn, prevent_cse=False)
 
 
@@ -47,33 +47,34 @@ def _push_values(values_dot: Array, weights: Array | None, table: NeighbourTable
     return jax.linear_transpose(reverse, values_dot)(values_dot)[0]
 
 
-@_recomputed
 def _push_weights(weights_dot: Array, values: Array, table: NeighbourTable) -> Array:
     """The sum, linear in the weights; its transpose puts an inner product in each slot and reads them by edge."""
     rows = table.incoming
     slots = jnp.zeros((rows.edges.size, *weights_dot.shape[1:]), weights_dot.dtype)
     slots = slots.at[rows.places].add(weights_dot, mode="drop", unique_indices=True)
-    return _rows_sum(values, slots.reshape(*rows.edges.shape, *weights_dot.shape[1:]), rows)
+    return _rows_sum(values, slots.reshape(*rows.edges.shape, *weights_dot.shape[1:]), rows, unroll=1)
 
 
 def _slot_weights(weights: Array | None, rows: Rows) -> Array | None:
     return None if weights is None else _take(weights, rows.edges)
 
 
-def _rows_sum(values: Array, weights: Array | None, rows: Rows) -> Array:
+def _rows_sum(values: Array, weights: Array | None, rows: Rows, unroll: int | bool = True) -> Array:
     """Sums over every row, and adds the further rows to their nodes."""
     nodes = rows.neighbours.shape[1] - rows.owners.shape[0]
-    own, further = (_slots_sum(values, weights, rows.neighbours, part) for part in (slice(nodes), slice(nodes, None)))
+
+    @_recomputed
+    def add(total: Array, slot: tuple) -> tuple[Array, None]:
+        chosen = _take(values, slot[0])
+        return total + (chosen if weights is None else chosen * slot[1][..., None]), None
+
+    def slots_sum(part: slice) -> Array:
+        slots = rows.neighbours[:, part], None if weights is None else weights[:, part]
+        start = jnp.zeros((slots[0].shape[1], *values.shape[1:]), values.dtype)
+        return jax.lax.scan(add, start, slots, unroll=unroll)[0]
+
+    own, further = slots_sum(slice(nodes)), slots_sum(slice(nodes, None))
     return own.at[rows.owners].add(further, mode="drop")
-
-
-def _slots_sum(values: Array, weights: Array | None, neighbours: Array, part: slice) -> Array:
-    """Sums ``values``, times ``weights``, over the slots of a part of the rows."""
-    total = jnp.zeros((neighbours[0, part].shape[0], *values.shape[1:]), values.dtype)
-    for slot, nodes in enumerate(neighbours[:, part]):
-        chosen = _take(values, nodes)
-        total = total + (chosen if weights is None else chosen * weights[slot, part, ..., None])
-    return total
 
 
 def _take(x: Array, index: Array) -> Array:

@@ -234,6 +234,21 @@ def test_motions_of_the_space():
     ej.audit.explain(squeezed, GRAPH, in_action=ej.GraphAction()).assert_exact()
 
 
+def with_loops(graph):
+    """Adds an edge from every node to itself."""
+    each = jnp.arange(graph.num_nodes, dtype=jnp.int32)
+    ends = {name: jnp.concatenate([getattr(graph, name), each]) for name in ("senders", "receivers")}
+    return graph.replace(**ends, edges=None, edge_mask=jnp.concatenate([graph.edge_mask, graph.node_mask]))
+
+
+def test_added_edges_are_judged_with_what_uses_them():
+    for shift, causes in ((0.0, set()), (1.0, {"position"})):
+        model = OfLayers(lambda graph, shift=shift: with_loops(graph).map_nodes(lambda h: h + shift * numbers(len(h))))
+        found = ej.audit.explain(model, GRAPH, in_action=ej.GraphAction())
+        assert {cause.kind for row in found.accused for cause in row.causes} == causes and found.exact == (not causes)
+        assert found.rows[0].name == "first" and "second" in found.rows[1].members
+
+
 def test_a_graph_as_the_result():
     model = ej.nn.Sequential(ej.nn.MapNodes(linear(3, 4)), ej.nn.MapNodes(jnp.tanh))
     found = ej.audit.explain(model, GRAPH, in_action=ej.GraphAction())

@@ -139,7 +139,7 @@ def test_shapes_of_a_budget_suffice_and_share_one_trace():
 
 def test_the_slots_of_a_budget_are_few():
     shapes = table_shapes(molecules(400), 2000, 4000, 400)
-    assert shapes.incoming.num_slots < 2.2 * 4000 and shapes.outgoing.num_slots < 2.2 * 4000
+    assert shapes.incoming.num_slots < 3 * 4000 and shapes.outgoing.num_slots < 3 * 4000
 
 
 def test_shapes_without_edges():

@@ -1,5 +1,6 @@
 """Graph attention, in its first form and in that whose attention depends on the query."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,11 +11,10 @@ from flax.nnx.nn import dtypes
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._edge_softmax import attention_sum
-from equijax.nn.graphs._heads import head_width, join_heads, to_heads
+from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
-from equijax.nn.graphs._messages import on_edges
+from equijax.nn.graphs._messages import on_edges, with_fibre
 
 default_attention_init = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2)
 
@@ -60,33 +60,27 @@ class _Attention(GraphLayer):
         raise NotImplementedError
 
     def _inputs(self, graph: Graph) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-        """Returns masked nodes, features of the edges through their matrix, and those of the loops."""
+        """Returns masked nodes, features of edges, and those of loops: the mean of the edges that arrive."""
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
         if self.edge is None:
             return x, None, None
-        edges = masked(require_edges(graph, self.edge_features, self), graph.edge_mask)
-        encoded = to_heads(self.edge(edges), self.num_heads)
+        edges = require_edges(graph, self.edge_features, self)
         if not self.self_loops:
-            return x, encoded, None
-        mean = message_reduce(lambda sender, receiver, edge: edge, graph, {}, edges)
-        mean = mean / jnp.maximum(graph.in_degrees(), 1).astype(mean.dtype)[:, None]
-        return x, encoded, to_heads(self.edge(mean), self.num_heads)
+            return x, edges, None
+        total = message_reduce(lambda sender, receiver, edge: edge, graph, {}, edges)
+        return x, edges, total / jnp.maximum(graph.in_degrees(), 1).astype(total.dtype)[:, None]
 
-    def _finish(self, scores: jax.Array, own: jax.Array | None, values: jax.Array, x: jax.Array, graph: Graph) -> Graph:
-        """Sums values ``(N, |fibre|, heads, features)`` by scores ``(rows, |fibre|, heads)``."""
-        flat = lambda a: jax.lax.collapse(a, 1, 3)  # noqa: E731
-        y = attention_sum(flat(scores), flat(values), graph, None if own is None else flat(own))
+    def _attend(self, score: Callable, nodes: Any, inputs: tuple, values: jax.Array, graph: Graph) -> Graph:
+        """Sums values ``(N, *fibre, heads · features)`` by scores of edges ``(E, *fibre, heads)``."""
+        x, edges, loops = inputs
+        scores = jax.lax.collapse(on_edges(score, graph, nodes, edges), 1)
+        own = jax.lax.collapse(score(nodes, nodes, loops), 1) if self.self_loops else None
+        y = attention_sum(scores, apart(values, self.num_heads), graph, own)
         y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
         if self.bias is not None:
             y, bias = dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
             y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
         return graph.replace(nodes=masked(y, graph.node_mask))
-
-
-def _inner(x: jax.Array, attention: jax.Array) -> jax.Array:
-    """Inner products of ``(rows, |fibre|, heads, features)`` with ``(heads, features)``, in at least float32."""
-    wide = accumulation_dtype(x.dtype)
-    return jnp.sum(x.astype(wide) * attention.astype(wide)[None, None], -1)
 
 
 class GATConv(_Attention):
@@ -155,18 +149,20 @@ class GATConv(_Attention):
         Returns:
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
-        x, edges, loops = self._inputs(graph)
-        values = to_heads(self.linear(x), self.num_heads)
-        sender, receiver = _inner(values, self.sender[...]), _inner(values, self.receiver[...])
-        leaky = lambda score: jax.nn.leaky_relu(score, self.negative_slope)  # noqa: E731
-        score = lambda both, edge: leaky(both if edge is None else both + self._edge_score(edge, both))  # noqa: E731
-        scores = score(sender[graph.senders] + receiver[graph.receivers], edges)
-        own = score(sender + receiver, loops) if self.self_loops else None
-        return self._finish(scores, own, values, x, graph)
+        inputs = self._inputs(graph)
+        values = self.linear(inputs[0])
+        vectors = {"sender": self.sender[...], "receiver": self.receiver[...]}
+        nodes = {name: per_head(values, self.num_heads, vector) for name, vector in vectors.items()}
+        edge_layer, edge_vector = self.edge, self.edge_attention
 
-    def _edge_score(self, edges: jax.Array, like: jax.Array) -> jax.Array:
-        attention: Any = self.edge_attention
-        return _inner(edges, attention[...]).astype(like.dtype)
+        def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
+            both = sender["sender"] + receiver["receiver"]
+            if edge is not None:
+                of_edge = per_head(edge_layer(edge), self.num_heads, edge_vector[...])
+                both = both + with_fibre(of_edge, both.ndim).astype(both.dtype)
+            return jax.nn.leaky_relu(both, self.negative_slope)
+
+        return self._attend(score, nodes, inputs, values, graph)
 
 
 class GATv2Conv(_Attention):
@@ -230,15 +226,14 @@ class GATv2Conv(_Attention):
         Returns:
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
-        x, edges, loops = self._inputs(graph)
-        values = to_heads(self.sender(x), self.num_heads)
-        queries = values if self.receiver is None else to_heads(self.receiver(x), self.num_heads)
+        inputs = self._inputs(graph)
+        values = self.sender(inputs[0])
+        nodes = {"sender": values, "receiver": values if self.receiver is None else self.receiver(inputs[0])}
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]
-            both = both if edge is None else both + edge.astype(both.dtype)
-            return _inner(jax.nn.leaky_relu(both, self.negative_slope), self.attention[...])
+            if edge is not None:
+                both = both + with_fibre(self.edge(edge), both.ndim).astype(both.dtype)
+            return per_head(jax.nn.leaky_relu(both, self.negative_slope), self.num_heads, self.attention[...])
 
-        nodes = {"sender": values, "receiver": queries}
-        own = score(nodes, nodes, loops) if self.self_loops else None
-        return self._finish(on_edges(score, graph, nodes, edges), own, values, x, graph)
+        return self._attend(score, nodes, inputs, values, graph)

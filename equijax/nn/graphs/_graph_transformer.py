@@ -12,9 +12,9 @@ from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dens
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._edge_softmax import exponentials
-from equijax.nn.graphs._heads import head_width, join_heads, to_heads
+from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
-from equijax.nn.graphs._messages import on_edges
+from equijax.nn.graphs._messages import on_edges, with_fibre
 from equijax.nn.sets._multihead import FeedForward, attend
 
 _LARGEST_SCORES = 2**23  # numbers held at once: 32 MiB in float32
@@ -105,38 +105,34 @@ class TransformerConv(GraphLayer):
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
-        split = lambda z: to_heads(z, self.num_heads)  # noqa: E731
-        query, key, value = split(self.query(x)), split(self.key(x)), split(self.value(x))
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        edges = None if self.edge is None else require_edges(graph, self.edge_features, self)
         wide = accumulation_dtype(query.dtype)
-        edges = None
-        if self.edge is not None:
-            edges = split(self.edge(masked(require_edges(graph, self.edge_features, self), graph.edge_mask)))
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
-            k = sender["key"] if edge is None else sender["key"] + edge
-            return jax.lax.collapse(jnp.sum(receiver["query"].astype(wide) * k.astype(wide), -1), 1)
+            k = sender["key"]
+            k = k if edge is None else k + with_fibre(self.edge(edge), k.ndim).astype(k.dtype)
+            return per_head(receiver["query"].astype(wide) * k.astype(wide), self.num_heads)
 
         scores = on_edges(score, graph, {"key": key, "query": query}, edges)
-        scores = scores * jnp.asarray(self.head_features**-0.5, wide)
+        scores = jax.lax.collapse(scores * jnp.asarray(self.head_features**-0.5, wide), 1)
         weights, _, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask)
-        flat = jax.lax.collapse(value, 1, 3).astype(wide)
-        y = neighbour_sum(flat, graph, weights)
-        if edges is not None:
-            y = y + self._edge_values(weights, edges.astype(wide), graph)
+        y = neighbour_sum(apart(value, self.num_heads).astype(wide), graph, weights)
+        y = y if edges is None else y + self._edge_values(weights, edges, graph)
         y = join_heads((y / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, self.concat)
         y = y if self.root is None else y + self.root(x)
         return graph.replace(nodes=masked(y, graph.node_mask))
 
     def _edge_values(self, weights: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
-        """Sums edge values ``(E, 1, heads, features)`` with weights ``(E, |fibre| · heads)``."""
+        """Sums what edges add to values, with weights ``(E, |fibre| · heads)``."""
 
         def message(sender: Any, receiver: Any, edge: dict) -> jax.Array:
             del sender, receiver
-            w = edge["weight"]
-            w = w.reshape(w.shape[0], w.shape[1] // self.num_heads, self.num_heads, 1)
-            return jax.lax.collapse(w * edge["value"], 1, 3)
+            added = apart(self.edge(edge["edge"]), self.num_heads).astype(edge["weight"].dtype)
+            repeated = jnp.tile(added, (1, edge["weight"].shape[1] // self.num_heads, 1))
+            return edge["weight"][..., None] * repeated
 
-        return message_reduce(message, graph, {}, {"weight": weights, "value": edges})
+        return message_reduce(message, graph, {}, {"weight": weights, "edge": edges})
 
 
 class GraphTransformerBlock(GraphLayer):

@@ -1,8 +1,10 @@
 """Heads of attention: splitting features, and joining them again."""
 
 import jax
+import jax.numpy as jnp
 
 from equijax._numbers import positive_int
+from equijax.nn._invariant import accumulation_dtype
 
 
 def head_width(out_features: int, num_heads: int, concat: bool) -> int:
@@ -20,10 +22,26 @@ def head_width(out_features: int, num_heads: int, concat: bool) -> int:
     return out_features // num_heads if concat else out_features
 
 
-def to_heads(x: jax.Array, num_heads: int) -> jax.Array:
-    """Splits ``(rows, *fibre, heads · features)`` into ``(rows, |fibre|, heads, features)``."""
-    x = jax.lax.collapse(x, 1, x.ndim - 1)
-    return x.reshape(*x.shape[:2], num_heads, x.shape[-1] // num_heads)
+def per_head(x: jax.Array, num_heads: int, vectors: jax.Array | None = None) -> jax.Array:
+    """Sums the features of each head, ``(rows, *fibre, heads · features)`` to ``(rows, *fibre, heads)``, in at least float32.
+
+    It is one matrix product: sums over short rows are slow.
+
+    Args:
+      x: the features.
+      num_heads: number of heads.
+      vectors: ``(heads, features)``, by which the features are multiplied first; None for ones.
+    """
+    wide = accumulation_dtype(x.dtype)
+    width = x.shape[-1] // num_heads
+    vectors = jnp.ones((num_heads, width), wide) if vectors is None else vectors.astype(wide)
+    blocks = jnp.einsum("hc,hk->hck", vectors, jnp.eye(num_heads, dtype=wide)).reshape(num_heads * width, num_heads)
+    return jnp.dot(x.astype(wide), blocks, precision="highest")
+
+
+def apart(x: jax.Array, num_heads: int) -> jax.Array:
+    """Splits ``(rows, *fibre, heads · features)`` into ``(rows, |fibre| · heads, features)``."""
+    return jax.lax.collapse(x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads), 1, x.ndim)
 
 
 def join_heads(y: jax.Array, fibre: tuple[int, ...], num_heads: int, concat: bool) -> jax.Array:

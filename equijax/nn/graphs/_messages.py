@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax.graphs import Graph, message_reduce, neighbour_sum
-from equijax.graphs._chunks import num_chunks
+from equijax.graphs._chunks import map_edges, num_chunks
 from equijax.nn._aggregation import Aggregation, Max, Mean, Min, Several, Sum
 from equijax.nn.graphs._layer import masked
 
@@ -35,10 +35,7 @@ def on_edges(fn: Callable[..., Any], graph: Graph, nodes: Any, edges: Any = None
     arrays = (graph.senders, graph.receivers, graph.edge_mask, edges)
     at_ends = jax.tree.map(lambda x: jax.ShapeDtypeStruct((graph.num_edges, *x.shape[1:]), x.dtype), nodes)
     chunks = num_chunks(jax.tree.leaves((at_ends, at_ends, jax.eval_shape(compute, arrays))), graph.num_edges)
-    if chunks == 1:
-        return compute(arrays)
-    one = lambda edge: jax.tree.map(lambda x: x[0], compute(jax.tree.map(lambda x: x[None], edge)))  # noqa: E731
-    return jax.lax.map(jax.checkpoint(one), arrays, batch_size=-(-graph.num_edges // chunks))
+    return map_edges(compute, arrays, chunks)
 
 
 def aggregate(

@@ -13,7 +13,7 @@ from equijax.nn._aggregation import as_aggregation
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._mask import keep
 from equijax.nn.graphs._edge_softmax import exponentials
-from equijax.nn.graphs._heads import head_width, join_heads, to_heads
+from equijax.nn.graphs._heads import apart, head_width, join_heads
 from equijax.nn.graphs._layer import GraphLayer, masked, require_graph_action, require_nodes
 
 
@@ -125,7 +125,7 @@ class GraphAttentionPool(InvariantGraphLayer):
         """Pools nodes ``(N, *fibre, in_features)`` to ``(num_graphs, *fibre, out_features)``."""
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
         scores = jax.lax.collapse(self.score(x), 1)
-        value = jax.lax.collapse(to_heads(self.value(x), self.num_heads), 1, 3)
+        value = apart(self.value(x), self.num_heads)
         weights, _, total = exponentials(scores, graph.node_graph, graph.num_graphs, graph.node_mask)
         summed = jax.ops.segment_sum(weights[..., None] * value.astype(weights.dtype), graph.node_graph, graph.num_graphs)
         pooled = join_heads((summed / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, True)

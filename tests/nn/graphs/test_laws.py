@@ -230,13 +230,13 @@ def test_bfloat16(case):
     """The dtype of the output; of layers that compute something of their own in float32 the numbers too."""
     graph = case.graph()
     graph = graph.replace(**{name: leaf.astype(jnp.float32) for name, leaf in floats_of(graph).items()})
-    layer = case(param_dtype=jnp.float32, dtype=jnp.bfloat16)
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(layer)))
+    layer = case(dtype=jnp.bfloat16)
+    assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(nnx.state(layer)))
     nodes_of = lambda y: y.nodes if isinstance(y, ej.Graph) else y  # noqa: E731
     assert nodes_of(jax.eval_shape(layer, graph)).dtype == jnp.bfloat16
-    if case.name in ("GCNConv", "GATConv", "PNAConv", "TransformerConv", "GraphNorm", "GraphAttentionPool"):
+    if case.name in ("GATConv", "PNAConv", "GraphNorm", "GraphAttentionPool"):
         it = subject(case)
-        expected = it.run(jax.tree.map(jnp.float64, nnx.state(layer)), it.graph, it.cotangent)[0]
+        expected = it(it.graph)[0]
         assert_close(nodes_of(jax.jit(layer)(graph)).astype(jnp.float32), nodes_of(expected), 0.05)
 
 
@@ -269,7 +269,7 @@ def test_names_split_and_hash(case):
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name in ("GATConv", "PNAConv", "GatedGCN")], ids=lambda case: case.name
+    "case", [case for case in CASES if case.name in ("GATConv", "GraphNorm")], ids=lambda case: case.name
 )
 def test_jit_equals_eager(case):
     assert_close(case()(case.graph()).nodes, subject(case)(case.graph())[0].nodes)

@@ -44,18 +44,17 @@ def looped(block, x, y, y_mask):
 def test_blocks_against_a_loop():
     x, y = np.asarray(randn((3, 6))), np.asarray(randn((4, 6), 1))
     everything, some, nothing = np.ones(4, bool), np.array([True, False, True, True]), np.zeros(4, bool)
-    for use_norm, masks in ((True, (everything, some, nothing)), (False, (some,))):
-        rngs = nnx.Rngs(0)
-        block = ej.nn.MultiheadAttentionBlock(6, 3, hidden_features=5, use_norm=use_norm, rngs=rngs, **COMMON)
-        run = jax.jit(block)
-        for mask in masks:
-            got = run(jnp.asarray(x), jnp.asarray(np.where(mask[:, None], y, np.nan)), y_mask=jnp.asarray(mask))
-            np.testing.assert_allclose(got, looped(block, x, np.where(mask[:, None], y, 0), mask), rtol=1e-12, atol=1e-13)
+    rngs = nnx.Rngs(0)
+    block = ej.nn.MultiheadAttentionBlock(6, 3, hidden_features=5, rngs=rngs, **COMMON)
+    run = jax.jit(block)
+    for mask in (everything, some, nothing):
+        got = run(jnp.asarray(x), jnp.asarray(np.where(mask[:, None], y, np.nan)), y_mask=jnp.asarray(mask))
+        np.testing.assert_allclose(got, looped(block, x, np.where(mask[:, None], y, 0), mask), rtol=1e-12, atol=1e-13)
     induced = ej.nn.InducedSetAttentionBlock(6, 2, 3, rngs=rngs, **COMMON)
     inner = looped(induced.gather, np.asarray(induced.points[...]), y, some)
     outer = looped(induced.scatter, y, inner, np.ones(2, bool))
     np.testing.assert_allclose(jax.jit(induced)(jnp.asarray(y), jnp.asarray(some))[some], outer[some], rtol=1e-11)
-    pool = ej.nn.AttentionPool(6, 2, 3, rngs=rngs, **COMMON)
+    pool = ej.nn.AttentionPool(6, 2, 3, use_norm=False, rngs=rngs, **COMMON)
     fed = linear(pool.feed_forward.out, np.maximum(linear(pool.feed_forward.hidden, y), 0))
     expected = looped(pool.block, np.asarray(pool.seeds[...]), fed, some)
     np.testing.assert_allclose(jax.jit(pool)(jnp.asarray(y), jnp.asarray(some)), expected, rtol=1e-11)
@@ -66,8 +65,8 @@ def test_equivariant_in_the_queries_and_invariant_in_the_keys():
     x, y = randn((2, 3, 4)), randn((2, 5, 4), 1)
     mask = jnp.array([[True, True, False], [False] * 3])
     act, still = ej.SetAction(), ej.TrivialAction(ej.Permutation(5))
-    check_equivariance(jax.jit(lambda pair: block(pair[0], y, pair[1])), WithMask(act), act, (x, mask))
-    check_equivariance(jax.jit(lambda y: block(x, y)), act, still, y)
+    check_equivariance(jax.jit(lambda pair: block(pair[0], y, pair[1])), WithMask(act), act, (x, mask), gradient=False)
+    check_equivariance(jax.jit(lambda y: block(x, y)), act, still, y, gradient=False)
 
 
 def test_large_scores_stay_finite_and_the_softmax_is_float32():

@@ -11,8 +11,10 @@ from tests.helpers import BIAS, check_message, randn
 COMMON = {"param_dtype": jnp.float64, "bias_init": BIAS}
 
 
-@pytest.mark.parametrize("aggregation", ["mean", "sum"])
-@pytest.mark.parametrize(("n", "more"), [(1, {}), (4, {}), (4, {"tied": True}), (3, {"use_bias": False})])
+@pytest.mark.parametrize(
+    ("aggregation", "n", "more"),
+    [("mean", 1, {}), ("mean", 4, {}), ("sum", 4, {}), ("mean", 4, {"tied": True}), ("sum", 4, {"use_bias": False})],
+)
 def test_equals_the_reference_layer(aggregation, n, more):
     layer = ej.nn.SetLinear(3, 2, aggregation=aggregation, rngs=nnx.Rngs(0), **COMMON, **more)
     act = ej.SetAction(n)
