@@ -10,7 +10,7 @@ from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis
 from equijax.actions._tensor import SetAction
 from equijax.graphs import Graph
-from equijax.groups import DirectProduct, Group, Permutation
+from equijax.groups import DirectProduct, Group, Permutation, SemidirectProduct
 from equijax.groups._group import Element
 
 
@@ -103,7 +103,7 @@ class GraphAction(Action):
         nodes, positions, velocities = by_node((graph.nodes, graph.positions, graph.velocities))
         if self.space is not None:
             u, *motions = motions
-            shift, turn = u if isinstance(u, tuple) else (None, u)
+            shift, turn = map(jnp.asarray, u) if isinstance(self.space, SemidirectProduct) else (None, jnp.asarray(u))
             positions, velocities = _turned(positions, turn), _turned(velocities, turn)
             if positions is not None and shift is not None:  # padding, zero behind a layer, is turned but not shifted
                 valid = by_node(graph.node_mask)[:, None]
@@ -131,6 +131,8 @@ class GraphAction(Action):
 def _turned(vectors: jax.Array | None, turn: jax.Array) -> jax.Array | None:
     if vectors is None:
         return None
+    if not jnp.issubdtype(vectors.dtype, jnp.floating):
+        raise TypeError(f"`x` has positions or velocities of dtype {vectors.dtype}; motions of space need floats.")
     return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
 
 

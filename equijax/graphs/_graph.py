@@ -71,7 +71,7 @@ class Graph:
         if self.node_graph is not None and known["node_graph"] is None and self.graph_mask is None and self.globals is None:
             raise ValueError("`node_graph` is traced, so the number of graphs is not known. Give graph_mask, bool (G,).")
         for name in _FEATURES:
-            put(name, jax.tree.map(_on_device, getattr(self, name)))
+            put(name, jax.tree.map(_on_device, _arrays(getattr(self, name))))
         put("senders", _indices(self.senders, "senders"))
         put("receivers", _indices(self.receivers, "receivers"))
         nodes, edges = self._count_nodes(), self.senders.shape[0]
@@ -175,7 +175,7 @@ class Graph:
     def _count_nodes(self) -> int:
         named = {name: getattr(self, name) for name in ("nodes", "positions", "velocities", "node_mask", "node_graph")}
         for name, value in named.items():
-            for leaf in [np.asarray(value)] if isinstance(value, list) else jax.tree.leaves(value):
+            for leaf in jax.tree.leaves(_arrays(value)):
                 if np.ndim(leaf) == 0:
                     raise ValueError(f"`{name}` holds a number without axes; axis 0 must run over the nodes.")
                 return np.shape(leaf)[0]
@@ -209,16 +209,29 @@ class Graph:
             value = getattr(self, name)
             if value is not None and getattr(value, "ndim", 0) != 2:
                 raise ValueError(f"`{name}` is {value!r}; it must be one array (N, d), a vector for each node.")
+        if self.positions is not None and self.velocities is not None and self.positions.shape != self.velocities.shape:
+            raise ValueError(
+                f"`velocities` has shape {self.velocities.shape} and `positions` {self.positions.shape}; points and their "
+                "velocities lie in one space, so give vectors of one length."
+            )
 
     def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
         limits = {"senders": self.num_nodes, "receivers": self.num_nodes, "node_graph": self.num_graphs}
         for name, limit in limits.items():
             require_range(known[name], limit, name, "graphs" if name == "node_graph" else "nodes")
-        masks = concrete((self.node_mask, self.edge_mask))
+        masks = concrete((self.node_mask, self.edge_mask, self.graph_mask))
         senders, receivers = known["senders"], known["receivers"]
         if masks is None or senders is None or receivers is None:
             return
-        node_mask, valid = masks
+        node_mask, valid, graph_mask = masks
+        owner = known["node_graph"] if self.num_nodes and known["node_graph"] is not None else np.zeros(self.num_nodes, int)
+        outside = node_mask & ~graph_mask[owner] if len(graph_mask) else node_mask
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise ValueError(
+                f"`node_mask` says that node {i} is valid, but graph_mask marks its graph {owner[i]} as padding. Mask the "
+                "node too, or keep its graph."
+            )
         padded = valid & ~(node_mask[senders] & node_mask[receivers]) if len(valid) else valid
         if padded.any():
             e = int(np.argmax(padded))
@@ -226,8 +239,7 @@ class Graph:
                 f"`edge_mask` says that edge {e} is valid, but it joins nodes {senders[e]} and {receivers[e]}, of which "
                 "node_mask marks one as padding. Mask the edge too."
             )
-        owner = known["node_graph"]
-        if owner is not None and owner.ndim and len(valid):
+        if len(valid):
             mixed = valid & (owner[senders] != owner[receivers])
             if mixed.any():
                 e = int(np.argmax(mixed))
@@ -235,6 +247,13 @@ class Graph:
                     f"`node_graph` puts the ends of edge {e}, nodes {senders[e]} and {receivers[e]}, into two graphs, "
                     f"{owner[senders[e]]} and {owner[receivers[e]]}. An edge lies in one graph."
                 )
+
+
+def _arrays(value: Any) -> Any:
+    """Returns nested lists of numbers as one array, and every other pytree as it is."""
+    if isinstance(value, list) and all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(value)):
+        return np.asarray(value)
+    return value
 
 
 def _indices(value: Any, name: str) -> jax.Array:

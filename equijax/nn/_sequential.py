@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from equijax.actions import Action, GridAction, TensorAction, TrivialAction
+from equijax.actions import Action, GraphAction, GridAction, TensorAction, TrivialAction
 from equijax.groups import bare
 from equijax.nn._chain import exactness_of_chain
 from equijax.nn._exactness import Exactness, everything
@@ -93,6 +93,11 @@ class Sequential(Layer):
             in_action = dataclasses.replace(whole, **{name: getattr(in_action, name) for name in carried})  # type: ignore[type-var]
         action, before = in_action, "the input"
         for k, entry in enumerate(self._entries()):
+            if isinstance(action, GraphAction) and _takes_arrays(entry):
+                raise ValueError(
+                    f"layer {k} ({getattr(entry, '__name__', type(entry).__name__)}) takes arrays, but {before} is a graph. "
+                    "Wrap it: MapNodes(…) for the features of the nodes, MapEdges(…) for those of the edges."
+                )
             if isinstance(entry, Layer):
                 try:
                     action = entry.out_action_for(action)
@@ -180,6 +185,12 @@ class Sequential(Layer):
                 f"elements of the point group, although each layer keeps all: {exactness.reason} Use one kind of padding "
                 "throughout, circular or not; or build a layer with allow_inexact=True and accept the loss."
             )
+
+
+def _takes_arrays(entry: Any) -> bool:
+    """Tells whether an entry is a function or module of JAX or Flax itself, which know nothing of graphs."""
+    module = getattr(entry if not isinstance(entry, nnx.Module) else type(entry), "__module__", None) or ""
+    return module.split(".")[0] in ("jax", "flax")
 
 
 def _on_one(entry: Any) -> Any:

@@ -128,7 +128,7 @@ def check_equivariance(
       x: array or pytree.
       elements: group elements stacked along a leading axis, for example ``layer.exactness(x.shape).elements()``; None as
         in :func:`equijax.equivariance_error`.
-      tolerance: largest relative error; None is 1e-12 in float64 and 1e-5 in float32.
+      tolerance: largest relative error; None is 1e-12 in float64 and 1e-5 in float32, by the coarser of ``x`` and ``fn(x)``.
       gradient: whether to check the gradient too.
       key: for random elements.
 
@@ -140,8 +140,8 @@ def check_equivariance(
       >>> act = ej.GridAction(ej.Translation(1))
       >>> ej.testing.check_equivariance(lambda x: x + jnp.roll(x, 1, axis=0), act, act, jnp.arange(8.0)[:, None])
     """
-    tolerance = _equivariance_tolerance(x) if tolerance is None else tolerance
     y = fn(x)
+    tolerance = _equivariance_tolerance((x, y)) if tolerance is None else tolerance
     in_action, out_action = in_action.for_input(x), out_action.for_input(y)
     if elements is None:
         elements = default_elements(in_action, out_action, x, y, key)

@@ -2,14 +2,16 @@
 
     python tests/benchmarks/neighbour_sums.py [--json FILE] [--rounds N] [--peer-python PYTHON]
 
-Programs of one case are compiled, then run in turn (A B C A B C …), and the minima are compared. PyTorch Geometric runs in its
-own interpreter (one with torch and torch_geometric), before and after the JAX programs of each case. The gradient of a
-sum is timed together with its value. "chunks" is what a graph without a table gets where all messages exceed 32 MiB.
+Each case runs in a process of its own, with the malloc that the environment gives it: how fast a large array is allocated
+depends on what the process did before. Programs of one case are compiled, then run in turn (A B C A B C …), and the minima are
+compared. PyTorch Geometric runs in its own interpreter (one with torch and torch_geometric), before and after the JAX programs
+of each case. A gradient is timed together with its value. "chunks" is what a large graph without a table gets.
 """
 
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -111,9 +113,16 @@ class Peer:
         return answer
 
 
-def sum_rows(name: str, edges: tuple, features: int, peer: Peer, rounds: int) -> list[dict]:
+def in_new_process(fn, *args):
+    """Calls ``fn`` in a process that has done nothing before."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(fn, args)
+
+
+def sum_rows(name: str, features: int, peer_python: str | None, rounds: int) -> list[dict]:
     """Times sums without and with weights, forward and gradient."""
-    senders, receivers, nodes = edges
+    senders, receivers, nodes = cases()[name]
+    peer = Peer(peer_python)
     graph = ej.Graph(None, senders, receivers, node_mask=jnp.ones(nodes, bool)).with_table()
     x, c = (jax.random.normal(jax.random.key(k), (nodes, features)) for k in range(2))
     weights = jax.random.normal(jax.random.key(2), (len(senders),))
@@ -184,28 +193,26 @@ def attention(parameters, x, graph):
     return (total / jnp.where(norm > 0, norm, 1)[..., None]).reshape(x.shape)
 
 
-def message_rows(name: str, edges: tuple, rounds: int) -> list[dict]:
-    """Times layers that compute messages: all edges at once, and as chosen."""
-    senders, receivers, nodes = edges
+def message_rows(name: str, layer, rounds: int) -> list[dict]:
+    """Times a layer that computes messages: all edges at once, and as chosen."""
+    senders, receivers, nodes = cases()[name]
     graph = ej.Graph(None, senders, receivers, node_mask=jnp.ones(nodes, bool))
     draw = lambda k, *shape: jax.random.normal(jax.random.key(k), shape)  # noqa: E731
     x, c = draw(0, nodes, 64), draw(1, nodes, 64)
     parameters = {"mlp": (draw(2, 128, 64) / 11, draw(3, 64, 64) / 8), "value": draw(4, 64, 64) / 8}
     parameters |= {"from": draw(5, 4, 16) / 4, "to": draw(6, 4, 16) / 4}
-    rows = []
-    for layer in (edge_mlp, attention):
-        gradient = jax.value_and_grad(lambda p, x, graph, c, f=layer: jnp.vdot(c, jnp.square(f(p, x, graph))), (0, 1))
-        programs = {}
-        for form, forced in (("whole", WHOLE), ("chosen", {})):
-            programs["forward", form] = compiled(layer, (parameters, x, graph), **forced)
-            programs["gradient", form] = compiled(gradient, (parameters, x, graph, c), **forced)
-        best = interleaved(programs, rounds)
-        for mode in ("forward", "gradient"):
-            row = {"layer": layer.__name__, "graph": name, "pass": mode}
-            row |= {f"{form}_ms": best[mode, form] for form in ("whole", "chosen")}
-            row["faster"] = row["whole_ms"] / row["chosen_ms"]
-            row |= {f"{form}_compile_s": programs[mode, form][1] for form in ("whole", "chosen")}
-            rows.append(row)
+    gradient = jax.value_and_grad(lambda p, x, graph, c: jnp.vdot(c, jnp.square(layer(p, x, graph))), (0, 1))
+    programs, rows = {}, []
+    for form, forced in (("whole", WHOLE), ("chosen", {})):
+        programs["forward", form] = compiled(layer, (parameters, x, graph), **forced)
+        programs["gradient", form] = compiled(gradient, (parameters, x, graph, c), **forced)
+    best = interleaved(programs, rounds)
+    for mode in ("forward", "gradient"):
+        row = {"layer": layer.__name__, "graph": name, "pass": mode}
+        row |= {f"{form}_ms": best[mode, form] for form in ("whole", "chosen")}
+        row["faster"] = row["whole_ms"] / row["chosen_ms"]
+        row |= {f"{form}_compile_s": programs[mode, form][1] for form in ("whole", "chosen")}
+        rows.append(row)
     return rows
 
 
@@ -223,26 +230,23 @@ def table_row(name: str, edges: tuple) -> dict:
         "nodes": nodes,
         "edges": len(senders),
         "largest_degree": int(degrees.max()),
-        "widths": list(table.shapes.incoming.widths),
+        "row_width": table.shapes.incoming.width,
+        "further_rows": table.shapes.incoming.splits,
         "slots_per_edge": table.shapes.incoming.num_slots / len(senders),
         "build_ms": min(times),
     }
 
 
-def boundary_rows(rounds: int) -> list[dict]:
-    """Times segment sum and table, forward and gradient together, over sizes."""
-    rows = []
-    for name, edges in cases().items():
-        for features in (8, 16, 24, 32, 48):
-            senders, receivers, nodes = edges
-            graph = ej.Graph(None, senders, receivers, node_mask=jnp.ones(nodes, bool)).with_table()
-            x = jax.random.normal(jax.random.key(0), (nodes, features))
-            loss = jax.value_and_grad(lambda x, graph: jnp.sum(jnp.square(neighbour_sum(x, graph))))
-            forms = {"segment_sum": WHOLE, "table": TABLE}
-            best = interleaved({k: compiled(loss, (x, graph), **forced) for k, forced in forms.items()}, rounds)
-            size = len(senders) * features * 4 / 2**20
-            rows.append({"graph": name, "features": features, "MiB": size, **{f"{k}_ms": v for k, v in best.items()}})
-    return rows
+def boundary_row(name: str, features: int, rounds: int) -> dict:
+    """Times segment sum and table, value and gradient together."""
+    senders, receivers, nodes = cases()[name]
+    graph = ej.Graph(None, senders, receivers, node_mask=jnp.ones(nodes, bool)).with_table()
+    x = jax.random.normal(jax.random.key(0), (nodes, features))
+    loss = jax.value_and_grad(lambda x, graph: jnp.sum(jnp.square(neighbour_sum(x, graph))))
+    forms = {"segment_sum": WHOLE, "table": TABLE}
+    best = interleaved({k: compiled(loss, (x, graph), **forced) for k, forced in forms.items()}, rounds)
+    row = {"graph": name, "features": features, "MiB": len(senders) * features * 4 / 2**20}
+    return row | {f"{form}_ms": ms for form, ms in best.items()}
 
 
 def bars(sums: list[dict], messages: list[dict]) -> list[dict]:
@@ -285,21 +289,25 @@ def main() -> int:
     parser.add_argument("--peer-python", help="an interpreter with torch and torch_geometric")
     parser.add_argument("--boundary", action="store_true", help="also measure from which size on a table pays")
     arguments = parser.parse_args()
-    peer = Peer(arguments.peer_python)
     figures = {
         "versions": {"python": platform.python_version(), "jax": jax.__version__, "equijax": ej.__version__},
-        "peer": peer.versions,
+        "peer": Peer(arguments.peer_python).versions,
         "platform": {"machine": platform.machine(), "cores": os.cpu_count(), "backend": jax.default_backend()},
+        "threads": os.cpu_count(),
+        "malloc": {key: value for key, value in os.environ.items() if key.startswith("MALLOC_") or key == "LD_PRELOAD"},
         "rounds": arguments.rounds,
         "tables": [table_row(name, edges) for name, edges in cases().items()],
     }
-    sums = [sum_rows(n, e, f, peer, arguments.rounds) for n, e in cases().items() for f in (64, 16)]
-    figures["sums"] = [row for rows in sums for row in rows]
-    messages = [message_rows(name, edges, max(5, arguments.rounds // 3)) for name, edges in cases().items()]
-    figures["messages"] = [row for rows in messages for row in rows]
+    figures["sums"], figures["messages"] = [], []
+    for name in cases():
+        for features in (64, 16):
+            figures["sums"] += in_new_process(sum_rows, name, features, arguments.peer_python, arguments.rounds)
+        for layer in (edge_mlp, attention):
+            figures["messages"] += in_new_process(message_rows, name, layer, max(5, arguments.rounds // 4))
     figures["bars"] = bars(figures["sums"], figures["messages"])
     if arguments.boundary:
-        figures["boundary"] = boundary_rows(arguments.rounds)
+        sizes = [(name, features) for name in cases() for features in (8, 16, 24, 32)]
+        figures["boundary"] = [in_new_process(boundary_row, *size, arguments.rounds) for size in sizes]
     console = Console()
     for key in ("tables", "sums", "messages", "bars", "boundary"):
         if key in figures:

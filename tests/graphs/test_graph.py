@@ -39,6 +39,12 @@ def test_nodes_may_be_a_tree_or_missing():
     assert ej.Graph(None, [0], [1], node_mask=[True, True, False]).num_nodes == 3
 
 
+def test_nested_lists_of_numbers_are_arrays_and_lists_of_arrays_are_trees():
+    assert ej.Graph([[1.0], [2.0]], [0], [1]).nodes.shape == (2, 1)
+    tree = [jnp.ones((3, 2)), jnp.ones((3, 4))]
+    assert [leaf.shape for leaf in ej.Graph(tree, [0], [1]).nodes] == [(3, 2), (3, 4)]
+
+
 def test_it_is_a_pytree_that_jits_maps_and_stacks():
     graph = path(positions=randn((4, 2)), edges=randn((3, 5)))
     doubled = jax.jit(lambda graph: graph.map_nodes(lambda x: 2 * x).map_edges(lambda x: -x))(graph)
@@ -90,6 +96,8 @@ WRONG = {
     "edge to padding": (lambda: path(node_mask=[True, True, True, False]), ValueError, ["`edge_mask`", "edge 2", "padding"]),
     "no number of nodes": (lambda: ej.Graph(None, [0], [1]), ValueError, ["`nodes`", "node_mask"]),
     "positions": (lambda: path(positions=jnp.ones(4)), ValueError, ["`positions`", "(N, d)"]),
+    "velocities": (lambda: path(positions=jnp.ones((4, 3)), velocities=jnp.ones((4, 2))), ValueError, ["`velocities`", "(4, 2)", "(4, 3)"]),
+    "node of a padding graph": (lambda: path(graph_mask=[False]), ValueError, ["`node_mask`", "node 0", "graph_mask", "padding"]),
     "globals": (lambda: path(globals=jnp.ones((2, 1)), graph_mask=[True]), ValueError, ["`globals`", "(2, 1)", "1 graph"]),
 }  # fmt: skip
 

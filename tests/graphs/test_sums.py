@@ -168,7 +168,8 @@ def test_small_and_empty_graphs(form, nodes, edges, masked):
         assert all(np.isfinite(g).all() for g in gradient)
 
 
-def test_relabelling_moves_the_table(form):
+def test_relabelling_moves_the_table(monkeypatch):
+    choose("table", monkeypatch)
     p, q = (jax.random.permutation(jax.random.key(k), n) for k, n in ((0, GRAPH.num_nodes), (1, GRAPH.num_edges)))
     values, weights = randn((GRAPH.num_nodes, 3)), randn((GRAPH.num_edges,), 1)
 

@@ -324,3 +324,11 @@ def test_default_elements_of_a_strided_layer_act_on_both_sides():
         ej.equivariance_error(
             layer, layer.in_action, layer.out_action, randn((8, 8, 1)), (jnp.zeros((1, 2), int), jnp.array([9]))
         )
+
+
+def test_a_function_of_arrays_after_a_graph_is_refused():
+    layer = ej.nn.MapNodes(nnx.Linear(2, 2, rngs=nnx.Rngs(0)))
+    for wrong in (jax.nn.relu, nnx.Linear(2, 2, rngs=nnx.Rngs(0))):
+        with pytest.raises(ValueError, match=r"layer 1 .* takes arrays, but layer 0 \(MapNodes\) is a graph.*MapNodes"):
+            ej.nn.Sequential(layer, wrong)
+    assert len(ej.nn.Sequential(layer, ej.nn.GraphPool("sum"), jax.nn.relu)) == 3

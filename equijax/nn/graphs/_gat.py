@@ -1,7 +1,7 @@
 """Graph attention, in its first form and in that whose attention depends on the query."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -153,11 +153,11 @@ class GATConv(_Attention):
         values = self.linear(inputs[0])
         vectors = {"sender": self.sender[...], "receiver": self.receiver[...]}
         nodes = {name: per_head(values, self.num_heads, vector) for name, vector in vectors.items()}
-        edge_layer, edge_vector = self.edge, self.edge_attention
+        edge_layer, edge_vector = self.edge, cast(Any, self.edge_attention)
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]
-            if edge is not None:
+            if edge is not None and edge_layer is not None:
                 of_edge = per_head(edge_layer(edge), self.num_heads, edge_vector[...])
                 both = both + with_fibre(of_edge, both.ndim).astype(both.dtype)
             return jax.nn.leaky_relu(both, self.negative_slope)
@@ -232,7 +232,7 @@ class GATv2Conv(_Attention):
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]
-            if edge is not None:
+            if edge is not None and self.edge is not None:
                 both = both + with_fibre(self.edge(edge), both.ndim).astype(both.dtype)
             return per_head(jax.nn.leaky_relu(both, self.negative_slope), self.num_heads, self.attention[...])
 

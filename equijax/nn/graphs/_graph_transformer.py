@@ -111,24 +111,25 @@ class TransformerConv(GraphLayer):
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             k = sender["key"]
-            k = k if edge is None else k + with_fibre(self.edge(edge), k.ndim).astype(k.dtype)
+            if edge is not None and self.edge is not None:
+                k = k + with_fibre(self.edge(edge), k.ndim).astype(k.dtype)
             return per_head(receiver["query"].astype(wide) * k.astype(wide), self.num_heads)
 
         scores = on_edges(score, graph, {"key": key, "query": query}, edges)
         scores = jax.lax.collapse(scores * jnp.asarray(self.head_features**-0.5, wide), 1)
         weights, _, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask)
         y = neighbour_sum(apart(value, self.num_heads).astype(wide), graph, weights)
-        y = y if edges is None else y + self._edge_values(weights, edges, graph)
+        y = y if self.edge is None else y + self._edge_values(self.edge, weights, edges, graph)
         y = join_heads((y / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, self.concat)
         y = y if self.root is None else y + self.root(x)
         return graph.replace(nodes=masked(y, graph.node_mask))
 
-    def _edge_values(self, weights: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
+    def _edge_values(self, layer: nnx.Linear, weights: jax.Array, edges: Any, graph: Graph) -> jax.Array:
         """Sums what edges add to values, with weights ``(E, |fibre| · heads)``."""
 
         def message(sender: Any, receiver: Any, edge: dict) -> jax.Array:
             del sender, receiver
-            added = apart(self.edge(edge["edge"]), self.num_heads).astype(edge["weight"].dtype)
+            added = apart(layer(edge["edge"]), self.num_heads).astype(edge["weight"].dtype)
             repeated = jnp.tile(added, (1, edge["weight"].shape[1] // self.num_heads, 1))
             return edge["weight"][..., None] * repeated
 

@@ -23,7 +23,7 @@ def head_width(out_features: int, num_heads: int, concat: bool) -> int:
 
 
 def per_head(x: jax.Array, num_heads: int, vectors: jax.Array | None = None) -> jax.Array:
-    """Sums the features of each head, ``(rows, *fibre, heads · features)`` to ``(rows, *fibre, heads)``, in at least float32.
+    """Sums the features of each head, ``(rows, *fibre, heads · features)`` to ``(rows, *fibre, heads)``; at least float32.
 
     It is one matrix product: sums over short rows are slow.
 
