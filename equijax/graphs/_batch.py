@@ -124,13 +124,13 @@ def batches(
 ) -> Iterator[Graph]:
     """Goes once through a data set in batches of one budget, as many graphs in each as fit.
 
-    Every graph appears exactly once. All batches have the same shapes, the last one too.
+    Every graph appears exactly once, but for those of a last batch left out. All batches have the same shapes.
 
     Args:
       graphs: the graphs of the data set.
       budget: the static sizes of every batch.
       key: random key that shuffles the graphs; None keeps their order.
-      drop_last: whether to leave out the last batch, which the end of the data may leave less full than the others.
+      drop_last: whether to leave out the last batch if it is not full: if one of the graphs given would still fit in.
 
     Returns:
       An iterator of graphs, as from :func:`batch`.
@@ -148,8 +148,8 @@ def batches(
     graphs = list(graphs)
     sizes = sizes_of(graphs)
     order = None if key is None else np.asarray(jax.random.permutation(key, len(graphs)))
-    groups = budget.pack(sizes, order)
-    return (batch([graphs[k] for k in group], budget) for group in groups[: len(groups) - bool(drop_last)])
+    groups = budget.pack(sizes, order, drop_last=drop_last)
+    return (batch([graphs[k] for k in group], budget) for group in groups)
 
 
 def _joined(trees: list[Any], size: int, name: str) -> Any:

@@ -126,12 +126,13 @@ class GraphBudget:
             slots = share(2 * edges, self.table.incoming.num_slots + self.table.outgoing.num_slots)
         return BudgetReport(batches, share(nodes, self.nodes), share(edges, self.edges), share(count, self.graphs), slots)
 
-    def pack(self, sizes: np.ndarray, order: np.ndarray | None = None) -> list[np.ndarray]:
+    def pack(self, sizes: np.ndarray, order: np.ndarray | None = None, *, drop_last: bool = False) -> list[np.ndarray]:
         """Distributes graphs over batches in an order: each goes to the last batch where it fits there, else to a new one.
 
         Args:
           sizes: integers ``(count, 3)``: the nodes, edges and graphs of each.
           order: integers ``(count,)``, a permutation; None is the order of ``sizes``.
+          drop_last: whether to leave out the last batch if one of these graphs would still fit in.
 
         Returns:
           The numbers of the graphs in each batch.
@@ -148,7 +149,10 @@ class GraphBudget:
                 nodes, edges, graphs = more
                 self.require_room(nodes, edges, graphs, f"graph {k}")
                 cuts.append(place)
-        return np.split(order, cuts[1:]) if cuts else []
+        groups = np.split(order, cuts[1:]) if cuts else []
+        if drop_last and any(self._fits(nodes + n, edges + e, graphs + g) for n, e, g in sizes.tolist()):
+            groups.pop()
+        return groups
 
     def require_room(self, nodes: int, edges: int, graphs: int, what: str = "the batch") -> None:
         """Raises ``ValueError`` where so much does not fit, or leaves no room for the padding that it needs."""

@@ -39,9 +39,11 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
       max_nodes: the static size n; None is the size of the largest graph.
 
     Returns:
-      The arrays. Inside jit no error can be raised, so a graph of more than n nodes is filled with NaN there.
+      The arrays. Inside jit no error can be raised, so the nodes, edges and adjacency of a graph of more than n nodes are
+      NaN there.
 
     Raises:
+      TypeError: the graph is traced, n is smaller than its N nodes, and features are no floats, so they can't be NaN.
       ValueError: a graph has more nodes; or the graph is traced and ``max_nodes`` is None.
 
     Example:
@@ -53,6 +55,8 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
     """
     n, owner, number = _layout(graph, max_nodes)
     too_large = jax.ops.segment_max(number, owner, graph.num_graphs) >= n
+    if n < graph.num_nodes and concrete(too_large) is None:
+        _require_floats(graph)
     spoil = lambda x: _spoiled(x, too_large)  # noqa: E731
     place = jnp.where(number < n, number, n)
     sender, receiver = place[graph.senders], place[graph.receivers]
@@ -124,7 +128,8 @@ def nodes_from_dense(values: Any, graph: Graph) -> Any:
       graph: the graph.
 
     Returns:
-      ``(N, …)``, zeros at padding. Inside jit no error can be raised, so floats of nodes beyond n are NaN there.
+      ``(N, …)``, zeros at padding. Inside jit no error can be raised, so floats of nodes beyond n are NaN there;
+      integers are 0.
 
     Raises:
       ValueError: a graph has more than n nodes.
@@ -151,7 +156,8 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
       graph: the graph.
 
     Returns:
-      ``(E, …)``, zeros at padding. Inside jit no error can be raised, so floats of edges beyond n are NaN there.
+      ``(E, …)``, zeros at padding. Inside jit no error can be raised, so floats of edges beyond n are NaN there;
+      integers are 0.
 
     Raises:
       ValueError: a graph has more than n nodes.
@@ -187,6 +193,17 @@ def _layout(graph: Graph, max_nodes: int | None) -> tuple[int, jax.Array, jax.Ar
     if largest is not None and largest > n:
         raise ValueError(f"`max_nodes` is {n}, but a graph has {largest} nodes. Give at least {largest}.")
     return n, owner, number
+
+
+def _require_floats(graph: Graph) -> None:
+    for name in ("nodes", "edges"):
+        for leaf in jax.tree.leaves(getattr(graph, name)):
+            if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+                raise TypeError(
+                    f"`graph.{name}` holds {leaf.dtype}, but the graph is traced: where a graph has more than `max_nodes` "
+                    "nodes they could not be marked as NaN. Embed them or make them floats first, or call to_dense outside "
+                    "of jit."
+                )
 
 
 def _spoiled(x: jax.Array, where: jax.Array) -> jax.Array:

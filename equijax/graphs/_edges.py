@@ -11,6 +11,7 @@ from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import on_host
 from equijax.graphs._table import NeighbourTable
+from equijax.groups._elements import concrete
 
 
 def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
@@ -25,6 +26,9 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
     Returns:
       The graph with ``E + N`` edges, without a table.
 
+    Raises:
+      TypeError: features of edges have a dtype that can't hold ``fill``, such as integers 0.5.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0], receivers=[1])
@@ -32,13 +36,32 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
       [1, 0, 1, 2]
     """
     nodes = jnp.arange(graph.num_nodes, dtype=jnp.int32)
-    extend = lambda x: jnp.concatenate([x, jnp.full((len(nodes), *x.shape[1:]), fill, x.dtype)])  # noqa: E731
+
+    def extend(x: jax.Array) -> jax.Array:
+        if not _holds(x.dtype, fill):
+            raise TypeError(
+                f"`fill` is {fill}, which the features of the edges, {x.dtype}, can't hold. Give a number of that kind, or "
+                "make the features floats first: graph.map_edges(lambda x: x.astype(jnp.float32))."
+            )
+        return jnp.concatenate([x, jnp.full((len(nodes), *x.shape[1:]), fill, x.dtype)])
+
     return graph.replace(
         senders=jnp.concatenate([graph.senders, nodes]),
         receivers=jnp.concatenate([graph.receivers, nodes]),
         edges=jax.tree.map(extend, graph.edges),
         edge_mask=jnp.concatenate([graph.edge_mask, graph.node_mask]),
     )
+
+
+def _holds(dtype: Any, fill: Any) -> bool:
+    """Tells whether integers or bools of a dtype can be ``fill``; floats are rounded."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return True
+    known = concrete(fill)
+    if known is None:
+        return not jnp.issubdtype(jnp.result_type(fill), jnp.inexact)
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(known.astype(dtype) == known))
 
 
 def reverse(graph: Graph) -> Graph:
@@ -98,7 +121,7 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
 
     Args:
       positions: floats ``(N, d)``, finite.
-      radius: the largest distance, positive.
+      radius: the largest distance, positive and finite.
       nodes: features ``(N, …)``, a pytree of such arrays, or None.
       node_graph: integers ``(N,)``: only points with equal numbers are joined; None puts all into one graph.
 
@@ -106,7 +129,7 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
       A graph with these positions and no self-loops; edges are in the order (receiver, sender).
 
     Raises:
-      ValueError: a wrong shape, a position that is not finite, or a radius that is not positive.
+      ValueError: a wrong shape, a position that is not finite, or a radius that is not positive and finite.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -119,8 +142,11 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
         raise ValueError(f"`positions` has shape {points.shape}; it must be (N, d), a point for each node.")
     if not np.isfinite(points).all():
         raise ValueError("`positions` holds values that are not finite. Take padding away before building edges.")
-    if not radius > 0:
-        raise ValueError(f"`radius` is {radius}; it must be positive.")
+    if not 0 < radius < np.inf:
+        raise ValueError(
+            f"`radius` is {radius}; it must be positive and finite. For edges between all points use "
+            "complete_graph(len(positions)).replace(positions=positions)."
+        )
     graph = Graph(nodes, [], [], positions=positions, node_graph=node_graph)
     # One more coordinate sets the graphs apart; within a graph it is equal, so distances stay as they are.
     apart = 2 * float(radius) * np.asarray(graph.node_graph, float)

@@ -1,6 +1,7 @@
 """Sums, means, extremes and spreads of sets, and the words for them."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,7 @@ class LogSumExp(Aggregation):
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the logarithm of the sum of exponentials, computed with the maximum taken out."""
         largest = jax.lax.stop_gradient(members.max(x))
+        largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros((), x.dtype))  # inf - inf is NaN
         total = members.sum(jnp.exp(members.known(x - members.spread(largest))))
         return jnp.log(jnp.where(members.count > 0, total, jnp.ones((), x.dtype))) + largest
 
@@ -88,9 +90,18 @@ class StandardDeviation(Aggregation):
     Args:
       threshold: a variance of at most this gives 0 with gradient 0. The root has no derivative at 0, and rounding makes
         the variance of equal numbers tiny rather than 0: set it where the gradient of nearly equal members matters.
+
+    Raises:
+      ValueError: the threshold is negative or not finite.
     """
 
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        threshold = float(self.threshold)
+        if not 0 <= threshold < math.inf:
+            raise ValueError(f"`threshold` is {self.threshold}; it must be a finite number, at least 0.")
+        object.__setattr__(self, "threshold", threshold)
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the standard deviation."""

@@ -13,6 +13,7 @@ from equijax.actions._motions import common_motions
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
 from equijax.nn._exactness import Exactness, from_motions
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre
 from equijax.nn._phases import require_divided, strides_of
 from equijax.reps import PermutationRepresentation, Scalar
@@ -86,7 +87,7 @@ def _finer(x: jax.Array, factor: int, axes: Sequence[int]) -> jax.Array:
 
 def _single(x: jax.Array) -> jax.Array:
     """Returns half-precision numbers in single precision, which Fourier transforms need."""
-    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+    return x.astype(accumulation_dtype(x.dtype))
 
 
 def _grid_axes(x: jax.Array, d: int, trailing: int) -> range:

@@ -41,3 +41,19 @@ def keep(x: jax.Array, mask: jax.Array | None, fill: float = 0.0) -> jax.Array:
     if mask is None:
         return x
     return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, jnp.asarray(fill, x.dtype))
+
+
+def tensor_mask(mask: jax.Array | None, order: int) -> jax.Array | None:
+    """Returns the mask of the entries of a tensor, ``(*batch, n, …, n)``: all of their nodes are there."""
+    if mask is None or not order:
+        return None
+    nodes, batch = mask.shape[-1], mask.shape[:-1]
+    whole = jnp.ones((), bool)
+    for axis in range(order):
+        whole = whole & mask.reshape(*batch, *(nodes if k == axis else 1 for k in range(order)))
+    return whole
+
+
+def keep_nodes(x: jax.Array, mask: jax.Array | None, order: int) -> jax.Array:
+    """Puts zeros at the entries of a tensor, ``(*batch, n, …, n, features)``, whose nodes are not all there."""
+    return keep(x, tensor_mask(mask, order))

@@ -11,6 +11,7 @@ from equijax._numbers import positive_int
 from equijax.actions import Action, GridAction
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import (
     Layer,
     pool_default,
@@ -99,9 +100,7 @@ class GroupNorm(Layer):
         bias = None if self.bias is None else self.bias[...]
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)
         result = x.dtype
-        x = x.astype(result if jnp.finfo(result).bits >= 32 else jnp.float32).reshape(
-            *x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups
-        )
+        x = x.astype(accumulation_dtype(result)).reshape(*x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups)
         axes = (*range(x.ndim - 2 - moved, x.ndim - 2), x.ndim - 1)
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = jnp.square(centred).mean(axis=axes, keepdims=True)

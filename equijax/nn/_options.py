@@ -15,6 +15,9 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
     The option ``mask`` is a mask of elements, ``(*batch, n)``. ``nnx.BatchNorm`` gets it with an axis for the features, so
     that padding stays out of its statistics; norms of each element alone get none. ``nnx.Sequential`` hands options to its
     first entry only, so it gets those that it names itself.
+
+    Raises:
+      ValueError: an entry of an ``nnx.Sequential`` accepts an option that would not reach it.
     """
     call = type(layer).__call__ if isinstance(layer, nnx.Module) else layer
     parameters = inspect.signature(call).parameters
@@ -22,8 +25,21 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
     if takes_any and not isinstance(layer, nnx.Sequential):
         return dict(options)
     accepted = {name: value for name, value in options.items() if name in parameters}
+    if isinstance(layer, nnx.Sequential):
+        _require_none_lost(layer, {name: value for name, value in options.items() if name not in accepted})
     if isinstance(layer, _EACH_ALONE):
         accepted.pop("mask", None)
     if isinstance(layer, nnx.BatchNorm) and accepted.get("mask") is not None:
         accepted["mask"] = accepted["mask"][..., None]
     return accepted
+
+
+def _require_none_lost(chain: nnx.Sequential, options: dict[str, Any]) -> None:
+    """Raises ``ValueError`` where an entry accepts one of the options, which the chain does not hand on."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for entry in chain.layers if given else ():
+        for name in accepted_options(entry, given):
+            raise ValueError(
+                f"`{name}` would not reach {getattr(entry, '__name__', type(entry).__name__)}, since nnx.Sequential does not "
+                f"hand it on. Use equijax.nn.Sequential, or write a module whose call takes `{name}`."
+            )

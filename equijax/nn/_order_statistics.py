@@ -48,7 +48,8 @@ class Quantiles(Aggregation):
             below = jnp.floor(position)
             rank, weight = below.astype(jnp.int32), position - below
             low, high = members.at(ranked, rank), members.at(ranked, jnp.minimum(rank + 1, last))
-            found.append(low + weight * (high - low))
+            between = (weight > 0) & (high != low)  # beside an infinite value the difference, or 0 times it, is NaN
+            found.append(low + jnp.where(between, weight * (high - low), jnp.zeros((), x.dtype)))
         return jnp.concatenate(found, axis=-1)
 
 

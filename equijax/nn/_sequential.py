@@ -10,12 +10,11 @@ from equijax.groups import bare
 from equijax.nn._chain import exactness_of_chain
 from equijax.nn._exactness import Exactness, everything
 from equijax.nn._layer import Layer, sized
-from equijax.nn._mask import require_mask
+from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn._options import accepted_options
 from equijax.nn._restrict import Restrict
 from equijax.nn._windowed import WindowedLayer
 from equijax.nn.products._element import ElementLayer, SetExactness
-from equijax.nn.tensors._contract import keep_nodes
 
 
 class Sequential(Layer):

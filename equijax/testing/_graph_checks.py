@@ -13,6 +13,7 @@ from equijax.audit import equivariance_error
 from equijax.audit._error import is_floating
 from equijax.audit._graph_changes import blank, changed, filled, joined, padded, rewired, rows, seen
 from equijax.graphs import Graph
+from equijax.groups import Group, Permutation
 from equijax.nn import Layer
 from equijax.testing._checks import _distance, _equivariance_tolerance, _require, check_equivariance
 
@@ -108,16 +109,17 @@ class _Subject:
             out_action = layer.out_action_for(action)
         self.in_action = action.for_input(graph)
         self.out_action: Action = out_action or (action if isinstance(output, Graph) else TrivialAction(action.group))
-        self.tolerance = _equivariance_tolerance(graph) if tolerance is None else tolerance
+        self.tolerance = _equivariance_tolerance((graph, output)) if tolerance is None else tolerance
 
     def symmetric(self, checks: Sequence[str], key: jax.Array) -> None:
         """Checks relabelling, the order of the edges, the motions, and the gradient for all of them."""
         fn = lambda graph: self.apply(self.state, graph)  # noqa: E731
         together = []
-        still = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), self.in_action.group.identity)
         for i, factor in enumerate(self.in_action.group.factors):
             name = ("relabelling", "edge order", "motions")[min(i, 2)]
-            drawn = factor.sample(jax.random.fold_in(key, i), (2,))
+            drawn = _elements(factor, jax.random.fold_in(key, i))
+            count = len(jax.tree.leaves(drawn)[0])
+            still = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), self.in_action.group.identity)  # noqa: B023
             together.append((*still[:i], drawn, *still[i + 1 :]))
             if name in checks:
                 error = equivariance_error(fn, self.in_action, self.out_action, self.graph, together[-1]).max()
@@ -141,15 +143,18 @@ class _Subject:
         )
 
     def batch_mates(self) -> None:
-        """Puts a graph with other features and fewer edges beside it."""
-        self._compare(joined(self.graph, changed(self.graph)), "a batch mate")
+        """Puts a graph with other features and fewer edges beside it, and shuffles the nodes of both."""
+        self._require(
+            _distance(seen(self._shuffled(joined(self.graph, changed(self.graph))), self.graph), self.output),
+            "a batch mate changes the output",
+        )
 
     def duplicates(self) -> None:
-        """Puts the graph beside itself."""
-        twice = joined(self.graph, self.graph)
-        self._compare(twice, "a copy of the graph in its batch")
-        second = seen(rows(self.apply(self.state, twice)), self.graph, 1)
-        self._require(_distance(second, self.output), "the copy of a graph in a batch has another output than the graph")
+        """Puts the graph beside itself, and shuffles the nodes of both."""
+        twice = self._shuffled(joined(self.graph, self.graph))
+        self._require(_distance(seen(twice, self.graph), self.output), "a copy of the graph in its batch changes the output")
+        second = _distance(seen(twice, self.graph, 1), self.output)
+        self._require(second, "the copy of a graph in a batch has another output than the graph")
 
     def empty_graphs(self) -> None:
         """Looks at outputs and gradients without edges, with padding only, and without any node."""
@@ -176,6 +181,13 @@ class _Subject:
 
         return jax.grad(total)(jax.tree.map(lambda leaf: leaf if is_floating(leaf) else None, (state, graph)))
 
+    def _shuffled(self, larger: Graph) -> dict[str, Any]:
+        """Returns the output on a graph whose nodes and edges are shuffled, in the order of before."""
+        action = GraphAction().for_input(larger)
+        g = action.group.sample(jax.random.key(3))
+        output = self.apply(self.state, action(g, larger))
+        return rows(action(action.group.inverse(g), output) if isinstance(output, Graph) else output)
+
     def _compare(self, larger: Graph, what: str) -> None:
         """Compares the outputs of the graph alone with those where more stands behind it."""
         error = _distance(seen(rows(self.apply(self.state, larger)), self.graph), self.output)
@@ -201,6 +213,14 @@ class _Subject:
 
 def _finite(leaf: Any) -> bool:
     return bool(jnp.isfinite(leaf).all()) if is_floating(leaf) else True
+
+
+def _elements(factor: Group, key: jax.Array) -> Any:
+    """Two random elements, and the generators where there are some: of few points random ones may be the identity."""
+    drawn = factor.sample(key, (2,))
+    if not isinstance(factor, Permutation) or not factor.generators:
+        return drawn
+    return jnp.concatenate([jnp.asarray(np.stack(factor.generators)), drawn])
 
 
 def _require_output(output: Any, graph: Graph, name: str) -> None:

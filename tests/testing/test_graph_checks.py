@@ -162,3 +162,20 @@ def test_bad_input_is_a_clear_error():
         ej.testing.check_graph_layer(lambda graph: graph.nodes, GRAPH)
     with pytest.raises(ValueError, match="need as many nodes, edges and graphs"):
         ej.testing.check_graph_layer(lambda graph: ej.Graph(graph.nodes[:2], [0], [1]), GRAPH)
+
+
+def test_two_nodes_are_really_exchanged():
+    pair = ej.Graph(jnp.ones((2, 1)), senders=[0], receivers=[1])
+    numbered = lambda graph: graph.replace(nodes=graph.nodes * jnp.arange(1.0, graph.num_nodes + 1)[:, None])  # noqa: E731
+    with pytest.raises(AssertionError, match="relabelling does not commute"):
+        ej.testing.check_graph_layer(numbered, pair, checks=["relabelling"])
+
+
+def test_graphs_that_are_taken_to_lie_one_after_the_other_are_found():
+    def contiguous(graph):
+        return per_graph(valid(graph), graph.replace(node_graph=jnp.sort(graph.node_graph)))
+
+    one = ej.Graph(randn((4, 2)), senders=[0, 1], receivers=[1, 2])
+    ej.testing.check_graph_layer(contiguous, one, checks=["relabelling"])
+    with pytest.raises(AssertionError, match="a batch mate changes the output"):
+        ej.testing.check_graph_layer(contiguous, one, checks=["batch mates"])

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from equijax.actions import Action, FibreAction, GridAction, ProductAction, SetAction
 from equijax.nn._layer import Layer
 from equijax.nn._mask import keep, require_mask
 from equijax.nn.products._element import ElementLayer
@@ -49,7 +50,35 @@ class MapElements(ElementLayer):
 
         Returns:
           ``(*batch, n, *out_sizes, out_fibre, out_features)``; zeros where the mask is False.
+
+        Raises:
+          TypeError: the mask is not boolean.
+          ValueError: a shape does not fit.
         """
-        if mask is not None:  # some pools take fields on a grid and single vectors, so the mask says where the set is
-            mask = require_mask(mask, inputs.shape[: jnp.ndim(mask)])
+        if mask is not None:
+            mask = require_mask(mask, inputs.shape[: self._mask_ndim(inputs.shape, jnp.ndim(mask))])
         return keep(self.element(keep(inputs, mask)), mask)
+
+    def _mask_ndim(self, shape: tuple[int, ...], given: int) -> int:
+        """The number of axes up to that of the set.
+
+        Pools over the fibre take fields on a grid, and single vectors too: there the mask says which of them came.
+        """
+        field = self.element.in_action
+        if isinstance(field, GridAction):
+            vector = FibreAction(field.fibre, field.group)
+            if given == _up_to_set(vector, shape) and _takes(self.element, vector):
+                return given
+        return _up_to_set(field, shape)
+
+
+def _up_to_set(element: Action, shape: tuple[int, ...]) -> int:
+    return len(ProductAction(SetAction(), element).views(shape)[0]) - 1
+
+
+def _takes(layer: Layer, action: Action) -> bool:
+    try:
+        layer.out_action_for(action)
+    except ValueError:
+        return False
+    return True

@@ -35,9 +35,9 @@ class SetPool(InvariantSetLayer):
     def __init__(self, aggregation: Any = "mean"):
         self.aggregation = as_aggregation(aggregation)
 
-    def out_features(self, features: int) -> int:
-        """Returns the number of features of the result."""
-        return self.aggregation.out_features(features)
+    def pooled_features(self, in_features: int) -> int:
+        """Returns the number of features of the result for sets with ``in_features``."""
+        return self.aggregation.out_features(in_features)
 
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Pools a set.
@@ -101,7 +101,8 @@ class DeepSet(InvariantSetLayer):
           What ``rho`` makes of the pooled set.
 
         Raises:
-          ValueError: a shape does not fit, or ``phi`` loses the axis of the set.
+          ValueError: a shape does not fit, ``phi`` loses the axis of the set, or it is an ``nnx.Sequential`` with an entry
+            that accepts the mask, which would not reach it.
         """
         mask = require_set(inputs, None, mask)
         options = {} if mask is None else accepted_options(self.phi, {"mask": mask})

@@ -77,7 +77,8 @@ class JanossyPool(InvariantSetLayer):
 
         Raises:
           TypeError: there is a mask, no ``arity``, and ``fn`` does not accept ``mask``.
-          ValueError: there are too many orders to enumerate, or a shape does not fit.
+          ValueError: there are too many orders to enumerate, a shape does not fit, or without ``arity`` ``fn`` is an
+            ``nnx.Sequential`` with an entry that accepts the mask, which would not reach it.
         """
         mask = require_set(inputs, None, mask)
         n = inputs.shape[-2]

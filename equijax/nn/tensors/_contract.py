@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equijax.nn._mask import keep
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.tensors._families import Contraction, Target, split
 from equijax.sharing._partitions import Partition, block_count
 
@@ -41,7 +41,7 @@ class Contractions:
         block = next(b for b in range(block_count(wanted.pattern)) if b not in wanted.kept)
         kept = tuple(sorted((block, *wanted.kept)))
         x = self(Contraction(wanted.pattern, kept))
-        total = x.sum(axis=self.batch + kept.index(block), dtype=wide(x.dtype))
+        total = x.sum(axis=self.batch + kept.index(block), dtype=accumulation_dtype(x.dtype))
         if self.divisor is not None:
             total = total / self.divisor.reshape(self.divisor.shape + (1,) * (total.ndim - self.divisor.ndim))
         return total.astype(x.dtype)
@@ -84,31 +84,10 @@ def assemble(pieces: Sequence[tuple[Target, jax.Array]], nodes: int, batch: int,
     return diagonals[tuple(range(order))]
 
 
-def tensor_mask(mask: jax.Array | None, order: int) -> jax.Array | None:
-    """Returns the mask of the entries of a tensor, ``(*batch, n, …, n)``: all of their nodes are there."""
-    if mask is None or not order:
-        return None
-    nodes, batch = mask.shape[-1], mask.shape[:-1]
-    whole = jnp.ones((), bool)
-    for axis in range(order):
-        whole = whole & mask.reshape(*batch, *(nodes if k == axis else 1 for k in range(order)))
-    return whole
-
-
-def keep_nodes(x: jax.Array, mask: jax.Array | None, order: int) -> jax.Array:
-    """Puts zeros at the entries of a tensor, ``(*batch, n, …, n, features)``, whose nodes are not all there."""
-    return keep(x, tensor_mask(mask, order))
-
-
 def node_count(nodes: int, mask: jax.Array | None, dtype: Any) -> jax.Array:
     """Returns the number of nodes that are there, ``(*batch,)`` or ``()``; 1 where there is none, so that it divides."""
     count = jnp.asarray(nodes) if mask is None else mask.sum(axis=-1)
     return jnp.maximum(count, 1).astype(dtype)
-
-
-def wide(dtype: Any) -> Any:
-    """The dtype in which to accumulate: at least 32 bits."""
-    return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
 
 
 def _repeated(sums: dict[tuple[int, ...], jax.Array], blocks: int, nodes: int, batch: int) -> jax.Array:

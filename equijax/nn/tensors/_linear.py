@@ -11,9 +11,10 @@ from flax.nnx.nn import dtypes
 from equijax._numbers import positive_int
 from equijax.actions import Action, TensorAction
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_same_group
-from equijax.nn._mask import require_mask
-from equijax.nn.tensors._contract import Contractions, assemble, keep_nodes, node_count, wide
+from equijax.nn._mask import keep_nodes, require_mask
+from equijax.nn.tensors._contract import Contractions, assemble, node_count
 from equijax.nn.tensors._families import families, fan
 from equijax.nn.tensors._orbit_weights import orbit_bias, orbit_kernel
 from equijax.sharing import bell_number
@@ -64,7 +65,8 @@ class PermutationEquivariantLinear(Layer):
       out_order: l, number of output axes that run over the nodes, at most 4; k + l at most 6.
       in_features: number of input features.
       out_features: number of output features.
-      normalization: ``"mean"`` divides every sum over nodes by their number, ``"sum"`` does not.
+      normalization: ``"mean"`` divides every sum over nodes by their number, ``"sum"`` does not. It only scales the
+        contractions, which make up the linear maps, so it is no ``aggregation`` that could be another one, such as the max.
       use_bias: whether to add a bias, one for each pattern of equal output indices.
       dtype: dtype of the computation; None promotes inputs and parameters. Sums run in 32 bits at least.
       param_dtype: dtype in which the parameters are stored.
@@ -122,7 +124,7 @@ class PermutationEquivariantLinear(Layer):
         require_same_group(self.in_action, in_action)
         return TensorAction(in_action.group.n, self.out_order)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def to_orbit_weights(self, n: int) -> tuple[jax.Array, jax.Array | None]:
+    def to_orbit_weights(self, n: int) -> dict[str, jax.Array]:
         """Converts to the weights of the reference layer on n nodes, which has one for each pattern of equal indices.
 
         The reference is ``EquivariantLinear(TensorAction(n, in_order), TensorAction(n, out_order), …)``. The weight of
@@ -133,16 +135,16 @@ class PermutationEquivariantLinear(Layer):
           n: number of nodes.
 
         Returns:
-          The kernel ``(patterns, in_features, out_features)``, and the bias ``(out_features,)``, or
-          ``(patterns of output indices, out_features)`` where there are several; None without bias.
+          ``kernel``, ``(patterns, in_features, out_features)``, and ``bias`` where there is one: ``(out_features,)``, or
+          ``(patterns of output indices, out_features)`` where there are several.
 
         Raises:
           ValueError: n is not positive.
         """
         n = positive_int(n, "n")
         mean = self.normalization == "mean"
-        kernel = orbit_kernel(self.kernel[...], self.in_order, self.out_order, n, mean)
-        return kernel, None if self.bias is None else orbit_bias(self.bias[...], self.out_order, n)
+        weights = {"kernel": orbit_kernel(self.kernel[...], self.in_order, self.out_order, n, mean)}
+        return weights if self.bias is None else weights | {"bias": orbit_bias(self.bias[...], self.out_order, n)}
 
     def __call__(self, inputs: jax.Array, mask: Any = None, *, num_nodes: int | None = None) -> jax.Array:
         """Applies the layer.
@@ -165,7 +167,7 @@ class PermutationEquivariantLinear(Layer):
         bias = None if self.bias is None else self.bias[...]
         x, kernel, bias = dtypes.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
         x = keep_nodes(x, mask, self.in_order)
-        divisor = node_count(nodes, mask, wide(x.dtype)) if self.normalization == "mean" else None
+        divisor = node_count(nodes, mask, accumulation_dtype(x.dtype)) if self.normalization == "mean" else None
         contract = Contractions(x, self.in_order, divisor)
         pieces = []
         for family in families(self.in_order, self.out_order):

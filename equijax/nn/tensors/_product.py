@@ -10,9 +10,10 @@ from flax import nnx
 from equijax._numbers import positive_int
 from equijax.actions import Action, TensorAction
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_same_group
-from equijax.nn._mask import require_mask
-from equijax.nn.tensors._contract import keep_nodes, node_count, wide
+from equijax.nn._mask import keep_nodes, require_mask
+from equijax.nn.tensors._contract import node_count
 
 _EXPONENTS = {"mean": 1.0, "sqrt": 0.5, "sum": 0.0}
 
@@ -144,9 +145,8 @@ class MatrixProductBlock(Layer):
         mask = None if mask is None else require_mask(mask, shape[:-2])
         x = keep_nodes(inputs, mask, 2)
         left, right = keep_nodes(self.left(x), mask, 2), self.right(x)
-        total = jnp.einsum(
-            "...ikf,...kjf->...ijf", left, right, precision=self.precision, preferred_element_type=wide(left.dtype)
-        )
+        wide = accumulation_dtype(left.dtype)
+        total = jnp.einsum("...ikf,...kjf->...ijf", left, right, precision=self.precision, preferred_element_type=wide)
         scale = node_count(shape[-2], mask, total.dtype) ** _EXPONENTS[self.normalization]
         product = total / scale.reshape(scale.shape + (1,) * (total.ndim - scale.ndim))
         return keep_nodes(jnp.concatenate([self.beside(x), product.astype(left.dtype)], axis=-1), mask, 2)
