@@ -166,12 +166,26 @@ def main():
     table.add_column("error under relabelling")
     for kind, rows in accuracy.items():
         worst = max(error for name, error in errors.items() if name.startswith(f"{kind},"))
-        table.add_row(kind, *(f"{100 * np.mean(row):.1f} ± {100 * np.std(row):.1f} %" for row in rows.values()), f"{worst:.0e}")
+        table.add_row(
+            kind, *(f"{100 * np.mean(row):.1f} ± {100 * np.std(row):.1f} %" for row in rows.values()), f"{worst:.0e}"
+        )
     console.print(table)
     picture(data, sides, shown, accuracy, options.out / "nodes.png")
     seconds = time.perf_counter() - start
-    versions = {"python": platform.python_version(), "jax": jax.__version__, "flax": flax.__version__, "equijax": ej.__version__}
-    figures = {"accuracy": accuracy, "errors": errors, "draws": count, "steps": steps, "seconds": seconds, "versions": versions}
+    versions = {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "equijax": ej.__version__,
+    }
+    figures = {
+        "accuracy": accuracy,
+        "errors": errors,
+        "draws": count,
+        "steps": steps,
+        "seconds": seconds,
+        "versions": versions,
+    }
     (options.out / "figures.json").write_text(json.dumps(figures, indent=1))
     console.print(f"{seconds:.0f} s; nodes.png and figures.json are in {options.out}")
 

@@ -135,10 +135,10 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
 def _sum_by_scatter(x: Array, weights: Array | None, graph: Any) -> Array:
     def step(total: Array, chunk: tuple) -> Array:
         senders, receivers, keep, scale = chunk
-        messages = masked(keep, x[senders])
+        messages = x[senders]
         if scale is not None:
             messages = messages * masked(keep, scale)[..., None]
-        return add_at(total, receivers, messages)
+        return add_at(total, jnp.where(keep, receivers, graph.num_nodes), messages)  # out of range: dropped
 
     message = jax.ShapeDtypeStruct((graph.num_edges, *x.shape[1:]), x.dtype)
     arrays = (graph.senders, graph.receivers, graph.edge_mask, weights)

@@ -40,6 +40,6 @@ def _require_none_lost(chain: nnx.Sequential, options: dict[str, Any]) -> None:
     for entry in chain.layers if given else ():
         for name in accepted_options(entry, given):
             raise ValueError(
-                f"`{name}` would not reach {getattr(entry, '__name__', type(entry).__name__)}, since nnx.Sequential does not "
-                f"hand it on. Use equijax.nn.Sequential, or write a module whose call takes `{name}`."
+                f"`{name}` would not reach {getattr(entry, '__name__', type(entry).__name__)}: nnx.Sequential does not hand it "
+                f"on. Use equijax.nn.Sequential, or write a module whose call takes `{name}`."
             )

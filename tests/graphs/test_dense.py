@@ -79,6 +79,9 @@ def test_a_graph_that_does_not_fit_is_never_cut_off():
     assert np.isnan(dense.nodes[1]).all()
     assert np.isnan(dense.adjacency[1]).all()
     assert np.isfinite(dense.nodes[[0, 2]]).all()
+    kinds = batch(GRAPHS).replace(nodes=jnp.arange(9))
+    assert jax.eval_shape(lambda graph: to_dense(graph, 9), kinds).nodes.dtype == int  # all nodes fit in any case
+    check_message(lambda: dense_form(kinds, 5), TypeError, ["`graph.nodes` holds int64", "`max_nodes`", "outside of jit"])
 
 
 def test_an_equivariant_layer_on_the_dense_form():

@@ -81,7 +81,14 @@ def test_all_pairs():
 
 
 WRONG = {
-    "radius": (lambda: radius_graph(randn((3, 2)), 0.0), ValueError, ["`radius` is 0.0", "positive"]),
+    "radius": (lambda: radius_graph(randn((3, 2)), 0.0), ValueError, ["`radius` is 0.0", "positive", "complete_graph"]),
+    "infinite": (lambda: radius_graph(randn((3, 2)), jnp.inf), ValueError, ["`radius` is inf", "finite", "complete_graph"]),
+    "fill": (
+        lambda: add_self_loops(complete_graph(2).replace(edges=jnp.ones((2, 1), int)), 0.5),
+        TypeError, ["`fill` is 0.5", "int64", "map_edges"]),
+    "traced fill": (
+        lambda: jax.jit(add_self_loops)(complete_graph(2).replace(edges=jnp.ones((2, 1), bool)), 0.0),
+        TypeError, ["`fill`", "bool"]),
     "batch axes": (lambda: radius_graph(randn((2, 3, 2)), 1.0), ValueError, ["`positions`", "(2, 3, 2)", "(N, d)"]),
     "NaN": (lambda: radius_graph(jnp.full((2, 2), jnp.nan), 1.0), ValueError, ["`positions`", "not finite"]),
     "owners": (lambda: radius_graph(randn((3, 2)), 1.0, node_graph=[0, 0]), ValueError, ["`node_graph`", "3 nodes"]),

@@ -106,11 +106,26 @@ def test_other_axes_and_segments_with_more_axes():
         np.testing.assert_array_equal(kind.over_segments(rows, ids, 2, mask.reshape(10)), expected.max(1))
 
 
+def test_infinite_members():
+    inf = jnp.inf
+    for word, members, expected in (
+        ("logsumexp", (-inf, -inf), -inf),
+        ("logsumexp", (-inf, 1.0), 1.0),
+        ("logsumexp", (inf, 1.0), inf),
+        (ej.nn.Quantiles((0.0,)), (1.0, inf), 1.0),
+        ("median", (-inf, -inf), -inf),
+    ):
+        kind, x = ej.nn.as_aggregation(word), jnp.array(members)[:, None]
+        assert kind.over_axis(x).tolist() == [expected]
+        assert kind.over_segments(x, jnp.zeros(2, int), 1).tolist() == [[expected]]
+
+
 def test_threshold_of_the_standard_deviation():
     x = jnp.array([[0.0], [1e-4]])
     kind = ej.nn.StandardDeviation(1e-5)
     assert kind.over_axis(x).tolist() == [0.0]
     assert jax.grad(lambda x: kind.over_axis(x).sum())(x).tolist() == [[0.0], [0.0]]
+    assert hash(ej.nn.StandardDeviation(jnp.ones(()))) == hash(ej.nn.StandardDeviation(1))
 
 
 def test_order_is_a_different_type():
@@ -142,6 +157,7 @@ BAD = [
     (lambda: ej.nn.as_aggregation(ej.nn.Sum), TypeError, ["Write Sum()"]),
     (lambda: ej.nn.as_aggregation(3), TypeError, ["3", "'mean'"]),
     (lambda: ej.nn.Several(()), ValueError, ["`parts`"]),
+    (lambda: ej.nn.StandardDeviation(-1.0), ValueError, ["`threshold` is -1.0", "at least 0"]),
     (lambda: ej.nn.Quantiles((1.5,)), ValueError, ["`probabilities`", "0 to 1"]),
     (lambda: ej.nn.Quantiles(0.5), ValueError, ["`probabilities`"]),
     (lambda: ej.nn.OrderStatistics(()), ValueError, ["`ranks`"]),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from equijax.graphs import Graph
 from equijax.nn._aggregation import as_aggregation
@@ -88,6 +89,11 @@ class MessagePassing(GraphLayer):
           ValueError: the features do not fit, or :meth:`update` lost the axis of the nodes.
         """
         nodes = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
+        if self.message_network is not None and graph.edges is not None and getattr(graph.edges, "ndim", 0) != 2:
+            raise ValueError(
+                f"`graph.edges` is {jax.tree.map(jnp.shape, graph.edges)}; a `message` module needs an array (E, features). "
+                "Write edges[:, None] for one number, or a subclass whose message() takes what there is."
+            )
         if type(self).message is MessagePassing.message and self.message_network is None:
             aggregated = aggregate_neighbours(self.aggregation, nodes, graph)
         else:

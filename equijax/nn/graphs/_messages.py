@@ -81,11 +81,11 @@ def _assemble(parts: tuple, totals: dict[str, jax.Array], graph: Graph) -> jax.A
 def side_by_side(*parts: jax.Array | None) -> jax.Array:
     """Concatenates features; ``(E, features)`` is repeated over the fibre of ``(E, *fibre, features)``.
 
-    None is left out. Of several dtypes the widest is taken.
+    None is left out. Of several dtypes the widest of floats is taken.
     """
     given = [part for part in parts if part is not None]
     shape = max((part.shape[:-1] for part in given), key=len)
-    dtype = max((part.dtype for part in given), key=lambda dtype: dtype.itemsize)
+    dtype = max((part.dtype for part in given), key=lambda kind: (jnp.issubdtype(kind, jnp.floating), kind.itemsize))
     fit = [jnp.broadcast_to(with_fibre(part, len(shape) + 1), (*shape, part.shape[-1])) for part in given]
     return jnp.concatenate([part.astype(dtype) for part in fit], axis=-1)
 

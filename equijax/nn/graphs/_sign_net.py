@@ -98,12 +98,12 @@ class BasisNet(GraphLayer):
       linear: ``nnx.Linear``, W and β.
 
     Example:
-      >>> import equijax as ej, jax.numpy as jnp
+      >>> import equijax as ej, jax
       >>> from flax import nnx
       >>> graph = ej.graphs.complete_graph(3)
       >>> encoding = ej.graphs.laplacian_encoding(graph, k=2)
-      >>> layer = ej.nn.BasisNet(2, 4, rngs=nnx.Rngs(0))
-      >>> layer(graph.replace(nodes=encoding.vectors), encoding.groups).nodes.shape
+      >>> layer = ej.nn.BasisNet(2, 4, nodes_per_graph=3, rngs=nnx.Rngs(0))
+      >>> jax.jit(layer)(graph.replace(nodes=encoding.vectors), encoding.groups).nodes.shape
       (3, 4)
 
     References:

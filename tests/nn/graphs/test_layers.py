@@ -162,6 +162,16 @@ def test_chunks_of_edges_give_the_same(name, monkeypatch):
         assert_close(ours, expected)
 
 
+def test_vmap_over_stacked_graphs():
+    it = case("GATConv")
+    layer, graphs = it(), [it.graph(seed=seed) for seed in (0, 1)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *graphs)
+    both, each = jax.jit(lambda stacked, graphs: (jax.vmap(layer)(stacked).nodes, [layer(g).nodes for g in graphs]))(
+        stacked, graphs
+    )
+    assert_close(both, jnp.stack(each))
+
+
 def test_attention_of_large_scores_and_one_neighbour():
     graph = ej.Graph(1e4 * randn((4, F)), senders=[0, 1, 2], receivers=[1, 1, 3])
     for layer in (ej.nn.GATConv(F, F, self_loops=False, **options()), ej.nn.TransformerConv(F, F, **options())):
@@ -258,6 +268,11 @@ def test_bad_arguments():
         (lambda: ej.nn.EdgeConv(None), TypeError, ["`network`"]),
         (lambda: ej.nn.MessagePassing(message="sum"), TypeError, ["`message`"]),
         (lambda: ej.nn.MessagePassing(update=lambda x: x.sum(0))(graph), ValueError, ["`update`", "axis 0"]),
+        (
+            lambda: ej.nn.MessagePassing(message=jax.nn.relu)(graph.replace(edges=graph.edges[:, 0])),
+            ValueError,
+            ["`graph.edges`", "(20,)", "edges[:, None]"],
+        ),
         (lambda: ej.nn.MessagePassing(aggregation="product"), ValueError, ["product", "sum"]),
         (lambda: ej.nn.PNAConv(F, F, (0.0, 1.0), **r), ValueError, ["average_degrees"]),
         (lambda: ej.nn.PNAConv(F, F, degrees, scalers=("log",), **r), ValueError, ["scalers", "attenuation"]),

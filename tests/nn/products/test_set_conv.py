@@ -171,6 +171,20 @@ def test_chains():
     check_message(lambda: ej.nn.Sequential(lift, lift), ValueError, ["layer 1 (SetConv) does not fit"])
 
 
+def test_the_mask_of_mapped_elements_names_every_element():
+    norm = ej.nn.MapElements(ej.nn.GroupNorm(2, 1, group=P4, param_dtype=jnp.float64, rngs=nnx.Rngs(0)))
+    pool, x = ej.nn.MapElements(ej.nn.FibrePool(group=P4)), randn((2, 3, 5, 5, 4, 2))
+    for layer in (norm, pool):
+        for wrong in (jnp.ones(2, bool), jnp.ones((2, 3, 5), bool)):
+            check_message(
+                lambda layer=layer, m=wrong: layer(x, m), ValueError, [f"`mask` has shape {wrong.shape}", "(2, 3)"]
+            )
+    check_message(lambda: norm(x, jnp.ones((2, 3, 5, 5), bool)), ValueError, ["`mask`"])
+    assert not pool(x, MASK)[0, 1].any() and not pool(x[:, :, 0, 0], MASK)[0, 1].any(), (
+        "fields, and vectors of the same fibre"
+    )
+
+
 def test_bad_input():
     layer, shape = build("lifting")
     x = randn((2, 3, *shape))

@@ -138,6 +138,18 @@ def test_options_that_nobody_takes():
     assert layer(randn((3, N, F)), mask=None).shape == (3, F)
 
 
+def test_a_mask_that_flax_would_drop():
+    rngs = nnx.Rngs(0)
+    inner = nnx.Sequential(nnx.Linear(F, F, rngs=rngs), nnx.Sequential(jax.nn.relu, nnx.BatchNorm(F, rngs=rngs)))
+    deep, x = ej.nn.DeepSet(inner, jnp.tanh), randn((3, N, F), dtype=jnp.float32)
+    chain = ej.nn.Sequential(inner, ej.nn.SetPool())
+    orders = ej.nn.JanossyPool(nnx.Sequential(jnp.sin, ej.nn.RecurrentAggregation(F, 2, rngs=rngs)))
+    for layer, name in ((deep, "BatchNorm"), (chain, "BatchNorm"), (orders, "RecurrentAggregation")):
+        needs = [f"`mask` would not reach {name}", "equijax.nn.Sequential"]
+        check_message(lambda layer=layer: layer(x, mask=MASK), ValueError, needs)
+    assert deep(x).shape == (3, F) and ej.nn.SetPool(("mean", "std")).pooled_features(F) == 2 * F
+
+
 def test_what_does_not_fit_in_a_chain():
     pool, block = ej.nn.SetPool(), ej.nn.SetLinear(2, 2, rngs=nnx.Rngs(0))
     check_message(lambda: ej.nn.Sequential(pool, block), ValueError, ["layer 1 (SetLinear) does not fit", "SetPool"])
