@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 # Arrays of more than 32 MiB are mapped into memory anew at every call by glibc's malloc, which then takes most of the time.
 WHOLE_BYTES = 32 * 2**20
-CHUNK_BYTES = 8 * 2**20
+CHUNK_BYTES = 4 * 2**20
 
 
 def num_chunks(arrays: Iterable[Any], num_edges: int) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from equijax.graphs._chunks import num_chunks, scan_edges
-from equijax.graphs._reduce import accumulator, add_at, finish, masked, reduce_once, reduce_step, start
+from equijax.graphs._reduce import accumulator, add_at, finish, masked, reduce_once, reduce_step, start, take
 from equijax.graphs._table_sum import table_sum
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
@@ -113,20 +113,21 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
         if word not in ("sum", "max", "min"):
             raise ValueError(f"`reductions` holds {word!r}; the words are 'sum', 'max' and 'min'.")
 
-    def compute(chunk: tuple) -> Any:
+    def compute(chunk: tuple) -> tuple[Any, Array]:
         senders, receivers, keep, values = chunk
-        gather = lambda ends: jax.tree.map(lambda x: masked(keep, x[ends]), nodes)  # noqa: E731
-        return fn(gather(senders), gather(receivers), jax.tree.map(lambda x: masked(keep, x), values))
+        senders, receivers = (jnp.where(keep, ends, graph.num_nodes) for ends in (senders, receivers))
+        gather = lambda ends: jax.tree.map(lambda x: take(x, ends), nodes)  # noqa: E731
+        return fn(gather(senders), gather(receivers), jax.tree.map(lambda x: masked(keep, x), values)), receivers
 
     def step(totals: Any, chunk: tuple) -> Any:
-        added = lambda word, m, total: reduce_step(word, total, m, chunk[1], chunk[2])  # noqa: E731
-        return jax.tree.map(added, words, compute(chunk), totals)
+        computed, receivers = compute(chunk)
+        return jax.tree.map(lambda word, m, total: reduce_step(word, total, m, receivers), words, computed, totals)
 
     arrays = (graph.senders, graph.receivers, graph.edge_mask, edges)
     chunks = num_chunks([*inputs, *jax.tree.leaves(messages)], graph.num_edges)
     if chunks == 1:
-        once = lambda word, m: reduce_once(word, m, graph.receivers, graph.edge_mask, graph.num_nodes)  # noqa: E731
-        return jax.tree.map(once, words, compute(arrays))
+        computed, receivers = compute(arrays)
+        return jax.tree.map(lambda word, m: reduce_once(word, m, receivers, graph.num_nodes), words, computed)
     totals = jax.tree.map(lambda word, m: start(word, m, graph.num_nodes), words, messages)
     totals = scan_edges(step, totals, arrays, chunks)
     return jax.tree.map(lambda word, m, total: finish(word, total, m.dtype), words, messages, totals)
@@ -135,10 +136,11 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
 def _sum_by_scatter(x: Array, weights: Array | None, graph: Any) -> Array:
     def step(total: Array, chunk: tuple) -> Array:
         senders, receivers, keep, scale = chunk
-        messages = x[senders]
+        senders, receivers = (jnp.where(keep, ends, graph.num_nodes) for ends in (senders, receivers))
+        messages = take(x, senders)
         if scale is not None:
             messages = messages * masked(keep, scale)[..., None]
-        return add_at(total, jnp.where(keep, receivers, graph.num_nodes), messages)  # out of range: dropped
+        return add_at(total, receivers, messages)
 
     message = jax.ShapeDtypeStruct((graph.num_edges, *x.shape[1:]), x.dtype)
     arrays = (graph.senders, graph.receivers, graph.edge_mask, weights)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
+from equijax.graphs._reduce import take
 from equijax.graphs._table import NeighbourTable, Rows
 
 
@@ -56,16 +57,18 @@ def _push_weights(weights_dot: Array, values: Array, table: NeighbourTable) -> A
 
 
 def _slot_weights(weights: Array | None, rows: Rows) -> Array | None:
-    return None if weights is None else _take(weights, rows.edges)
+    return None if weights is None else take(weights, rows.edges)
 
 
 def _rows_sum(values: Array, weights: Array | None, rows: Rows, unroll: int | bool = True) -> Array:
     """Sums over every row, and adds the further rows to their nodes."""
     nodes = rows.neighbours.shape[1] - rows.owners.shape[0]
+    # Else XLA computes cheap values anew wherever they are gathered, and reads all that they are computed from.
+    values = jax.lax.optimization_barrier(values)
 
     @_recomputed
     def add(total: Array, slot: tuple) -> tuple[Array, None]:
-        chosen = _take(values, slot[0])
+        chosen = take(values, slot[0])
         return total + (chosen if weights is None else chosen * slot[1][..., None]), None
 
     def slots_sum(part: slice) -> Array:
@@ -75,11 +78,3 @@ def _rows_sum(values: Array, weights: Array | None, rows: Rows, unroll: int | bo
 
     own, further = slots_sum(slice(nodes)), slots_sum(slice(nodes, None))
     return own.at[rows.owners].add(further, mode="drop")
-
-
-def _take(x: Array, index: Array) -> Array:
-    """Returns the rows of ``x`` at ``index``, and zeros where the index is the number of rows."""
-    # The transpose of `fill` is as fast as `fill`; that of clipping and masking is not.
-    if x.shape[0] == 0:
-        return jnp.zeros((*index.shape, *x.shape[1:]), x.dtype)
-    return x.at[index].get(mode="fill", fill_value=0)

@@ -39,7 +39,8 @@ def _require_none_lost(chain: nnx.Sequential, options: dict[str, Any]) -> None:
     given = {name: value for name, value in options.items() if value is not None}
     for entry in chain.layers if given else ():
         for name in accepted_options(entry, given):
+            taker = getattr(entry, "__name__", type(entry).__name__)
             raise ValueError(
-                f"`{name}` would not reach {getattr(entry, '__name__', type(entry).__name__)}: nnx.Sequential does not hand it "
-                f"on. Use equijax.nn.Sequential, or write a module whose call takes `{name}`."
+                f"`{name}` would not reach {taker}, since nnx.Sequential does not hand it on. Use equijax.nn.Sequential, or "
+                f"write a module whose call takes `{name}`."
             )

@@ -109,7 +109,7 @@ CASES = [
         ("edges",),
         fibre=True,
     ),
-    Case("MessagePassing subclass", lambda **o: Differences(aggregation="min"), (), fibre=True, dtypes=False),
+    Case("MessagePassing subclass", lambda **o: Differences(aggregation="min"), (), dtypes=False),
     Case(
         "MessagePassing default",
         lambda **o: n.MessagePassing(aggregation=("sum", n.Quantiles((0.5,)), "logsumexp")),
@@ -207,7 +207,7 @@ CASES = [
         lambda **o: n.SignNet(n.GINConv(mlp(1, 2, **o)), mlp(2 * F, **o)),
         (*of_mlp("phi.mlp"), *of_mlp("rho.fn")),
     ),
-    Case("MapNodes", lambda **o: n.MapNodes(mlp(F, **o)), of_mlp("fn"), fibre=True),
+    Case("MapNodes", lambda **o: n.MapNodes(mlp(F, **o)), of_mlp("fn")),
     Case(
         "EGNN",
         lambda **o: n.EGNN(F, F, **o),

@@ -252,10 +252,11 @@ def test_order_dependent_aggregations_are_refused():
         check_message(make, TypeError, ["RecurrentAggregation", "order"])
 
 
-def test_bad_arguments():
-    r, graph = {"rngs": nnx.Rngs(0), "kernel_init": nnx.initializers.zeros}, world(("edges",))
+def bad_arguments():
+    """Calls, and the errors they raise; layers are made anew, so that they may be traced."""
+    r, graph = {"rngs": nnx.Rngs(0)}, world(("edges",))
     degrees = (1.0, 1.0)
-    cases = [
+    return [
         (lambda: ej.nn.GATConv(F, 6, 4, **r), ValueError, ["num_heads", "4", "out_features = 6"]),
         (lambda: ej.nn.GATConv(F, F, 2, edge_features=2, **r)(graph), ValueError, ["edges", "(20, 3)", "(20, 2)"]),
         (lambda: ej.nn.GATConv(F, F, 2, edge_features=2, **r)(world()), ValueError, ["no edge features"]),
@@ -297,6 +298,10 @@ def test_bad_arguments():
             ["`groups`", "(5, 3)", "(5, 4)"],
         ),
     ]
+
+
+def test_bad_arguments():
+    """Nothing is compiled: errors are raised while JAX looks at shapes."""
     with jax.numpy_dtype_promotion("standard"):
-        for call, error, words in cases:
-            check_message(call, error, words)
+        for k, (_, error, words) in enumerate(bad_arguments()):
+            check_message(lambda k=k: jax.eval_shape(lambda: bad_arguments()[k][0]()), error, words)
