@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
-
-if TYPE_CHECKING:
-    from equijax.graphs._table import NeighbourTable
 
 _FEATURES = ("nodes", "positions", "velocities", "edges", "globals")
 
@@ -63,7 +61,7 @@ class Graph:
     node_mask: Any = dataclasses.field(default=None, kw_only=True)
     edge_mask: Any = dataclasses.field(default=None, kw_only=True)
     graph_mask: Any = dataclasses.field(default=None, kw_only=True)
-    table: "NeighbourTable | None" = dataclasses.field(default=None, kw_only=True)
+    table: NeighbourTable | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -81,6 +79,7 @@ class Graph:
         put("graph_mask", _mask(self.graph_mask, self._count_graphs(known["node_graph"]), "graph_mask", "graph"))
         self._require_shapes()
         self._require_indices(known)
+        self._require_table()
 
     @property
     def num_nodes(self) -> int:
@@ -113,6 +112,8 @@ class Graph:
             value = changes.get(field.name, getattr(self, field.name))
             object.__setattr__(new, field.name, jax.tree.map(_on_device, value) if field.name in changes else value)
         new._require_shapes()
+        if "table" in changes:
+            new._require_table()
         return new
 
     def map_nodes(self, fn: Callable[[Any], Any]) -> "Graph":
@@ -140,8 +141,6 @@ class Graph:
         Raises:
           ValueError: the graph is traced, or does not fit the shapes.
         """
-        from equijax.graphs._table import NeighbourTable
-
         known = concrete((self.senders, self.receivers, self.edge_mask))
         if known is None:
             raise ValueError("`senders` are traced: tables are built outside of jit. Call with_table() on the data first.")
@@ -214,6 +213,13 @@ class Graph:
                 f"`velocities` has shape {self.velocities.shape} and `positions` {self.positions.shape}; points and their "
                 "velocities lie in one space, so give vectors of one length."
             )
+
+    def _require_table(self) -> None:
+        if self.table is None:
+            return
+        if not isinstance(self.table, NeighbourTable):
+            raise TypeError(f"`table` is {self.table!r}; it must be a NeighbourTable. Write graph.with_table().")
+        self.table.require_fits(self.senders, self.receivers, self.edge_mask)
 
     def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
         limits = {"senders": self.num_nodes, "receivers": self.num_nodes, "node_graph": self.num_graphs}

@@ -51,7 +51,7 @@ def reduce_step(word: str, total: Any, messages: Array, receivers: Array) -> Any
         return add_at(total, receivers, messages.astype(total.dtype))
     best, count = total
     new = _extreme(word, messages, receivers, best.shape[0])
-    equal = messages == take(new, receivers)
+    equal = (messages == take(new, receivers)) | (messages != messages)
     new_count = add_at(jnp.zeros_like(count), receivers, equal.astype(jnp.int32))
     return _merge(word, best, count, new, new_count)
 
@@ -68,8 +68,11 @@ def _extreme(word: str, messages: Array, receivers: Array, num_nodes: int) -> Ar
 
 
 def _merge(word: str, best: Array, count: Array, new: Array, new_count: Array) -> tuple[Array, Array]:
-    """Merges two extremes, each with the number of messages that equal it (0: there is none), which share the gradient."""
-    better = new > best if word == "max" else new < best
+    """Merges two extremes, each with the number of messages that equal it (0: there is none), which share the gradient.
+
+    A NaN is the extreme of all, as in a single pass.
+    """
+    better = (new > best if word == "max" else new < best) | (new != new)
     take = (new_count > 0) & (better | (count == 0))
     tie = (new_count > 0) & (count > 0) & (new == best)
     merged = jnp.where(take, new, best)

@@ -36,6 +36,16 @@ class Rows:
         (width, rows), splits = self.neighbours.shape, self.owners.shape[0]
         return RowShapes(width, rows - splits, splits)
 
+    def holds(self, nodes: np.ndarray, others: np.ndarray, mask: np.ndarray) -> bool:
+        """Tells whether every valid edge, and no other, has its slot, in a row of its node; all arrays are known."""
+        slots, size = self.places, self.neighbours.size
+        if (mask != (slots < size)).any():
+            return False
+        row = slots[mask] % self.neighbours.shape[1]
+        owner = np.concatenate([np.arange(self.shapes.nodes), self.owners])
+        same_node = bool((owner[row] == nodes[mask]).all())
+        return same_node and bool((self.neighbours.reshape(-1)[slots[mask]] == others[mask]).all())
+
     def relabelled(self, p: Array, q: Array) -> "Rows":
         """Returns the rows after node i has become ``p[i]`` and edge e ``q[e]``."""
         size = self.neighbours.shape[1]
@@ -108,6 +118,22 @@ class NeighbourTable:
     def shapes(self) -> TableShapes:
         """The static shapes."""
         return TableShapes(self.incoming.shapes, self.outgoing.shapes)
+
+    def require_fits(self, senders: Any, receivers: Any, edge_mask: Any) -> None:
+        """Checks that the table was built from these edges, as far as they are known.
+
+        Raises:
+          ValueError: it belongs to other edges.
+        """
+        known = concrete((senders, receivers, edge_mask, self.incoming, self.outgoing))
+        fits = self.incoming.places.shape == self.outgoing.places.shape == (edge_mask.shape[0],)
+        if fits and known is not None:
+            starts, ends, mask, incoming, outgoing = known
+            fits = incoming.holds(ends, starts, mask) and outgoing.holds(starts, ends, mask)
+        if not fits:
+            raise ValueError(
+                "`table` belongs to other edges than the graph's. Write graph.with_table() for its own."
+            )
 
     def relabelled(self, p: Array, q: Array) -> "NeighbourTable":
         """Returns the table of the relabelled graph, without building it anew.

@@ -77,6 +77,18 @@ def test_replace_checks_and_drops_a_stale_table():
     check_message(lambda: graph.replace(senders=[4, 1, 2]), ValueError, ["`senders`", "holds 4", "4 nodes"])
 
 
+def test_a_table_of_other_edges_is_refused():
+    graph = path().with_table()
+    other = path().replace(senders=[2, 1, 0]).with_table()
+    check_message(lambda: graph.replace(table=other.table), ValueError, ["`table`", "other edges", "with_table()"])
+    check_message(lambda: path(table=other.table), ValueError, ["`table`", "other edges"])
+    check_message(lambda: path(table=3), TypeError, ["`table`", "NeighbourTable"])
+    moved = ej.GraphAction()(([1, 0, 2, 3], [2, 0, 1]), graph)
+    moved.table.require_fits(moved.senders, moved.receivers, moved.edge_mask)
+    masked = path(edge_mask=[True, False, True]).with_table()
+    check_message(lambda: path(table=masked.table), ValueError, ["`table`", "other edges"])
+
+
 def test_repr_is_short():
     assert repr(path(edges=jnp.ones((3, 5)))) == "Graph(4 nodes, 3 edges, 1 graph; nodes float64[4,3], edges float64[3,5])"
 

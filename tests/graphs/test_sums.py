@@ -306,6 +306,8 @@ def test_infinite_messages_keep_their_extremes(form, monkeypatch):
     values = jnp.asarray([-jnp.inf, jnp.inf, 0])
     y = message_reduce(lambda s, r, e: (s, s), graph, values, reductions=("max", "min"))
     assert y[0][2] == jnp.inf and y[1][2] == -jnp.inf
+    y = message_reduce(lambda s, r, e: (s, s), graph, jnp.asarray([1.0, jnp.nan, 0]), reductions=("max", "min"))
+    assert np.isnan(y[0][2]) and np.isnan(y[1][2])
 
 
 @pytest.mark.parametrize("form", ["whole", "chunks"])
