@@ -23,7 +23,8 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
     parameters = inspect.signature(call).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     if takes_any and not isinstance(layer, nnx.Sequential):
-        return dict(options)
+        inner = getattr(layer, "fn", None)  # what MapNodes and its like hand their options to
+        return dict(options) if inner is None else accepted_options(inner, options)
     accepted = {name: value for name, value in options.items() if name in parameters}
     if isinstance(layer, nnx.Sequential):
         _require_none_lost(layer, {name: value for name, value in options.items() if name not in accepted})

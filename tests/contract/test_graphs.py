@@ -20,13 +20,6 @@ KINDS = [case for case in CASES if case.name in ("GCNConv", "GATv2Conv", "PNACon
 each_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.name)
 
 
-@pytest.fixture(autouse=True)
-def _norms_of_flax():
-    """``nnx.LayerNorm`` of flax 0.12.8 promotes float32 constants in float64, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 def features(y):
     """The new features: of a graph its nodes, of a pool the array."""
     return y.nodes if hasattr(y, "nodes") else y

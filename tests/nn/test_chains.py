@@ -332,3 +332,12 @@ def test_a_function_of_arrays_after_a_graph_is_refused():
         with pytest.raises(ValueError, match=r"layer 1 .* takes arrays, but layer 0 \(MapNodes\) is a graph.*MapNodes"):
             ej.nn.Sequential(layer, wrong)
     assert len(ej.nn.Sequential(layer, ej.nn.GraphPool("sum"), jax.nn.relu)) == 3
+
+
+def test_options_reach_what_a_map_applies_and_nothing_else():
+    norm = nnx.BatchNorm(2, rngs=nnx.Rngs(0), param_dtype=jnp.float32)
+    model = ej.nn.Sequential(ej.nn.MapNodes(norm), ej.nn.MapNodes(jax.nn.relu))
+    graph = ej.Graph(jnp.ones((3, 2), jnp.float32), senders=[0], receivers=[1])
+    assert np.allclose(model(graph, use_running_average=True).nodes, 1.0, atol=1e-4)
+    with pytest.raises(TypeError, match="`use_runing_average` is accepted by no layer"):
+        model(graph, use_runing_average=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from equijax.nn.graphs._message_passing import MessagePassing
+from equijax.nn.graphs._message_passing import MessagePassing, require_no_state
 from equijax.nn.graphs._messages import side_by_side
 
 
@@ -17,14 +17,15 @@ class EdgeConv(MessagePassing):
     Padding and the other graphs of a batch change nothing; a node without neighbours gets 0.
 
     Args:
-      network: h, a module or function of the two side by side, ``(E, *fibre, 2 in_features)``.
+      network: h, a module or function of the two side by side, ``(E, *fibre, 2 in_features)``. Its call must not change
+        anything, as that of ``message`` in :class:`MessagePassing`.
       aggregation: a word, an :class:`Aggregation`, or several.
 
     Attributes:
       network: h.
 
     Raises:
-      TypeError: ``network`` can't be called, or the aggregation depends on the order.
+      TypeError: ``network`` can't be called, or holds statistics or random keys, or the aggregation depends on the order.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -40,6 +41,7 @@ class EdgeConv(MessagePassing):
     def __init__(self, network: Any, *, aggregation: Any = "max"):
         if not callable(network):
             raise TypeError(f"`network` is {network!r}, which can't be called. Give a module or a function.")
+        require_no_state(network, "network")
         super().__init__(aggregation=aggregation)
         self.network: Any = network
 

@@ -13,6 +13,7 @@ from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
 from equijax.groups import E
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 
 _tiny_init = nnx.initializers.variance_scaling(1e-6, "fan_avg", "uniform")
@@ -182,18 +183,17 @@ class EGNN(GraphLayer):
             graph.edges if self.edge_features else None,
         )
         degrees = jnp.maximum(graph.in_degrees(), 1)[:, None]
-        step = shifts / degrees.astype(x.dtype)
-        if self.aggregation == "mean":
-            messages = messages / degrees.astype(messages.dtype)
+        step = shifts / degrees.astype(shifts.dtype)
+        messages = messages / degrees.astype(messages.dtype) if self.aggregation == "mean" else messages
         if self.use_velocities:
             step = self._perceptron(self.velocity, h).astype(v.dtype) * v + step.astype(v.dtype)
             v = step if self.update_velocities else v
-        y = self._perceptron(self.node, jnp.concatenate([h, messages], -1))
+        y = self._perceptron(self.node, jnp.concatenate([h, messages.astype(h.dtype)], -1))
         y = y + h if self.residual else y
         return graph.replace(nodes=masked(y, graph.node_mask), positions=x + step.astype(x.dtype), velocities=v)
 
     def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array]:
-        """Returns for every edge the message and the shift of the receiver."""
+        """Returns for every edge the message and the shift of the receiver, at least float32."""
         difference = receiver["x"] - sender["x"]
         squared = jnp.sum(difference**2, -1, keepdims=True)
         invariants = squared.astype(kernel.dtype)
@@ -207,7 +207,8 @@ class EGNN(GraphLayer):
         weight = jnp.tanh(weight) if self.tanh else weight
         if self.normalize:
             difference = self._normalized(difference, jax.lax.stop_gradient(squared))
-        return m, difference * weight.astype(difference.dtype)
+        shift = difference * weight.astype(difference.dtype)
+        return m.astype(accumulation_dtype(m.dtype)), shift.astype(accumulation_dtype(shift.dtype))
 
     def _normalized(self, difference: jax.Array, squared: jax.Array) -> jax.Array:
         """Divides by length plus epsilon; where points coincide, value and gradient are zero and not the gradient 1 / ε."""

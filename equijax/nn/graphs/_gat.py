@@ -9,81 +9,18 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._numbers import positive_int
-from equijax.graphs import Graph, message_reduce
+from equijax.graphs import Graph
+from equijax.nn._aggregation import Mean
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn.graphs._edge_softmax import attention_sum
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
-from equijax.nn.graphs._messages import on_edges, with_fibre
+from equijax.nn.graphs._messages import aggregate, on_edges, with_fibre
 
 default_attention_init = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2)
 
 
-class _Attention(GraphLayer):
-    """What both forms share: heads, loops, edges, bias."""
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        num_heads: int = 1,
-        *,
-        edge_features: int = 0,
-        concat: bool = True,
-        self_loops: bool = True,
-        negative_slope: float = 0.2,
-        use_bias: bool = True,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
-        kernel_init: Any = default_kernel_init,
-        attention_init: Any = default_attention_init,
-        bias_init: Any = default_bias_init,
-        rngs: nnx.Rngs,
-        **more: Any,
-    ):
-        self.in_features = positive_int(in_features, "in_features")
-        self.out_features = positive_int(out_features, "out_features")
-        self.head_features = head_width(out_features, num_heads, concat)
-        self.num_heads, self.edge_features = num_heads, positive_int(edge_features, "edge_features", 0)
-        self.concat, self.self_loops, self.negative_slope = bool(concat), bool(self_loops), float(negative_slope)
-        self.dtype = dtype
-        stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        linear = {"precision": precision, "kernel_init": kernel_init, **stored}
-        width = num_heads * self.head_features
-        vector = lambda: nnx.Param(attention_init(rngs.params(), (num_heads, self.head_features), param_dtype))  # noqa: E731
-        self._build(width, linear, vector, use_bias=use_bias, bias_init=bias_init, **more)
-        self.edge = nnx.Linear(edge_features, width, use_bias=False, **linear) if edge_features else nnx.data(None)
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
-
-    def _build(self, width: int, linear: dict, vector: Any, **more: Any) -> None:
-        raise NotImplementedError
-
-    def _inputs(self, graph: Graph) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-        """Returns masked nodes, features of edges, and those of loops: the mean of the edges that arrive."""
-        x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
-        if self.edge is None:
-            return x, None, None
-        edges = require_edges(graph, self.edge_features, self)
-        if not self.self_loops:
-            return x, edges, None
-        total = message_reduce(lambda sender, receiver, edge: edge, graph, {}, edges)
-        return x, edges, total / jnp.maximum(graph.in_degrees(), 1).astype(total.dtype)[:, None]
-
-    def _attend(self, score: Callable, nodes: Any, inputs: tuple, values: jax.Array, graph: Graph) -> Graph:
-        """Sums values ``(N, *fibre, heads · features)`` by scores of edges ``(E, *fibre, heads)``."""
-        x, edges, loops = inputs
-        scores = jax.lax.collapse(on_edges(score, graph, nodes, edges), 1)
-        own = jax.lax.collapse(score(nodes, nodes, loops), 1) if self.self_loops else None
-        y = attention_sum(scores, apart(values, self.num_heads), graph, own)
-        y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
-        if self.bias is not None:
-            y, bias = dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
-            y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
-        return graph.replace(nodes=masked(y, graph.node_mask))
-
-
-class GATConv(_Attention):
+class GATConv(GraphLayer):
     r"""Graph attention: a mean of neighbours, weighted by a softmax of scores that nodes and edges give.
 
     .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji}\, x_j W^h + β, \qquad
@@ -134,8 +71,42 @@ class GATConv(_Attention):
       Veličković et al., "Graph Attention Networks", ICLR 2018, arXiv:1710.10903, section 2.1.
     """
 
-    def _build(self, width: int, linear: dict, vector: Any, **more: Any) -> None:
-        del more
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_heads: int = 1,
+        *,
+        edge_features: int = 0,
+        concat: bool = True,
+        self_loops: bool = True,
+        negative_slope: float = 0.2,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = default_kernel_init,
+        attention_init: Any = default_attention_init,
+        bias_init: Any = default_bias_init,
+        rngs: nnx.Rngs,
+    ):
+        self.in_features = positive_int(in_features, "in_features")
+        self.out_features = positive_int(out_features, "out_features")
+        self.head_features = head_width(out_features, num_heads, concat)
+        self.num_heads, self.edge_features = num_heads, positive_int(edge_features, "edge_features", 0)
+        self.concat, self.self_loops, self.negative_slope = bool(concat), bool(self_loops), float(negative_slope)
+        self.dtype = dtype
+        stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        linear = {"precision": precision, "kernel_init": kernel_init, **stored}
+        width = num_heads * self.head_features
+        vector = lambda: nnx.Param(attention_init(rngs.params(), (num_heads, self.head_features), param_dtype))  # noqa: E731
+        self._build(width, linear, {"use_bias": use_bias, "bias_init": bias_init}, vector)
+        self.edge = nnx.Linear(edge_features, width, use_bias=False, **linear) if edge_features else nnx.data(None)
+        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+
+    def _build(self, width: int, linear: dict, bias: dict, vector: Callable[[], nnx.Param]) -> None:
+        """Makes the parameters of values and scores; what :class:`GATv2Conv` has otherwise."""
+        del bias
         self.linear = nnx.Linear(self.in_features, width, use_bias=False, **linear)
         self.sender, self.receiver = vector(), vector()
         self.edge_attention = vector() if self.edge_features else nnx.data(None)
@@ -164,8 +135,30 @@ class GATConv(_Attention):
 
         return self._attend(score, nodes, inputs, values, graph)
 
+    def _inputs(self, graph: Graph) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+        """Returns masked nodes, features of edges, and those of loops: the mean of the edges that arrive."""
+        x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
+        if self.edge is None:
+            return x, None, None
+        edges = require_edges(graph, self.edge_features, self)
+        if not self.self_loops:
+            return x, edges, None
+        return x, edges, aggregate(Mean(), lambda sender, receiver, edge: edge, graph, {}, edges)
 
-class GATv2Conv(_Attention):
+    def _attend(self, score: Callable, nodes: Any, inputs: tuple, values: jax.Array, graph: Graph) -> Graph:
+        """Sums values ``(N, *fibre, heads · features)`` by scores of edges ``(E, *fibre, heads)``."""
+        x, edges, loops = inputs
+        scores = jax.lax.collapse(on_edges(score, graph, nodes, edges), 1)
+        own = jax.lax.collapse(score(nodes, nodes, loops), 1) if self.self_loops else None
+        y = attention_sum(scores, apart(values, self.num_heads), graph, own)
+        y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
+        if self.bias is not None:
+            y, bias = dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
+        return graph.replace(nodes=masked(y, graph.node_mask))
+
+
+class GATv2Conv(GATConv):
     r"""Graph attention whose ranking of the neighbours depends on the node that looks at them.
 
     .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji}\, s_j^h + β, \qquad
@@ -209,12 +202,13 @@ class GATv2Conv(_Attention):
     def __init__(
         self, in_features: int, out_features: int, num_heads: int = 1, *, share_weights: bool = False, **options: Any
     ):
-        super().__init__(in_features, out_features, num_heads, share_weights=share_weights, **options)
+        self.share_weights = bool(share_weights)
+        super().__init__(in_features, out_features, num_heads, **options)
 
-    def _build(self, width: int, linear: dict, vector: Any, **more: Any) -> None:
-        shared = more.pop("share_weights")
-        self.sender = nnx.Linear(self.in_features, width, **linear, **more)
-        self.receiver = nnx.data(None) if shared else nnx.Linear(self.in_features, width, **linear, **more)
+    def _build(self, width: int, linear: dict, bias: dict, vector: Callable[[], nnx.Param]) -> None:
+        one = lambda: nnx.Linear(self.in_features, width, **linear, **bias)  # noqa: E731
+        self.sender = one()
+        self.receiver = nnx.data(None) if self.share_weights else one()
         self.attention = vector()
 
     def __call__(self, graph: Graph) -> Graph:

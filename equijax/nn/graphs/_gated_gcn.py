@@ -1,6 +1,5 @@
 """Gated graph convolution: every edge opens or shuts each feature."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,6 +9,8 @@ from flax import nnx
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._norm import normalised
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import on_edges, with_fibre
 
@@ -129,7 +130,7 @@ class GatedGCN(GraphLayer):
 
     Attributes:
       receiver: ``nnx.Linear``, A; likewise ``sender`` B, ``edge`` C with β_e, ``root`` U with β, ``value`` V.
-      node_norm: ``nnx.LayerNorm``, or ``nnx.identity``; likewise ``edge_norm``.
+      node_norm: ``nnx.LayerNorm``, or None; likewise ``edge_norm``.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -168,7 +169,7 @@ class GatedGCN(GraphLayer):
         self.receiver, self.sender, self.value = square(False), square(False), square(False)
         self.edge, self.root = square(use_bias), square(use_bias)
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        norm = lambda: nnx.LayerNorm(features, **stored) if use_norm else nnx.identity  # noqa: E731
+        norm = lambda: nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)  # noqa: E731
         self.node_norm, self.edge_norm = norm(), norm()
 
     def __call__(self, graph: Graph) -> Graph:
@@ -179,23 +180,31 @@ class GatedGCN(GraphLayer):
 
         Returns:
           The graph with new nodes and edges of the same shapes, zeros at padding.
+
+        Raises:
+          ValueError: a shape does not fit; nodes with a fibre would need edges with one.
         """
         x = masked(require_nodes(graph, self.features, self), graph.node_mask)
+        if x.ndim != 2:
+            raise ValueError(f"`graph.nodes` has shape {x.shape}; GatedGCN needs (N, {self.features}).")
         e = masked(require_edges(graph, self.features, self), graph.edge_mask)
         edges = on_edges(gate, graph, {"receiver": self.receiver(x), "sender": self.sender(x)}, self.edge(e))
 
+        wide = accumulation_dtype(edges.dtype)
+
         def message(sender: jax.Array, receiver: jax.Array, edge: jax.Array) -> tuple[jax.Array, jax.Array]:
             del receiver
-            opened = jax.nn.sigmoid(edge)
-            return opened * sender, opened
+            opened = jax.nn.sigmoid(edge).astype(wide)
+            return opened * sender.astype(wide), opened
 
         total, opened = message_reduce(message, graph, self.value(x), edges)
-        nodes = self.root(x) + total / (opened + jnp.asarray(self.epsilon, opened.dtype))
+        mean = total / (opened + jnp.asarray(self.epsilon, wide))
+        nodes = self.root(x) + mean.astype(edges.dtype)
         nodes, edges = self._finish(nodes, x, self.node_norm), self._finish(edges, e, self.edge_norm)
         return graph.replace(nodes=masked(nodes, graph.node_mask), edges=masked(edges, graph.edge_mask))
 
-    def _finish(self, y: jax.Array, x: jax.Array, norm: Callable[[jax.Array], jax.Array]) -> jax.Array:
-        y = jax.nn.relu(norm(y))
+    def _finish(self, y: jax.Array, x: jax.Array, norm: nnx.LayerNorm | None) -> jax.Array:
+        y = jax.nn.relu(normalised(norm, y))
         return y + x.astype(y.dtype) if self.residual else y
 
 

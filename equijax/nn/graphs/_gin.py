@@ -9,9 +9,10 @@ from flax import nnx
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn.graphs._layer import require_edges, require_nodes
+from equijax.nn.graphs._layer import masked, require_edges, require_nodes
 from equijax.nn.graphs._message_passing import MessagePassing
 from equijax.nn.graphs._messages import with_fibre
+from equijax.nn.graphs._rows import on_rows
 
 
 class GINConv(MessagePassing):
@@ -20,7 +21,9 @@ class GINConv(MessagePassing):
     .. math:: y_i = h\Big((1 + ε)\, x_i + \sum_{j → i} x_j\Big)
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
-    Padding and the other graphs of a batch change nothing.
+    Padding changes nothing, and the other graphs of a batch nothing unless h joins them by an ``nnx.BatchNorm``. That gets
+    the mask of the nodes, alone or in an ``nnx.Sequential``; a module of your own has to take ``mask`` and hand it on, see
+    :class:`MapNodes`.
 
     Args:
       mlp: h, a module or function that treats each node alike, ``(N, *fibre, in_features)`` to ``(N, *fibre,
@@ -57,9 +60,14 @@ class GINConv(MessagePassing):
         self.epsilon = nnx.Param(jnp.asarray(epsilon, param_dtype)) if train_epsilon else float(epsilon)
 
     def update(self, nodes: jax.Array, aggregated: jax.Array) -> jax.Array:
-        """Returns ``h((1 + ε) nodes + aggregated)``."""
+        """Returns ``(1 + ε) nodes + aggregated``, to which the layer applies h."""
         epsilon = self.epsilon[...] if isinstance(self.epsilon, nnx.Param) else self.epsilon
-        return self.mlp(nodes + jnp.asarray(epsilon, nodes.dtype) * nodes + aggregated)
+        return nodes + jnp.asarray(epsilon, nodes.dtype) * nodes + aggregated
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Applies the layer to nodes ``(N, *fibre, in_features)``; zeros at padding."""
+        summed, mask = super().__call__(graph), graph.node_mask
+        return summed.replace(nodes=masked(on_rows(self.mlp, summed.nodes, mask), mask))
 
 
 class GINEConv(GINConv):
@@ -67,13 +75,15 @@ class GINEConv(GINConv):
 
     .. math:: y_i = h\Big((1 + ε)\, x_i + \sum_{j → i} \mathrm{ReLU}(x_j + e_{ji} W + β)\Big)
 
-    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
-    Padding and the other graphs of a batch change nothing.
+    Edge features are always needed; :class:`GINConv` is the layer without.
+
+    Law: as :class:`GINConv`.
 
     Args:
       in_features: number of node features.
       mlp: h, as in :class:`GINConv`.
-      edge_features: number of edge features; None means ``in_features`` of them, which are added without W and β.
+      edge_features: number of edge features, at least 1, which W and β map to ``in_features``. None means that the edges
+        have ``in_features`` features themselves, which are added as they are.
       epsilon: ε, or its initial value.
       train_epsilon: whether ε is a parameter.
       dtype: dtype of the map of the edges; None promotes.

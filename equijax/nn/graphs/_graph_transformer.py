@@ -11,6 +11,7 @@ from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._norm import normalised
 from equijax.nn.graphs._edge_softmax import exponentials
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
@@ -172,7 +173,7 @@ class GraphTransformerBlock(GraphLayer):
       local: the local layer, or None.
       query: ``nnx.Linear``; likewise ``key``, ``value``, ``out``.
       feed_forward: the last network, ``hidden`` and ``out``.
-      local_norm: ``nnx.LayerNorm``, or ``nnx.identity``; likewise ``global_norm`` and ``last_norm``.
+      local_norm: ``nnx.LayerNorm``, or None; likewise ``global_norm`` and ``last_norm``.
 
     Raises:
       ValueError: ``num_heads`` does not divide ``features``.
@@ -215,11 +216,11 @@ class GraphTransformerBlock(GraphLayer):
         self.precision = precision
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         linear = {"precision": precision, "kernel_init": kernel_init, "bias_init": bias_init, **stored}
-        norm = lambda: nnx.LayerNorm(features, **stored) if use_norm else nnx.identity  # noqa: E731
+        norm = lambda: nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)  # noqa: E731
         self.local = nnx.data(None) if local is None else local
         self.query, self.key, self.value, self.out = (nnx.Linear(features, features, **linear) for _ in range(4))
         self.feed_forward = FeedForward(features, hidden, **linear)
-        self.local_norm = nnx.identity if local is None else norm()
+        self.local_norm = nnx.data(None) if local is None else norm()
         self.global_norm, self.last_norm = norm(), norm()
 
     def __call__(self, graph: Graph) -> Graph:
@@ -239,13 +240,13 @@ class GraphTransformerBlock(GraphLayer):
             raise ValueError(f"`graph.nodes` has shape {x.shape}; GraphTransformerBlock needs (N, {self.features}).")
         x = masked(x, graph.node_mask)
         attended = self._attention(x, graph)
-        z = self.global_norm(x.astype(attended.dtype) + attended)
+        z = normalised(self.global_norm, x.astype(attended.dtype) + attended)
         if self.local is not None:
             graph = self.local(graph.replace(nodes=x))
             if graph.nodes.shape != x.shape:
                 raise ValueError(f"`local` returned nodes {graph.nodes.shape}; the block needs {x.shape}.")
-            z = z + self.local_norm(x.astype(graph.nodes.dtype) + graph.nodes).astype(z.dtype)
-        y = self.last_norm(z + self.feed_forward(z))
+            z = z + normalised(self.local_norm, x.astype(graph.nodes.dtype) + graph.nodes).astype(z.dtype)
+        y = normalised(self.last_norm, z + self.feed_forward(z))
         return graph.replace(nodes=masked(y, graph.node_mask))
 
     def _attention(self, x: jax.Array, graph: Graph) -> jax.Array:

@@ -12,6 +12,7 @@ from equijax.graphs import Graph, HeteroGraph
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._layer import Layer
 from equijax.nn.graphs._layer import masked
+from equijax.nn.graphs._rows import on_rows
 
 
 class HeteroLayer(Layer):
@@ -117,7 +118,8 @@ class HeteroConv(HeteroLayer):
 class HeteroMap(HeteroLayer):
     """Applies to the nodes of each type a function or a Flax module of its own; types without one keep their features.
 
-    What padding holds is replaced by zeros first, and by zeros behind.
+    What padding holds is replaced by zeros first, and by zeros behind. The mask of the nodes is handed on as in
+    :class:`MapNodes`.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` if each function treats every node alike and for itself.
 
@@ -150,7 +152,7 @@ class HeteroMap(HeteroLayer):
             if name not in graph.nodes:
                 raise ValueError(f"`graph` has no nodes of the type {name!r}, only {list(graph.node_types)}.")
             mask = graph.node_mask[name]
-            new[name] = masked(fn(masked(graph.nodes[name], mask)), mask)
+            new[name] = masked(on_rows(fn, masked(graph.nodes[name], mask), mask), mask)
         return _with_nodes(graph, new)
 
 

@@ -57,21 +57,30 @@ def require_graph(graph: Any, layer: Any) -> Graph:
 
 
 def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
-    """Returns the node features of a graph after checking them: one array ``(N, …, features)``.
+    """Returns the node features of a graph after checking them: one array of floats ``(N, …, features)``.
+
+    All layers need floats, also those that only add or compare: a learned factor would be cut to an integer.
 
     Raises:
-      TypeError: ``graph`` is no graph, or its nodes no array, or where ``features`` are given no floats.
-      ValueError: another number of features.
+      TypeError: ``graph`` is no graph, or its nodes no array of floats.
+      ValueError: another number of features, or no axis for them.
     """
     name, nodes = type(layer).__name__, require_graph(graph, layer).nodes
     if not hasattr(nodes, "shape"):
         raise TypeError(f"`graph.nodes` is {type(nodes).__name__}; {name} needs one array (N, …, features).")
-    if features is not None and (nodes.ndim < 2 or nodes.shape[-1] != features):
+    if nodes.ndim < 2:
+        raise ValueError(
+            f"`graph.nodes` has shape {nodes.shape}; {name} needs (N, …, features). Write nodes[:, None] for one number."
+        )
+    if features is not None and nodes.shape[-1] != features:
         raise ValueError(
             f"`graph.nodes` has shape {nodes.shape}; {name} needs (N, …, {features}), with in_features = {features} last."
         )
-    if features is not None and not jnp.issubdtype(nodes.dtype, jnp.floating):
-        raise TypeError(f"`graph.nodes` has dtype {nodes.dtype}; {name} needs floats. Write nodes.astype(jnp.float32).")
+    if not jnp.issubdtype(nodes.dtype, jnp.floating):
+        raise TypeError(
+            f"`graph.nodes` has dtype {nodes.dtype}; {name} needs floats. Write nodes.astype(jnp.float32), or embed "
+            "kinds by MapNodes(nnx.Embed(…))."
+        )
     return nodes
 
 

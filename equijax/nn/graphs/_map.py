@@ -5,6 +5,7 @@ from typing import Any
 
 from equijax.graphs import Graph
 from equijax.nn.graphs._layer import GraphLayer, masked, require_graph
+from equijax.nn.graphs._rows import on_rows
 
 
 class _Map(GraphLayer):
@@ -17,9 +18,12 @@ class _Map(GraphLayer):
 class MapNodes(_Map):
     """Applies a function or a Flax module to the features of each node: activations, ``nnx.Linear``, ``nnx.LayerNorm``.
 
-    What padding holds is replaced by zeros first, and by zeros behind.
+    What padding holds is replaced by zeros first, and by zeros behind. Where the call of ``fn`` takes ``mask``, it gets that
+    of the nodes, bool ``(N, …)``; so do ``nnx.BatchNorm``, whose statistics then leave padding out, and the entries of an
+    ``nnx.Sequential``. A module of your own with an ``nnx.BatchNorm`` inside has to take ``mask`` and hand it on.
 
-    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` if ``fn`` treats every node alike and for itself.
+    Law: ``layer(act(g, graph)) == act(g, layer(graph))`` if ``fn`` treats every node alike and for itself. The statistics of
+    ``nnx.BatchNorm`` keep the law too, but join the graphs of a batch.
 
     Args:
       fn: maps ``(N, …, in_features)`` to ``(N, …, out_features)``.
@@ -34,13 +38,15 @@ class MapNodes(_Map):
     def __call__(self, graph: Graph, **options: Any) -> Graph:
         """Returns the graph with ``nodes = fn(nodes, **options)``."""
         require_graph(graph, self)
-        return graph.replace(nodes=masked(self.fn(masked(graph.nodes, graph.node_mask), **options), graph.node_mask))
+        mask = graph.node_mask
+        return graph.replace(nodes=masked(on_rows(self.fn, masked(graph.nodes, mask), mask, **options), mask))
 
 
 class MapEdges(_Map):
     """Applies a function or a Flax module to the features of each edge.
 
-    What padding holds is replaced by zeros first, and by zeros behind.
+    What padding holds is replaced by zeros first, and by zeros behind. The mask of the edges is handed on as in
+    :class:`MapNodes`.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` if ``fn`` treats every edge alike and for itself.
 
@@ -57,4 +63,5 @@ class MapEdges(_Map):
     def __call__(self, graph: Graph, **options: Any) -> Graph:
         """Returns the graph with ``edges = fn(edges, **options)``."""
         require_graph(graph, self)
-        return graph.replace(edges=masked(self.fn(masked(graph.edges, graph.edge_mask), **options), graph.edge_mask))
+        mask = graph.edge_mask
+        return graph.replace(edges=masked(on_rows(self.fn, masked(graph.edges, mask), mask, **options), mask))

@@ -4,11 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from equijax.graphs import Graph
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
 from equijax.nn.graphs._messages import aggregate, aggregate_neighbours, side_by_side
+from equijax.nn.graphs._rows import on_rows
 
 
 class MessagePassing(GraphLayer):
@@ -18,6 +20,10 @@ class MessagePassing(GraphLayer):
 
     φ and γ are given as modules, or a subclass overrides :meth:`message` and :meth:`update`. The aggregation does not depend
     on the order of the edges. Two edges between the same nodes send two messages.
+
+    φ may be computed in chunks of edges, and again in the backward pass; so it must not change anything. Statistics of a
+    batch (``nnx.BatchNorm``) belong into γ, which gets the mask of the nodes as in :class:`MapNodes`, or give way to
+    ``nnx.LayerNorm``; noise and dropout enter by the features of the edges.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
     Padding and the other graphs of a batch change nothing; at a node where no edge arrives the aggregate is 0.
@@ -30,7 +36,8 @@ class MessagePassing(GraphLayer):
         whose results are put side by side.
 
     Raises:
-      TypeError: the aggregation depends on the order, or a part can't be called.
+      TypeError: the aggregation depends on the order, or a part can't be called, or ``message`` holds statistics or random
+        keys that its call would change.
 
     Example: modules, or a subclass.
       >>> import equijax as ej, jax, jax.numpy as jnp
@@ -59,6 +66,7 @@ class MessagePassing(GraphLayer):
         for name, part in (("message", message), ("update", update)):
             if part is not None and not callable(part):
                 raise TypeError(f"`{name}` is {part!r}, which can't be called. Give a module, a function, or None.")
+        require_no_state(message, "message")
         self.message_network, self.update_network = message, update
         self.aggregation = as_aggregation(aggregation)
 
@@ -85,7 +93,7 @@ class MessagePassing(GraphLayer):
         """Returns the graph with new nodes ``(N, …, out_features)``, zeros at padding.
 
         Raises:
-          TypeError: ``graph`` is no graph, or its nodes no array.
+          TypeError: ``graph`` is no graph, or its nodes no array of floats.
           ValueError: the features do not fit, or :meth:`update` lost the axis of the nodes.
         """
         nodes = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
@@ -98,7 +106,26 @@ class MessagePassing(GraphLayer):
             aggregated = aggregate_neighbours(self.aggregation, nodes, graph)
         else:
             aggregated = aggregate(self.aggregation, self.message, graph, nodes, graph.edges)
-        new = self.update(nodes, aggregated)
+        if type(self).update is MessagePassing.update and self.update_network is not None:
+            new = on_rows(self.update_network, side_by_side(nodes, aggregated), graph.node_mask)
+        else:
+            new = self.update(nodes, aggregated)
         if new.shape[:1] != nodes.shape[:1]:
             raise ValueError(f"`update` returned shape {new.shape} for {graph.num_nodes} nodes; it must keep axis 0.")
         return graph.replace(nodes=masked(new, graph.node_mask))
+
+
+def require_no_state(network: Any, name: str) -> None:
+    """Checks that the call of a network of messages changes nothing.
+
+    Raises:
+      TypeError: it holds statistics or random keys.
+    """
+    if not isinstance(network, nnx.Module):
+        return
+    for path, _ in nnx.to_flat_state(nnx.state(network, nnx.Any(nnx.BatchStat, nnx.RngState))):
+        raise TypeError(
+            f"`{name}` holds {'.'.join(map(str, path))}, which its call would change, but messages may be computed in "
+            "chunks and twice. Use nnx.LayerNorm instead of nnx.BatchNorm, or normalise the nodes behind the layer; give "
+            "noise and dropout masks as features of the edges."
+        )

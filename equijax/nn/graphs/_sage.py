@@ -8,6 +8,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._gcn import inverse_root
 from equijax.nn.graphs._message_passing import MessagePassing
 
@@ -84,4 +85,12 @@ class SAGEConv(MessagePassing):
         """Returns ``(N, *fibre, out_features)``."""
         y = self.neighbours(aggregated)
         y = y if self.root is None else y + self.root(nodes)
-        return y * inverse_root(jnp.sum(jnp.square(y), -1, keepdims=True)) if self.normalize else y
+        return _unit(y) if self.normalize else y
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Divides vectors by their length; zeros stay. They are scaled first, so that squares neither overflow nor vanish."""
+    wide = x.astype(accumulation_dtype(x.dtype))
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(wide), -1, keepdims=True))
+    wide = wide / jnp.where(largest > 0, largest, jnp.ones((), wide.dtype))
+    return (wide * inverse_root(jnp.sum(jnp.square(wide), -1, keepdims=True))).astype(x.dtype)

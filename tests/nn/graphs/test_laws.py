@@ -84,14 +84,6 @@ class Subject:
         return seen(self.cotangent, self.graph, k)
 
 
-@pytest.fixture(autouse=True)
-def _promotion(request):
-    """nnx.LayerNorm itself needs the standard promotion in float64."""
-    case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
-    with jax.numpy_dtype_promotion("standard" if case and case.layer_norm else "strict"):
-        yield
-
-
 @functools.cache
 def subject(case):
     return Subject(case)
