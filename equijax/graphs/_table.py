@@ -131,9 +131,7 @@ class NeighbourTable:
             starts, ends, mask, incoming, outgoing = known
             fits = incoming.holds(ends, starts, mask) and outgoing.holds(starts, ends, mask)
         if not fits:
-            raise ValueError(
-                "`table` belongs to other edges than the graph's. Write graph.with_table() for its own."
-            )
+            raise ValueError("`table` belongs to other edges than the graph's. Write graph.with_table() for its own.")
 
     def relabelled(self, p: Array, q: Array) -> "NeighbourTable":
         """Returns the table of the relabelled graph, without building it anew.

@@ -120,7 +120,7 @@ def _all_elements(group: Group) -> Element:
         count = point_group_of(group).order
         return join_element(group, np.zeros((count, group.ndim), np.int32), np.arange(count, dtype=np.int32))
     if isinstance(group, Permutation) and group.order <= LARGEST:
-        return np.array(list(itertools.permutations(range(group.n))), np.int32)
+        return np.array(list(itertools.permutations(range(len(group.identity)))), np.int32)
     if isinstance(group, Translation) or group.order > LARGEST:
         raise ValueError(
             f"`group` {group!r} has {group.order} elements, too many to average over. Give `elements` that form a group, or "
