@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._masked import keep
 from equijax.audit._error import is_floating
 from equijax.graphs import Graph, batch
 
@@ -26,7 +27,7 @@ def seen(features: dict[str, Any], graph: Graph, number: int = 0) -> dict[str, A
 
     def own(leaf: jax.Array, mask: jax.Array) -> jax.Array:
         part = leaf[number * len(mask) : (number + 1) * len(mask)]
-        return jnp.where(_beside(mask, part), part, jnp.zeros((), part.dtype))
+        return keep(part, mask)
 
     return {
         name: jax.tree.map(lambda leaf, name=name: own(leaf, getattr(graph, _MASKS[name])), part)
@@ -38,7 +39,7 @@ def filled(graph: Graph, value: float) -> Graph:
     """Returns the graph with ``value`` in all floating features of its padding."""
 
     def one(leaf: jax.Array, mask: jax.Array) -> jax.Array:
-        return jnp.where(_beside(mask, leaf), leaf, jnp.asarray(value, leaf.dtype)) if is_floating(leaf) else leaf
+        return keep(leaf, mask, value) if is_floating(leaf) else leaf
 
     return graph.replace(
         **{
@@ -89,7 +90,3 @@ def changed(graph: Graph) -> Graph:
     other = jax.tree.map(lambda leaf: -1.3 * leaf + 0.7 if is_floating(leaf) else leaf, rows(graph))
     keep = jnp.arange(graph.num_edges) % 2 == 0
     return rewired(graph.replace(**other), edge_mask=graph.edge_mask & keep)
-
-
-def _beside(mask: jax.Array, leaf: jax.Array) -> jax.Array:
-    return mask.reshape(mask.shape + (1,) * (leaf.ndim - 1))

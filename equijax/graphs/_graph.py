@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.graphs._fields import Fields
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
 
@@ -16,7 +17,7 @@ _FEATURES = ("nodes", "positions", "velocities", "edges", "globals")
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Graph:
+class Graph(Fields):
     r"""One graph, or many in one: a pytree of arrays whose axis 0 runs over nodes, edges or graphs.
 
     Messages go along an edge from its sender to its receiver. Several graphs are one flat graph without edges between
@@ -146,20 +147,6 @@ class Graph:
             raise ValueError("`senders` are traced: tables are built outside of jit. Call with_table() on the data first.")
         senders, receivers, mask = known
         return self.replace(table=NeighbourTable.build(senders, receivers, self.num_nodes, mask, shapes=shapes))
-
-    def tree_flatten_with_keys(self) -> tuple:
-        """Lists the fields for JAX."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], None
-
-    @classmethod
-    def tree_unflatten(cls, auxiliary: Any, children: Any) -> "Graph":
-        """Puts a graph together again, without checks: JAX may fill in anything."""
-        del auxiliary
-        new = object.__new__(cls)
-        for field, value in zip(dataclasses.fields(cls), children, strict=True):
-            object.__setattr__(new, field.name, value)
-        return new
 
     def __repr__(self) -> str:
         shown = [

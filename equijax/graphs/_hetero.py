@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.graphs._fields import Fields
 from equijax.graphs._graph import Graph, require_range
 from equijax.graphs._host import assemble
 from equijax.groups._elements import concrete
@@ -35,7 +36,7 @@ class EdgeSet(NamedTuple):
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class HeteroGraph:
+class HeteroGraph(Fields):
     """A graph, or many in one, whose nodes and edges are of several types: a pytree of flat arrays, as :class:`Graph`.
 
     Nodes are numbered within their type. Types are always listed in alphabetical order.
@@ -221,20 +222,6 @@ class HeteroGraph:
                 graph_mask=self.graph_mask,
             )
         return EdgeSet(plain.senders, plain.receivers, plain.edges, plain.edge_mask)
-
-    def tree_flatten_with_keys(self) -> tuple:
-        """Lists the fields for JAX."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], None
-
-    @classmethod
-    def tree_unflatten(cls, auxiliary: Any, children: Any) -> "HeteroGraph":
-        """Puts a graph together again, without checks: JAX may fill in anything."""
-        del auxiliary
-        new = object.__new__(cls)
-        for field, value in zip(dataclasses.fields(cls), children, strict=True):
-            object.__setattr__(new, field.name, value)
-        return new
 
     def __repr__(self) -> str:
         if not isinstance(self.nodes, Mapping) or not hasattr(self.graph_mask, "shape"):

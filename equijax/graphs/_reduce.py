@@ -6,15 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from equijax._masked import keep
+
 
 def accumulator(dtype: Any) -> jnp.dtype:
     """Returns the dtype in which values of ``dtype`` are summed."""
     return jnp.dtype(jnp.float32 if dtype in (jnp.bfloat16, jnp.float16) else dtype)
-
-
-def masked(keep: Array, x: Array) -> Array:
-    """Returns ``x`` with zeros in the rows where ``keep`` is False."""
-    return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
 
 
 def take(x: Array, index: Array) -> Array:
@@ -64,7 +61,7 @@ def finish(word: str, total: Any, dtype: Any) -> Array:
 def _extreme(word: str, messages: Array, receivers: Array, num_nodes: int) -> Array:
     reduce = jax.ops.segment_max if word == "max" else jax.ops.segment_min
     found = jnp.zeros((num_nodes,), bool).at[receivers].set(True, mode="drop")
-    return masked(found, reduce(messages, receivers, num_nodes))
+    return keep(reduce(messages, receivers, num_nodes), found)
 
 
 def _merge(word: str, best: Array, count: Array, new: Array, new_count: Array) -> tuple[Array, Array]:

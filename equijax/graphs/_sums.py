@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._masked import keep
 from equijax.graphs._chunks import num_chunks, scan_edges
-from equijax.graphs._reduce import accumulator, add_at, finish, masked, reduce_once, reduce_step, start, take
+from equijax.graphs._reduce import accumulator, add_at, finish, reduce_once, reduce_step, start, take
 from equijax.graphs._table_sum import table_sum
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
@@ -114,10 +115,10 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
             raise ValueError(f"`reductions` holds {word!r}; the words are 'sum', 'max' and 'min'.")
 
     def compute(chunk: tuple) -> tuple[Any, Array]:
-        senders, receivers, keep, values = chunk
-        senders, receivers = (jnp.where(keep, ends, graph.num_nodes) for ends in (senders, receivers))
+        senders, receivers, valid, values = chunk
+        senders, receivers = (jnp.where(valid, ends, graph.num_nodes) for ends in (senders, receivers))
         gather = lambda ends: jax.tree.map(lambda x: take(x, ends), nodes)  # noqa: E731
-        return fn(gather(senders), gather(receivers), jax.tree.map(lambda x: masked(keep, x), values)), receivers
+        return fn(gather(senders), gather(receivers), jax.tree.map(lambda x: keep(x, valid), values)), receivers
 
     def step(totals: Any, chunk: tuple) -> Any:
         computed, receivers = compute(chunk)
@@ -135,11 +136,11 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
 
 def _sum_by_scatter(x: Array, weights: Array | None, graph: Any) -> Array:
     def step(total: Array, chunk: tuple) -> Array:
-        senders, receivers, keep, scale = chunk
-        senders, receivers = (jnp.where(keep, ends, graph.num_nodes) for ends in (senders, receivers))
+        senders, receivers, valid, scale = chunk
+        senders, receivers = (jnp.where(valid, ends, graph.num_nodes) for ends in (senders, receivers))
         messages = take(x, senders)
         if scale is not None:
-            messages = messages * masked(keep, scale)[..., None]
+            messages = messages * keep(scale, valid)[..., None]
         return add_at(total, receivers, messages)
 
     message = jax.ShapeDtypeStruct((graph.num_edges, *x.shape[1:]), x.dtype)

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._masked import keep as keep
+
 
 def require_mask(mask: Any, shape: tuple[int, ...], of: str = "inputs", name: str = "mask") -> jax.Array:
     """Returns the mask as an array after checking that it is boolean and of shape ``shape``.
@@ -28,19 +30,6 @@ def require_mask(mask: Any, shape: tuple[int, ...], of: str = "inputs", name: st
             "Use jnp.broadcast_to where one mask serves a whole batch."
         )
     return mask
-
-
-def keep(x: jax.Array, mask: jax.Array | None, fill: float = 0.0) -> jax.Array:
-    """Puts ``fill`` where the mask is False, whatever stood there, NaN included; its gradient is zero.
-
-    Args:
-      x: ``(*shape, *rest)``.
-      mask: bool ``(*shape,)``, or None for everything.
-      fill: the number to put.
-    """
-    if mask is None:
-        return x
-    return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, jnp.asarray(fill, x.dtype))
 
 
 def tensor_mask(mask: jax.Array | None, order: int) -> jax.Array | None:

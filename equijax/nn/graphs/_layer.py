@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from equijax.actions import Action, GraphAction
 from equijax.graphs import Graph
 from equijax.nn._layer import Layer
+from equijax.nn._mask import keep
 
 
 class GraphLayer(Layer):
@@ -105,8 +106,4 @@ def require_edges(graph: Graph, features: int, layer: Any) -> jax.Array:
 
 def masked(tree: Any, mask: jax.Array) -> Any:
     """Returns arrays ``(N, …)`` with zeros where ``mask``, bool ``(N,)``, is False, whatever stood there."""
-
-    def one(leaf: jax.Array) -> jax.Array:
-        return jnp.where(mask.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, jnp.zeros((), leaf.dtype))
-
-    return jax.tree.map(one, tree)
+    return jax.tree.map(lambda leaf: keep(leaf, mask), tree)
