@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Element = Any
 """A group element: an array, or a pytree of arrays, possibly with leading batch axes."""
@@ -88,6 +89,47 @@ class Group(abc.ABC):
         raise ValueError(
             f"{self!r} names no generators. Override `generators` in {type(self).__name__}, or pass explicit elements."
         )
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Basis of the Lie algebra, real matrices, float64 ``(n, n)``; empty for a discrete group."""
+        return ()
+
+    @property
+    def discrete_generators(self) -> tuple[Element, ...]:
+        """Elements that generate the group together with the exponentials of ``algebra``.
+
+        The ``generators`` of a discrete group; of a Lie group its ``components``, one element for each connected part.
+        """
+        return self.generators
+
+    @property
+    def point_group(self) -> "Group":
+        """The part of the group that acts on fibres: H of translations with H, else the group itself."""
+        return self
+
+    @property
+    def grid_ndim(self) -> int:
+        """Number of grid axes that the group translates."""
+        return 0
+
+    @property
+    def open(self) -> "Group":
+        """The group without its sizes (the period of a torus, the number of points), in every factor of a product."""
+        return self
+
+    def agrees(self, other: "Group") -> bool:
+        """Tells whether two groups are equal, where a size that one leaves open agrees with every size."""
+        return self == other
+
+    def split(self, g: Element) -> tuple[Any, Element]:
+        """Returns ``(t, h)``: the translation part (None without translations) and the element of ``point_group``."""
+        return None, g
+
+    def join(self, t: Any, h: Element) -> Element:
+        """Inverse of :meth:`split`."""
+        del t
+        return h
 
     def elements(self) -> Element:
         """Returns all elements, stacked along a leading axis of length ``order``.

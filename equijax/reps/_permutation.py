@@ -39,6 +39,26 @@ class PermutationRepresentation(Representation):
         return True
 
     @property
+    def is_orthogonal(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def generators(self) -> tuple[np.ndarray, ...]:
+        """Permutation matrices of the group's generators, float64 ``(dim, dim)``."""
+        return _matrices_of_generators(self)
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Empty: a finite group has no directions."""
+        return ()
+
+    @property
+    def invariants(self) -> np.ndarray:
+        """One indicator for each orbit of coordinates, float64 ``(orbits, dim)``."""
+        return _indicators(self)
+
+    @property
     def dual(self) -> "PermutationRepresentation":
         """The dual representation, which is the same one."""
         return self
@@ -61,11 +81,15 @@ class PermutationRepresentation(Representation):
         source = jnp.asarray(_sources(self))[jnp.asarray(g, jnp.int32)]
         return jnp.take(jnp.asarray(x), source, axis=axis, mode="clip")
 
-    def __add__(self, other: "PermutationRepresentation") -> "PermutationRep":
+    def __add__(self, other: Representation) -> Representation:
+        if not isinstance(other, PermutationRepresentation):
+            return super().__add__(other)
         _require_same_group(self, other)
         return PermutationRep(self.group, np.concatenate([self.table, other.table + self.dim], axis=1))
 
-    def __mul__(self, other: "PermutationRepresentation") -> "PermutationRep":
+    def __mul__(self, other: Representation | int) -> Representation:
+        if not isinstance(other, PermutationRepresentation):
+            return super().__mul__(other)
         _require_same_group(self, other)
         pairs = self.table[:, :, None] * other.dim + other.table[:, None, :]
         return PermutationRep(self.group, pairs.reshape(self.group.order, -1))
@@ -302,6 +326,18 @@ def _quotient_table(subgroup: Subgroup) -> np.ndarray:
 @functools.cache
 def _sources(fibre: PermutationRepresentation) -> np.ndarray:
     return read_only(fibre.table[fibre.group.inverses])
+
+
+@functools.cache
+def _matrices_of_generators(fibre: PermutationRepresentation) -> tuple[np.ndarray, ...]:
+    rows = np.eye(fibre.dim)
+    return tuple(read_only(np.ascontiguousarray(rows[fibre.table[g]].T)) for g in fibre.group.generators)
+
+
+@functools.cache
+def _indicators(fibre: PermutationRepresentation) -> np.ndarray:
+    orbit = fibre.orbits
+    return read_only((orbit[None] == np.arange(int(orbit.max()) + 1)[:, None]).astype(np.float64))
 
 
 @functools.cache

@@ -1,11 +1,21 @@
 """The contract of representations."""
 
 import abc
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from equijax.groups import FiniteGroup
+from equijax._arrays import read_only
+from equijax.groups import Group
+from equijax.groups._group import Element
+
+if TYPE_CHECKING:
+    from equijax.reps._irrep import Irrep
+
+_TOLERANCE = 1e-9
 
 
 class Representation(abc.ABC):
@@ -13,11 +23,16 @@ class Representation(abc.ABC):
 
     Law: ``rho(gh) = rho(g) rho(h)`` for matrices that act on column vectors.
 
+    A subclass gives ``group``, ``dim`` and ``__call__``; everything else follows from them, in float64. It is an
+    immutable value, hashable and equal by value, so that it can be a static attribute of a module.
+
+    ``a + b`` is the direct sum, ``a * b`` the tensor product (first index slowest), ``3 * a`` the sum of three copies.
+
     Attributes:
       group: the group.
     """
 
-    group: FiniteGroup
+    group: Any
 
     @property
     @abc.abstractmethod
@@ -30,10 +45,136 @@ class Representation(abc.ABC):
         return (self.dim,)
 
     @abc.abstractmethod
-    def __call__(self, g: Any) -> jax.Array:
-        """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+    def __call__(self, g: Element) -> jax.Array:
+        """Returns the matrix of ``g``, float ``(…, dim, dim)``; jits, vmaps, and is differentiable for a Lie group."""
+
+    def act(self, g: Element, x: Any, axis: int) -> jax.Array:
+        """Returns ``x`` with one axis, of length ``dim``, multiplied by the matrix of one element ``g``."""
+        x = jnp.asarray(x)
+        if not self.shape:
+            return x
+        matrix = self(g)
+        dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else matrix.dtype
+        moved = jnp.tensordot(matrix.astype(dtype), x.astype(dtype), axes=((1,), (axis,)), precision="highest")
+        return jnp.moveaxis(moved, 0, axis)
+
+    @property
+    def generators(self) -> tuple[np.ndarray, ...]:
+        """Matrices of ``group.discrete_generators``, in that order, float64 ``(dim, dim)``. Read-only."""
+        return _generators(self)
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Derivatives along ``group.algebra``, in that order, float64 ``(dim, dim)``; empty for a discrete group."""
+        return _algebra(self)
+
+    @property
+    def invariants(self) -> np.ndarray:
+        """Basis of the vectors that nothing moves, float64 ``(k, dim)``: where a bias may live. Read-only."""
+        return _invariants(self)
 
     @property
     def is_permutation(self) -> bool:
         """True where every element permutes the coordinates: only then may a pointwise nonlinearity follow."""
         return False
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """True where every matrix is orthogonal, so that Euclidean lengths of fibres are invariant."""
+        return _is_orthogonal(self)
+
+    @property
+    def irreps(self) -> "tuple[tuple[Irrep, int], ...]":
+        """The irreducible parts and how often each occurs, in the order of ``basis``.
+
+        Raises:
+          ValueError: the irreps of the group are not known.
+        """
+        from equijax.reps._decompose import decompose
+
+        return decompose(self).irreps
+
+    @property
+    def basis(self) -> np.ndarray:
+        """Change of basis Q, float64 ``(dim, dim)``: ``Q⁻¹ rho(g) Q`` is block diagonal, copies of ``irreps`` in order.
+
+        Raises:
+          ValueError: the irreps of the group are not known.
+        """
+        from equijax.reps._decompose import decompose
+
+        return decompose(self).basis
+
+    @property
+    def dual(self) -> "Representation":
+        """The representation on linear forms, ``rho(g⁻¹)ᵀ``; where ``rho`` is orthogonal that is ``rho`` itself."""
+        from equijax.reps._dual import dual
+
+        return dual(self)
+
+    def restrict(self, subgroup: Any) -> "Representation":
+        """Returns the same vectors, moved by a smaller group.
+
+        Args:
+          subgroup: a ``Subgroup`` of a finite group, or any group whose elements embed by their matrices.
+        """
+        from equijax.reps._restrict import restrict
+
+        return restrict(self, subgroup)
+
+    def induce(self, subgroup: Any) -> "Representation":
+        """Returns the representation of ``subgroup.group`` that this representation of ``subgroup.as_group()`` induces."""
+        from equijax.reps._induce import induce
+
+        return induce(self, subgroup)
+
+    def __add__(self, other: "Representation") -> "Representation":
+        from equijax.reps._sum import direct_sum
+
+        return direct_sum(self, other) if isinstance(other, Representation) else NotImplemented
+
+    def __mul__(self, other: "Representation | int") -> "Representation":
+        from equijax.reps._sum import copies
+        from equijax.reps._tensor_product import tensor_product
+
+        if isinstance(other, Representation):
+            return tensor_product(self, other)
+        return copies(self, other)
+
+    def __rmul__(self, count: int) -> "Representation":
+        from equijax.reps._sum import copies
+
+        return copies(self, count)
+
+
+@functools.lru_cache(maxsize=1024)
+def _generators(rep: Representation) -> tuple[np.ndarray, ...]:
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        return tuple(read_only(np.array(rep(g), np.float64)) for g in rep.group.discrete_generators)
+
+
+@functools.lru_cache(maxsize=1024)
+def _algebra(rep: Representation) -> tuple[np.ndarray, ...]:
+    group: Group = rep.group
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        return tuple(read_only(np.array(_derivative(rep, x), np.float64)) for x in group.algebra)
+
+
+def _derivative(rep: Representation, direction: np.ndarray) -> jax.Array:
+    """d/dt rho(exp(tX)) at t = 0, float64 ``(dim, dim)``."""
+    curve = lambda t: rep(rep.group.exp(t * jnp.asarray(direction)))  # noqa: E731
+    return jax.jvp(curve, (jnp.zeros((), float),), (jnp.ones((), float),))[1]
+
+
+@functools.lru_cache(maxsize=1024)
+def _invariants(rep: Representation) -> np.ndarray:
+    from equijax.reps._solver import invariant_vectors
+
+    return read_only(invariant_vectors(rep.generators, rep.algebra, rep.dim))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_orthogonal(rep: Representation) -> bool:
+    one = np.eye(rep.dim)
+    whole = all(np.abs(a.T @ a - one).max() < _TOLERANCE for a in rep.generators)
+    return whole and all(np.abs(a + a.T).max() < _TOLERANCE for a in rep.algebra)
