@@ -13,6 +13,8 @@ from equijax.groups._euclidean import E as E
 from equijax.groups._euclidean import O as O
 from equijax.groups._finite import FiniteGroup as FiniteGroup
 from equijax.groups._group import Group as Group
+from equijax.groups._irrep_family import IrrepFamily as IrrepFamily
+from equijax.groups._irrep_family import Label as Label
 from equijax.groups._permutation import Permutation as Permutation
 from equijax.groups._point import HEXAGONAL as HEXAGONAL
 from equijax.groups._point import PointGroup as PointGroup

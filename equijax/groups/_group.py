@@ -2,11 +2,14 @@
 
 import abc
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:
+    from equijax.groups._irrep_family import IrrepFamily
 
 Element = Any
 """A group element: an array, or a pytree of arrays, possibly with leading batch axes."""
@@ -107,6 +110,21 @@ class Group(abc.ABC):
     def point_group(self) -> "Group":
         """The part of the group that acts on fibres: H of translations with H, else the group itself."""
         return self
+
+    @property
+    def irrep_family(self) -> "IrrepFamily":
+        """The real irreps of the group, on which ``ej.reps.Irrep`` and ``decompose`` are built.
+
+        A group that knows its irreps returns an :class:`IrrepFamily`: labels, dimensions, types and matrices.
+
+        Raises:
+          ValueError: the irreps of this group are not known.
+        """
+        raise ValueError(
+            f"The irreps of {self!r} are not known. They are for a FiniteGroup (any, also made by from_permutations, "
+            "from_table or from_matrices) and for the rotation groups of the plane and of space; another group gives them "
+            "by overriding `irrep_family`."
+        )
 
     @property
     def grid_ndim(self) -> int:

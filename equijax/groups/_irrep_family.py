@@ -1,0 +1,70 @@
+"""The contract of a group's list of irreps."""
+
+import abc
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+
+if TYPE_CHECKING:
+    from equijax.groups._group import Element
+
+
+class Label(NamedTuple):
+    """Name of one irrep within its group.
+
+    Attributes:
+      index: number in the list of a finite group; frequency or degree l for rotations.
+      parity: 1 or -1 where reflections ask for it, else None.
+    """
+
+    index: int
+    parity: int | None = None
+
+    def __repr__(self) -> str:
+        return str(self.index) if self.parity is None else f"{self.index}, parity={self.parity}"
+
+
+class IrrepFamily(abc.ABC):
+    """The real irreducible representations of one group: which there are, and their matrices.
+
+    ``group.irrep_family`` returns it; ``ej.reps.Irrep(group, index, parity=…)`` asks it and nothing else. A group with
+    irreps of its own gives such a family. Matrices are orthogonal, real, and the same on every machine.
+    """
+
+    @abc.abstractmethod
+    def label(self, index: Any, parity: Any = None) -> Label:
+        """Returns the checked label; None for the parity picks the usual one where the group has parities.
+
+        Raises:
+          TypeError: ``index`` is no integer.
+          ValueError: there is no such irrep; the message says which there are.
+        """
+
+    @property
+    @abc.abstractmethod
+    def labels(self) -> tuple[Label, ...]:
+        """All labels in order.
+
+        Raises:
+          ValueError: there are infinitely many.
+        """
+
+    @abc.abstractmethod
+    def dim(self, label: Label) -> int:
+        """Returns the real dimension."""
+
+    @abc.abstractmethod
+    def type(self, label: Label) -> str:
+        """Returns ``"real"``, ``"complex"`` or ``"quaternionic"``: the commutant has dimension 1, 2 or 4."""
+
+    @abc.abstractmethod
+    def matrix(self, label: Label, g: "Element") -> jax.Array:
+        """Returns the matrix of ``g``, float ``(…, dim, dim)``; jits and vmaps, and is differentiable for a Lie group."""
+
+    def candidates(self, rep: Any) -> tuple[Label, ...]:
+        """Returns, in order, labels among which are all irreps that occur in a representation.
+
+        All of them by default. A Lie group overrides this: the spectrum of ``rep.algebra`` bounds the degrees.
+        """
+        del rep
+        return self.labels
