@@ -7,3 +7,5 @@ from equijax.reps._permutation import Regular as Regular
 from equijax.reps._permutation import Scalar as Scalar
 from equijax.reps._permutation import restrict as restrict
 from equijax.reps._representation import Representation as Representation
+from equijax.reps._solver import intertwiner_blocks as intertwiner_blocks
+from equijax.reps._solver import intertwiners as intertwiners

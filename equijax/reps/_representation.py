@@ -84,6 +84,16 @@ class Representation(abc.ABC):
         return _is_orthogonal(self)
 
     @property
+    def parts(self) -> "tuple[Representation, ...]":
+        """The summands along the coordinates, in order; itself where it is no sum."""
+        return (self,)
+
+    @property
+    def is_irrep(self) -> bool:
+        """True of the members of the group's list of irreps: two of them are equal or have no map between them."""
+        return False
+
+    @property
     def irreps(self) -> "tuple[tuple[Irrep, int], ...]":
         """The irreducible parts and how often each occurs, in the order of ``basis``.
 
@@ -145,6 +155,24 @@ class Representation(abc.ABC):
         from equijax.reps._sum import copies
 
         return copies(self, count)
+
+
+def require_representation(rep: Any, name: str) -> None:
+    """Raises ``TypeError`` where ``rep`` is no representation."""
+    if not isinstance(rep, Representation):
+        raise TypeError(
+            f"`{name}` is {rep!r} of type {type(rep).__name__}; it must be a representation, for example "
+            "ej.reps.Regular(group) or ej.reps.Scalar(group)."
+        )
+
+
+def require_same_group(first: Representation, second: Representation) -> None:
+    """Raises ``ValueError`` where two representations belong to different groups."""
+    if first.group != second.group:
+        raise ValueError(
+            f"the representations belong to different groups, {first.group!r} and {second.group!r}. Restrict one of them "
+            "to the group of the other: rep.restrict(smaller)."
+        )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -76,7 +76,6 @@ CASES = {
         ["`subgroup`", "Dihedral(4)", "Cyclic(4)"],
     ),
     "sum over two groups": (lambda: Regular(C4) + Regular(D4), ValueError, ["different groups", "Cyclic(4)", "Dihedral(4)"]),
-    "product with a number": (lambda: Regular(C4) * 3, TypeError, ["combined", "3", "int"]),
 }
 
 
