@@ -7,6 +7,7 @@ from equijax.groups._catalogue import Dihedral as Dihedral
 from equijax.groups._catalogue import Octahedral as Octahedral
 from equijax.groups._catalogue import Reflection as Reflection
 from equijax.groups._catalogue import Trivial as Trivial
+from equijax.groups._characters import Characters as Characters
 from equijax.groups._euclidean import SE as SE
 from equijax.groups._euclidean import SO as SO
 from equijax.groups._euclidean import E as E

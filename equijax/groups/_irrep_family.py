@@ -1,15 +1,19 @@
 """The contract of a group's list of irreps."""
 
 import abc
-from typing import TYPE_CHECKING, Any, NamedTuple
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from equijax.groups._group import Element
 
 
-class Label(NamedTuple):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Label:
     """Name of one irrep within its group.
 
     Attributes:
@@ -60,6 +64,14 @@ class IrrepFamily(abc.ABC):
     @abc.abstractmethod
     def matrix(self, label: Label, g: "Element") -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``; jits and vmaps, and is differentiable for a Lie group."""
+
+    def matrices(self, label: Label) -> "np.ndarray":
+        """Returns the matrices of all elements of a finite group, float64 ``(order, dim, dim)``. Read-only.
+
+        Raises:
+          ValueError: the elements can't be listed.
+        """
+        raise ValueError(f"irrep {label!r} has infinitely many matrices; call it on an element.")
 
     def candidates(self, rep: Any) -> tuple[Label, ...]:
         """Returns, in order, labels among which are all irreps that occur in a representation.

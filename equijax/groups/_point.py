@@ -115,6 +115,11 @@ class PointGroup(FiniteGroup):
         return self._source.matrices.array
 
     @property
+    def orthogonal_matrices(self) -> np.ndarray | None:
+        """The elements in Cartesian coordinates, float64 ``(order, d, d)``; None where they are no isometries."""
+        return _orthogonal_matrices(self)
+
+    @property
     def basis(self) -> np.ndarray | None:
         """Lattice vectors as columns, float64 ``(d, d)``; None for the square or cubic lattice."""
         return None if self._basis is None else self._basis.array
@@ -269,6 +274,14 @@ def _tidy(matrix: np.ndarray) -> list:
 @functools.cache
 def _integer_matrices(group: PointGroup) -> np.ndarray:
     return read_only(np.rint(group.matrices).astype(np.int32))
+
+
+@functools.cache
+def _orthogonal_matrices(group: PointGroup) -> np.ndarray | None:
+    columns = np.eye(group.ndim) if group.basis is None else group.basis
+    turned = columns @ group.matrices @ np.linalg.inv(columns)
+    is_isometry = np.abs(turned @ turned.transpose(0, 2, 1) - np.eye(group.ndim)).max() < 1e-13
+    return read_only(turned) if is_isometry else None
 
 
 @functools.cache

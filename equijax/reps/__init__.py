@@ -1,5 +1,7 @@
 """Representations: how a group element acts on one vector, the fibre over a point."""
 
+from equijax.reps._irrep import Irrep as Irrep
+from equijax.reps._irrep import irreps as irreps
 from equijax.reps._permutation import PermutationRep as PermutationRep
 from equijax.reps._permutation import PermutationRepresentation as PermutationRepresentation
 from equijax.reps._permutation import Quotient as Quotient

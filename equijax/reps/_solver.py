@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from equijax._arrays import read_only
-from equijax.reps._canonical import canonical_basis
+from equijax._canonical import canonical_basis
 from equijax.reps._orbits import pair_orbits
 from equijax.reps._representation import Representation, require_representation
 

@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg
 
 import equijax as ej
+from equijax._canonical import canonical_basis
 from equijax.reps import _solver
-from equijax.reps._canonical import canonical_basis
 from equijax.reps._solver import invariant_vectors, solve
 from tests.reps.matrix_groups import MatrixGroup, Vector
 

@@ -29,7 +29,7 @@ def canonical_basis(vectors: np.ndarray, rank: int | None = None) -> np.ndarray:
       [[0.816, 0.0], [-0.408, 0.707], [-0.408, -0.707]]
     """
     n, columns = vectors.shape
-    rank = columns if rank is None else rank
+    rank = int(columns) if rank is None else rank
     directions = np.zeros((columns, rank))
     lengths = np.einsum("ij,ij->i", vectors, vectors)
     basis = np.zeros((n, rank))
