@@ -1,0 +1,111 @@
+"""Sharing by a basis: the linear maps that commute with a group of matrices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax._arrays import FrozenArray, read_only
+from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_rows
+
+
+class BasisSharing(Sharing):
+    r"""The sharing between any fibres: W is a sum of basis maps.
+
+    .. math:: W = \sum_k W_k ⊗ θ_k
+
+    The basis is taken as it is given: :func:`equijax.sharing.normalised` scales it so that outputs have variance 1.
+    :meth:`project` is orthogonal whatever the scaling.
+
+    Args:
+      basis: linearly independent maps, float ``(count, output points, [window], input points)``.
+      out_invariants: basis of the outputs that nothing moves, float ``(k, output points)``.
+
+    Raises:
+      ValueError: a shape does not fit.
+
+    Example: what turns with the plane is scaled and turned.
+      >>> import numpy as np
+      >>> sharing = BasisSharing([np.eye(2), [[0, -1], [1, 0]]], np.zeros((0, 2)))
+      >>> sharing.count, sharing.bias_shape
+      (2, None)
+      >>> sharing.project(np.array([[1.0, 2.0], [0.0, 3.0]])).tolist()
+      [[2.0, 1.0], [-1.0, 2.0]]
+    """
+
+    def __init__(self, basis: np.ndarray, out_invariants: np.ndarray):
+        self._basis = FrozenArray(basis, np.float64)
+        self._out_invariants = FrozenArray(out_invariants, np.float64)
+        if self.basis.ndim < 3 or self.out_invariants.ndim != 2 or self.out_invariants.shape[1] != self.basis.shape[1]:
+            raise ValueError(
+                f"`basis` has shape {self.basis.shape} and `out_invariants` {self.out_invariants.shape}; they must be "
+                "(count, output points, [window], input points) and (k, output points)."
+            )
+
+    @property
+    def basis(self) -> np.ndarray:
+        """The maps, float64 ``(count, *shape)``. Read-only."""
+        return self._basis.array
+
+    @property
+    def out_invariants(self) -> np.ndarray:
+        """Basis of the outputs that nothing moves, float64 ``(k, output points)``. Read-only."""
+        return self._out_invariants.array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one map, ``(output points, [window], input points)``."""
+        return self.basis.shape[1:]
+
+    @property
+    def count(self) -> int:
+        """Number of maps."""
+        return len(self.basis)
+
+    @property
+    def init(self) -> Draws:
+        """One call on all the weights: the basis is scaled so that their number is the fan-in of each output."""
+        return Draws((self.count,), (None,))
+
+    @property
+    def bias_shape(self) -> tuple[int, ...] | None:
+        """``(k,)``, one bias for each invariant output; None where there is none."""
+        return (len(self.out_invariants),) if len(self.out_invariants) else None
+
+    def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
+        """Multiplies the maps with their weights, in 32 bits at least."""
+        require_rows(theta, self.count)
+        wide = jnp.promote_types(theta.dtype, jnp.float32)
+        moved = self.basis if axes is None else np.transpose(self.basis, (0, *(1 + axis for axis in axes)))
+        full = jnp.tensordot(jnp.asarray(moved.astype(wide)), theta.astype(wide), axes=((0,), (0,)), precision="highest")
+        return full.astype(theta.dtype) if jnp.issubdtype(theta.dtype, jnp.inexact) else full
+
+    def spread_bias(self, bias: jax.Array) -> jax.Array:
+        """Multiplies the invariants with their biases, ``(output points, features)``."""
+        invariants = jnp.asarray(self.out_invariants.astype(bias.dtype))
+        return jnp.tensordot(invariants, bias, axes=((0,), (0,)), precision="highest")
+
+    def project(self, weight: np.ndarray) -> np.ndarray:
+        """Returns the nearest map in the span of the basis; float64."""
+        flat, span = flat_weight(weight, self.shape), self._orthonormal
+        return (span @ (span.T @ flat)).reshape(np.shape(weight))
+
+    @functools.cached_property
+    def _orthonormal(self) -> np.ndarray:
+        """Orthonormal basis of the same span, float64 ``(entries, count)``."""
+        return read_only(np.linalg.qr(self.basis.reshape(self.count, -1).T)[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BasisSharing):
+            return NotImplemented
+        return self._basis == other._basis and self._out_invariants == other._out_invariants
+
+    def __hash__(self) -> int:
+        return hash(("BasisSharing", self._basis, self._out_invariants))
+
+    def __reduce__(self) -> tuple:
+        return (BasisSharing, (self.basis, self.out_invariants))
+
+    def __repr__(self) -> str:
+        return f"BasisSharing({self.count} maps of shape {self.shape})"

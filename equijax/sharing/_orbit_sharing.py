@@ -1,0 +1,139 @@
+"""Sharing by orbits: weights that the group moves onto each other are equal."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax._arrays import digest, read_only
+from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_rows
+
+
+class OrbitSharing(Sharing):
+    r"""The sharing between permutations: W is constant on the orbits of the group on its entries.
+
+    One map :math:`W_k` is the indicator of orbit k, so that a weight is looked up and nothing is multiplied.
+
+    Args:
+      table: orbit of each entry, int ``(output points, [window], input points)``, numbered by first appearance.
+      out_orbits: orbit of each output point, int ``(output points,)``, numbered by first appearance.
+
+    Example: a set has two kinds of pairs.
+      >>> import numpy as np
+      >>> sharing = OrbitSharing(np.array([[0, 1], [1, 0]]), np.array([0, 0]))
+      >>> sharing.count, sharing.bias_shape
+      (2, ())
+      >>> sharing.project(np.array([[1.0, 5.0], [7.0, 3.0]])).tolist()
+      [[2.0, 6.0], [6.0, 2.0]]
+    """
+
+    def __init__(self, table: np.ndarray, out_orbits: np.ndarray):
+        self._table = read_only(np.array(table, np.int32))
+        self._out_orbits = read_only(np.array(out_orbits, np.int32))
+
+    @property
+    def table(self) -> np.ndarray:
+        """Orbit of each entry, int32 ``shape``. Read-only."""
+        return self._table
+
+    @property
+    def out_orbits(self) -> np.ndarray:
+        """Orbit of each output point, int32. Read-only."""
+        return self._out_orbits
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one map, ``(output points, [window], input points)``."""
+        return self.table.shape
+
+    @functools.cached_property
+    def count(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of orbits."""
+        return int(self.table.max()) + 1
+
+    @functools.cached_property
+    def representatives(self) -> tuple[np.ndarray, ...]:
+        """For each orbit of output points the flat (window, input) index at which its orbits first appear."""
+        rows = np.unique(self.out_orbits, return_index=True)[1]
+        return tuple(read_only(np.unique(self.table[row], return_index=True)[1]) for row in rows)
+
+    @property
+    def init(self) -> Draws:
+        """One call for each orbit of output points, on all that such a point reads; each weight where it first appears."""
+        size = int(np.prod(self.shape[1:]))
+        return Draws(self.shape[1:], tuple(None if len(rows) == size else rows for rows in self.representatives))
+
+    @functools.cached_property
+    def out_invariants(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """One indicator for each orbit of output points, float64 ``(orbits, output points)``. Read-only."""
+        return read_only((self.out_orbits[None] == np.arange(len(self.representatives))[:, None]).astype(np.float64))
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """``()`` where all output points are one orbit and share one bias, else ``(orbits,)``."""
+        orbits = len(self.representatives)
+        return () if orbits == 1 else (orbits,)
+
+    def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
+        """Looks the weight of each entry up."""
+        require_rows(theta, self.count)
+        return theta[self._index(axes)]
+
+    def _index(self, axes: tuple[int, ...] | None) -> jax.Array:
+        """The table as a constant of a compiled function, its axes in the given order."""
+        return jnp.asarray(self._ordered(axes))
+
+    def _ordered(self, axes: tuple[int, ...] | None) -> np.ndarray:
+        if axes is None:
+            return self.table
+        tables = self.__dict__.setdefault("_ordered_tables", {})
+        if axes not in tables:
+            tables[axes] = read_only(np.ascontiguousarray(np.transpose(self.table, axes)))
+        return tables[axes]
+
+    def spread_bias(self, bias: jax.Array) -> jax.Array:
+        """Looks the bias of each output point up; one bias for all is returned as it is."""
+        return bias if bias.ndim == 1 else bias[jnp.asarray(self.out_orbits)]
+
+    def project(self, weight: np.ndarray) -> np.ndarray:
+        """Returns the nearest equivariant weight, ``P W``: the mean of W over each orbit; float64."""
+        return project(weight, self.table)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OrbitSharing):
+            return NotImplemented
+        return np.array_equal(self.table, other.table) and np.array_equal(self.out_orbits, other.out_orbits)
+
+    def __hash__(self) -> int:
+        return hash(("OrbitSharing", digest(self.table), digest(self.out_orbits)))
+
+    def __reduce__(self) -> tuple:
+        return (OrbitSharing, (self.table, self.out_orbits))
+
+    def __repr__(self) -> str:
+        return f"OrbitSharing({self.count} orbits on {self.shape})"
+
+
+def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
+    """Replaces every weight by the mean over its orbit.
+
+    Args:
+      weight: float ``(*orbit.shape, …)``.
+      orbit: int array of orbit numbers.
+
+    Returns:
+      float64 array of the shape of ``weight``.
+    """
+    flat = flat_weight(weight, orbit.shape)
+    count = np.bincount(orbit.reshape(-1))
+    total = np.zeros((len(count), flat.shape[1]))
+    np.add.at(total, orbit.reshape(-1), flat)
+    return (total / count[:, None])[orbit.reshape(-1)].reshape(np.shape(weight))
+
+
+def defect(weight: np.ndarray, orbit: np.ndarray) -> float:
+    """Returns the weight-space defect ``‖W − P W‖ / ‖W‖`` (0 for W = 0)."""
+    values = np.asarray(weight, np.float64)
+    norm = float(np.linalg.norm(values))
+    return float(np.linalg.norm(values - project(values, orbit))) / norm if norm else 0.0
