@@ -79,6 +79,17 @@ class Representation(abc.ABC):
         return False
 
     @property
+    def table(self) -> np.ndarray:
+        """Images where the coordinates are permuted, int32 ``(order, dim)``: ``rho(g) e_i = e_{table[g, i]}``. Read-only.
+
+        Raises:
+          ValueError: the group does not permute the coordinates, or its elements can't be listed.
+        """
+        if not self.is_permutation:
+            raise ValueError(f"{self!r} does not permute its coordinates, so it has no table of images. Use its matrices.")
+        return _table(self)
+
+    @property
     def is_orthogonal(self) -> bool:
         """True where every matrix is orthogonal, so that Euclidean lengths of fibres are invariant."""
         return _is_orthogonal(self)
@@ -179,6 +190,12 @@ def require_same_group(first: Representation, second: Representation) -> None:
 def _generators(rep: Representation) -> tuple[np.ndarray, ...]:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return tuple(read_only(np.array(rep(g), np.float64)) for g in rep.group.discrete_generators)
+
+
+@functools.lru_cache(maxsize=1024)
+def _table(rep: Representation) -> np.ndarray:
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        return read_only(np.argmax(np.asarray(rep(rep.group.elements())), axis=-2).astype(np.int32))
 
 
 @functools.lru_cache(maxsize=1024)

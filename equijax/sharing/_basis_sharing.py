@@ -1,6 +1,7 @@
 """Sharing by a basis: the linear maps that commute with a group of matrices."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -76,10 +77,11 @@ class BasisSharing(Sharing):
     def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
         """Multiplies the maps with their weights, in 32 bits at least."""
         require_rows(theta, self.count)
-        wide = jnp.promote_types(theta.dtype, jnp.float32)
+        real = jnp.issubdtype(theta.dtype, jnp.inexact)
+        wide = theta.dtype if real and jnp.finfo(theta.dtype).bits >= 32 else jnp.float32
         moved = self.basis if axes is None else np.transpose(self.basis, (0, *(1 + axis for axis in axes)))
         full = jnp.tensordot(jnp.asarray(moved.astype(wide)), theta.astype(wide), axes=((0,), (0,)), precision="highest")
-        return full.astype(theta.dtype) if jnp.issubdtype(theta.dtype, jnp.inexact) else full
+        return full.astype(theta.dtype) if real else full
 
     def spread_bias(self, bias: jax.Array) -> jax.Array:
         """Multiplies the invariants with their biases, ``(output points, features)``."""
@@ -94,7 +96,7 @@ class BasisSharing(Sharing):
     @functools.cached_property
     def _orthonormal(self) -> np.ndarray:
         """Orthonormal basis of the same span, float64 ``(entries, count)``."""
-        return read_only(np.linalg.qr(self.basis.reshape(self.count, -1).T)[0])
+        return read_only(np.linalg.qr(self.basis.reshape(self.count, math.prod(self.shape)).T)[0])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BasisSharing):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,31 +11,42 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equijax._arrays import read_only
-from equijax.actions._grid import require_fibre
 from equijax.groups import FiniteGroup
-from equijax.reps import PermutationRepresentation
-from equijax.sharing._orbits import orbits
+from equijax.reps import Representation
+from equijax.sharing._basis_sharing import BasisSharing
+from equijax.sharing._inner_product import invariant_form_of
+from equijax.sharing._kernel_basis import kernel_basis
+from equijax.sharing._orbit_sharing import OrbitSharing
+from equijax.sharing._orbits import by_first_appearance, orbits
+from equijax.sharing._sharing import Draws, MadeSharing, Sharing
+from equijax.sharing._variance import normalised
 from equijax.sharing._window import require_window, window
 
 _LARGEST_TABLE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class KernelSharing:
-    r"""Which weights of a convolution kernel must be equal.
+class KernelSharing(MadeSharing):
+    r"""The kernels of a convolution that commutes with a point group.
 
     A convolution ``out(x, b) = Σ κ[δ, a, b] f(x + δ, a)`` commutes with the point group H if and only if
 
-    .. math:: κ[hδ,\, ha,\, hb] = κ[δ, a, b] \qquad \text{for all } h ∈ H,
+    .. math:: κ(hδ) = ρ_{out}(h)\, κ(δ)\, ρ_{in}(h)^{-1} \qquad \text{for all } h ∈ H,
 
-    that is, κ is constant on the orbits of H on triples (output fibre index b, offset δ, input fibre index a). Orbits are
-    numbered by first appearance in this order, C order. Each orbit holds one ``(in_features, out_features)`` matrix.
+    that is, κ is an intertwiner from the input fibre to the functions on the window with values in the output fibre.
+    Where both fibres permute, κ[hδ, ha, hb] = κ[δ, a, b]: κ is constant on the orbits of H on triples (output fibre index
+    b, offset δ, input fibre index a), numbered by first appearance in this order, C order. Other fibres have a basis of
+    kernels, one orbit of offsets after another. Each orbit or basis kernel holds one ``(in_features, out_features)`` matrix.
 
     Args:
       point_group: H, or any finite group with ``kernel_size=()``.
       kernel_size: sizes of the window, one for each grid axis.
-      in_fibre: permutation representation of H on the input.
-      out_fibre: permutation representation of H on the output.
+      in_fibre: representation of H on the input.
+      out_fibre: representation of H on the output.
+
+    Raises:
+      TypeError: a fibre is no representation.
+      ValueError: a fibre belongs to another group, or H does not map the window to itself.
 
     Example: an isotropic 3×3 kernel has three weights: centre, edge, corner.
       >>> import equijax as ej
@@ -48,13 +60,23 @@ class KernelSharing:
 
     point_group: FiniteGroup
     kernel_size: tuple[int, ...]
-    in_fibre: PermutationRepresentation
-    out_fibre: PermutationRepresentation
+    in_fibre: Representation
+    out_fibre: Representation
 
     def __post_init__(self) -> None:
-        require_fibre(self.in_fibre, self.point_group, "in_fibre")
-        require_fibre(self.out_fibre, self.point_group, "out_fibre")
+        _require_fibre(self.in_fibre, self.point_group, "in_fibre")
+        _require_fibre(self.out_fibre, self.point_group, "out_fibre")
         require_window(self.point_group, self.kernel_size)
+
+    @property
+    def permutes(self) -> bool:
+        """True where both fibres are permuted, so that weights are shared along orbits."""
+        return self.in_fibre.is_permutation and self.out_fibre.is_permutation
+
+    @property
+    def rule(self) -> Sharing:
+        """Orbits where both fibres are permuted, else a basis."""
+        return _orbit_rule(self) if self.permutes else _basis_rule(self)
 
     @property
     def is_free(self) -> bool:
@@ -67,9 +89,9 @@ class KernelSharing:
         return len(window(self.point_group, self.kernel_size)[0])
 
     @property
-    def count(self) -> int:
-        """Number of orbits, which is that of free weights for each pair of features."""
-        return _factors(self).count
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one kernel, ``(|out fibre|, offsets, |in fibre|)``."""
+        return (self.out_fibre.dim, self.offsets, self.in_fibre.dim)
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -77,30 +99,49 @@ class KernelSharing:
         return self.kernel_size if self.is_free else (self.count,)
 
     @property
+    def init(self) -> Draws:
+        """How the parameter is drawn: the whole window once for each orbit of the output fibre, or all basis weights."""
+        return Draws(self.kernel_size, (None,)) if self.is_free else self.rule.init
+
+    @property
     def representatives(self) -> tuple[np.ndarray, ...]:
         """For each orbit of the output fibre the flat (offset, input fibre) index at which its orbits first appear."""
-        return _factors(self).representatives
+        return _orbit_rule(self).representatives
 
     @property
     def table(self) -> np.ndarray:
-        """Orbit of each triple, int32 ``(|out fibre|, offsets, |in fibre|)``. Read-only."""
-        return _table(self)
+        """Orbit of each triple, int32 ``(|out fibre|, offsets, |in fibre|)``. Read-only.
+
+        Raises:
+          ValueError: a fibre is not permuted.
+        """
+        return _orbit_rule(self).table
 
     def expand(
-        self, kernel: Float[Array, "orbits in_features out_features"]
+        self, theta: Float[Array, "orbits in_features out_features"]
     ) -> Float[Array, "*window channels_in channels_out"]:
         """Writes the free weights out as the kernel of a planar convolution.
 
         Args:
-          kernel: ``(count, in_features, out_features)``.
+          theta: ``(*kernel_shape, in_features, out_features)``.
 
         Returns:
           ``(*kernel_size, |in fibre| · in_features, |out fibre| · out_features)``, zero outside the window.
+
+        Raises:
+          ValueError: ``theta`` has other leading axes.
         """
-        into, out = kernel.shape[1:]
+        if theta.ndim < 2 or theta.shape[:-2] not in (self.kernel_shape, (self.count,)):
+            raise ValueError(
+                f"the kernel has shape {theta.shape}, but {self!r} has {self.count} free weights: it must be "
+                f"{(*self.kernel_shape, 'in_features', 'out_features')}. Parameters of another group or fibre don't fit."
+            )
+        into, out = theta.shape[-2:]
+        if self.is_free:
+            return theta.reshape(*self.kernel_size, into, out)
         places, _ = window(self.point_group, self.kernel_size)
         size = math.prod(self.kernel_size)
-        full = kernel[self._index()]
+        full = self.weights(theta, (1, 2, 0))
         if len(places) < size:
             empty = jnp.zeros((size, *full.shape[1:]), full.dtype)
             full = empty.at[places].set(full, unique_indices=True, indices_are_sorted=True)
@@ -109,13 +150,62 @@ class KernelSharing:
 
     def _index(self) -> jax.Array:
         """Orbit of each triple, int32 ``(offsets, |in fibre|, |out fibre|)``; put together on device where it is large."""
-        shape = (self.offsets, self.in_fibre.dim, self.out_fibre.dim)
-        if math.prod(shape) * 4 <= _LARGEST_TABLE:
-            return jnp.asarray(_index(self))
-        f = _factors(self)
-        offset, fibre = jnp.asarray(f.offset_map.T), jnp.asarray(f.fibre_map.T)
-        parts = (jnp.asarray(f.orbit)[None, None, :], offset[:, None, :], fibre[None, :, :])
-        return jnp.asarray(f.base)[tuple(jnp.broadcast_to(part, shape) for part in parts)]
+        return _orbit_rule(self)._index((1, 2, 0))
+
+
+class _FactoredOrbits(OrbitSharing):
+    """Orbits of triples from a table in factored form: ``base[orbit[b], offset_map[b, δ], fibre_map[b, a]]``.
+
+    Args:
+      factors: the factored table.
+    """
+
+    def __init__(self, factors: "_Factors"):
+        self._factors = factors
+        self._ordered = {}
+
+    @property
+    def table(self) -> np.ndarray:
+        """Orbit of each entry, int32 ``shape``. Read-only."""
+        return self._whole
+
+    @functools.cached_property
+    def _whole(self) -> np.ndarray:
+        f = self._factors
+        return read_only(f.base[f.orbit[:, None, None], f.offset_map[:, :, None], f.fibre_map[:, None, :]])
+
+    @property
+    def out_orbits(self) -> np.ndarray:
+        """Orbit of each index of the output fibre, int32. Read-only."""
+        return self._factors.orbit
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one map, ``(|out fibre|, offsets, |in fibre|)``."""
+        return (*self._factors.offset_map.shape, self._factors.fibre_map.shape[1])
+
+    @property
+    def count(self) -> int:
+        """Number of orbits."""
+        return self._factors.count
+
+    @property
+    def representatives(self) -> tuple[np.ndarray, ...]:
+        """For each orbit of the output fibre the flat (offset, input fibre) index at which its orbits first appear."""
+        return self._factors.representatives
+
+    def _index(self, axes: tuple[int, ...] | None) -> jax.Array:
+        """The table as a constant of a compiled function; put together on device where it is large."""
+        if math.prod(self.shape) * 4 <= _LARGEST_TABLE:
+            return super()._index(axes)
+        f, order = self._factors, axes or (0, 1, 2)
+        parts = (
+            jnp.asarray(f.orbit)[:, None, None],
+            jnp.asarray(f.offset_map)[:, :, None],
+            jnp.asarray(f.fibre_map)[:, None, :],
+        )
+        shape = tuple(self.shape[axis] for axis in order)
+        return jnp.asarray(f.base)[tuple(jnp.broadcast_to(jnp.transpose(part, order), shape) for part in parts)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +221,12 @@ class _Factors:
 
 
 @functools.lru_cache(maxsize=256)
-def _factors(sharing: KernelSharing) -> _Factors:
+def _orbit_rule(sharing: KernelSharing) -> _FactoredOrbits:
     """Moves every b back to the smallest member b₀ of its orbit; there only the stabiliser of b₀ is left to share."""
     group, into, out = sharing.point_group, sharing.in_fibre.table, sharing.out_fibre.table
     _, offsets = window(group, sharing.kernel_size)
     pairs = offsets.shape[1] * into.shape[1]
-    orbit = sharing.out_fibre.orbits
+    orbit = read_only(by_first_appearance(out.min(axis=0)))
     base, representatives, count = [], [], 0
     mover = np.empty(out.shape[1], np.int64)
     for k in range(int(orbit.max()) + 1):
@@ -151,15 +241,25 @@ def _factors(sharing: KernelSharing) -> _Factors:
         count += len(representatives[-1])
     back = group.inverses[mover]
     table = np.stack(base).reshape(len(base), offsets.shape[1], into.shape[1])
-    return _Factors(orbit, offsets[back], into[back], table, count, tuple(representatives))
+    return _FactoredOrbits(_Factors(orbit, offsets[back], into[back], table, count, tuple(representatives)))
 
 
 @functools.lru_cache(maxsize=256)
-def _table(sharing: KernelSharing) -> np.ndarray:
-    f = _factors(sharing)
-    return read_only(f.base[f.orbit[:, None, None], f.offset_map[:, :, None], f.fibre_map[:, None, :]])
+def _basis_rule(sharing: KernelSharing) -> BasisSharing:
+    basis = kernel_basis(sharing.point_group, sharing.kernel_size, sharing.in_fibre, sharing.out_fibre)
+    scaled = normalised(basis, invariant_form_of(sharing.in_fibre), invariant_form_of(sharing.out_fibre))
+    return BasisSharing(scaled, sharing.out_fibre.invariants)
 
 
-@functools.lru_cache(maxsize=256)
-def _index(sharing: KernelSharing) -> np.ndarray:
-    return read_only(np.ascontiguousarray(np.transpose(_table(sharing), (1, 2, 0))))
+def _require_fibre(fibre: Any, point_group: FiniteGroup, name: str) -> None:
+    made = f" Write {fibre.__name__}({point_group!r})." if isinstance(fibre, type) else ""
+    if not isinstance(fibre, Representation):
+        raise TypeError(
+            f"`{name}` is {fibre!r}; it must be a representation of {point_group!r} from equijax.reps, such as Scalar or "
+            f"Regular.{made}"
+        )
+    if fibre.group != point_group:
+        raise ValueError(
+            f"`{name}` is a representation of {fibre.group!r}, but the kernel is moved by {point_group!r}. "
+            "Build the fibre from the point group of the layer."
+        )

@@ -5,25 +5,37 @@ import functools
 
 import numpy as np
 
-from equijax._arrays import read_only
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.actions._motions import common_motions
 from equijax.actions._product import factors_of
 from equijax.groups._group import Element
 from equijax.groups._space import grid_ndim, join_element, point_group_of
+from equijax.reps import Representation, intertwiners
+from equijax.reps._solver import invariant_vectors, solve
+from equijax.sharing._basis_sharing import BasisSharing
+from equijax.sharing._inner_product import invariant_form, invariant_form_of
+from equijax.sharing._orbit_sharing import OrbitSharing
 from equijax.sharing._orbits import orbits, pair_orbits
+from equijax.sharing._sharing import MadeSharing, Sharing
+from equijax.sharing._variance import normalised
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearSharing:
-    """Which weights of a linear map ``in_action → out_action`` must be equal.
+class LinearSharing(MadeSharing):
+    r"""The linear maps ``in_action → out_action`` that commute with a group.
+
+    .. math:: ρ_{out}(g)\, W = W\, ρ_{in}(g)
+
+    Where both actions permute their points, W is constant on the orbits on pairs (output point, input point). Else the
+    maps have a basis, which the generators and the Lie algebra fix.
 
     Args:
       in_action: a finite action, for example ``GridAction(group).on((8, 8))``. Actions without a grid are made finite.
       out_action: a finite action of the same group.
 
     Raises:
-      ValueError: the groups differ.
+      TypeError: an argument is no action.
+      ValueError: the groups differ, or the points are so many that the maps can't be solved for.
 
     Example: circular convolution is what translations force.
       >>> import equijax as ej
@@ -55,58 +67,23 @@ class LinearSharing:
         return tuple(g for g in _candidates(*sides) if all(side.acts(g) for side in sides))
 
     @property
-    def orbits(self) -> np.ndarray:
-        """Orbit of each pair, int32 ``(out_size, in_size)``. Read-only."""
-        return _pair_orbits(self)
+    def rule(self) -> Sharing:
+        """Orbits where both actions permute their points, else a basis."""
+        return _rule(self)
 
     @property
-    def count(self) -> int:
-        """Number of free weights for each pair of features."""
-        return int(self.orbits.max()) + 1
+    def orbits(self) -> np.ndarray:
+        """Orbit of each pair, int32 ``(out_size, in_size)``. Read-only.
+
+        Raises:
+          ValueError: an action does not permute its points.
+        """
+        return _orbits_only(self).table
 
     @property
     def out_orbits(self) -> np.ndarray:
         """Orbit of each output point, int32 ``(out_size,)``: points of one orbit share their bias. Read-only."""
-        return _out_orbits(self)
-
-    def project(self, weight: np.ndarray) -> np.ndarray:
-        """Returns the nearest equivariant weight, ``P W``: the mean of W over each orbit.
-
-        Args:
-          weight: ``(out_size, in_size, …)``, for example a dense layer's matrix, or one with feature axes behind.
-        """
-        return project(weight, self.orbits)
-
-    def defect(self, weight: np.ndarray) -> float:
-        """Returns ``‖W − P W‖ / ‖W‖``: 0 for an equivariant weight, about 1 for a random one of many points."""
-        return defect(weight, self.orbits)
-
-
-def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
-    """Replaces every weight by the mean over its orbit.
-
-    Args:
-      weight: float ``(*orbit.shape, …)``.
-      orbit: int array of orbit numbers.
-
-    Returns:
-      float64 array of the shape of ``weight``.
-    """
-    values = np.asarray(weight, np.float64)
-    if values.shape[: orbit.ndim] != orbit.shape:
-        raise ValueError(f"`weight` has shape {values.shape}; its leading axes must be {orbit.shape}, the shared pairs.")
-    flat = values.reshape(orbit.size, -1)
-    count = np.bincount(orbit.reshape(-1))
-    total = np.zeros((len(count), flat.shape[1]))
-    np.add.at(total, orbit.reshape(-1), flat)
-    return (total / count[:, None])[orbit.reshape(-1)].reshape(values.shape)
-
-
-def defect(weight: np.ndarray, orbit: np.ndarray) -> float:
-    """Returns the weight-space defect ``‖W − P W‖ / ‖W‖`` (0 for W = 0)."""
-    values = np.asarray(weight, np.float64)
-    norm = float(np.linalg.norm(values))
-    return float(np.linalg.norm(values - project(values, orbit))) / norm if norm else 0.0
+        return _orbits_only(self).out_orbits
 
 
 def _candidates(*sides: FiniteAction) -> list[Element]:
@@ -117,7 +94,7 @@ def _candidates(*sides: FiniteAction) -> list[Element]:
         return [group.embed(k, g) for k, pair in enumerate(factors) for g in _candidates(*pair)]  # type: ignore[attr-defined]
     grids = [(side.action, side.shape[: side.action.ndim]) for side in sides if isinstance(side.action, GridAction)]
     if not grids:
-        return list(group.generators)
+        return list(group.discrete_generators)
     if all(action.boundary == "zero" for action, _ in grids):
         still = np.zeros(grid_ndim(group), np.int32)  # with zeros outside, each array turns about its own centre
         return [join_element(group, still, np.int32(h)) for h in range(point_group_of(group).order)]
@@ -152,15 +129,45 @@ def _made_finite(action: Action, name: str) -> FiniteAction:
 
 
 @functools.lru_cache(maxsize=64)
-def _pair_orbits(sharing: LinearSharing) -> np.ndarray:
-    into, out = sharing.in_action, sharing.out_action
-    generators = sharing.generators
-    return read_only(
-        pair_orbits([out.permutation(g) for g in generators], [into.permutation(g) for g in generators], out.size, into.size)
-    )
+def _rule(sharing: LinearSharing) -> Sharing:
+    into, out, generators = sharing.in_action, sharing.out_action, sharing.generators
+    if _permutes(into, generators) and _permutes(out, generators):
+        in_images, out_images = ([side.permutation(g) for g in generators] for side in (into, out))
+        return OrbitSharing(pair_orbits(out_images, in_images, out.size, into.size), orbits(out_images, out.size))
+    reps = [_representation(side) for side in (into, out)]
+    if None not in reps and reps[0].group == reps[1].group:  # type: ignore[union-attr]
+        return _between(*reps)  # pyright: ignore[reportArgumentType]
+    in_side, out_side = (([side.matrix(g) for g in generators], list(side.algebra), side.size) for side in (into, out))
+    basis = solve(in_side[0], out_side[0], in_side[1], out_side[1], in_dim=into.size, out_dim=out.size)
+    return BasisSharing(normalised(basis, invariant_form(*in_side), invariant_form(*out_side)), invariant_vectors(*out_side))
 
 
-@functools.lru_cache(maxsize=64)
-def _out_orbits(sharing: LinearSharing) -> np.ndarray:
-    out = sharing.out_action
-    return read_only(orbits([out.permutation(g) for g in sharing.generators], out.size))
+def _between(in_rep: Representation, out_rep: Representation) -> BasisSharing:
+    forms = invariant_form_of(in_rep), invariant_form_of(out_rep)
+    return BasisSharing(normalised(intertwiners(in_rep, out_rep), *forms), out_rep.invariants)
+
+
+def _permutes(side: FiniteAction, generators: tuple[Element, ...]) -> bool:
+    """Whether a side permutes its points; where the action does not say, its matrices do."""
+    said = getattr(side, "permutes", True)
+    if said is not None:
+        return said
+    matrices = [side.matrix(g) for g in generators]
+    return not side.group.algebra and all(_is_permutation(matrix) for matrix in matrices)
+
+
+def _is_permutation(matrix: np.ndarray) -> bool:
+    return bool(((matrix == 0) | (matrix == 1)).all() and (matrix.sum(0) == 1).all() and (matrix.sum(1) == 1).all())
+
+
+def _representation(side: FiniteAction) -> Representation | None:
+    """The fibre where one vector of it is moved, and nothing else; its parts make a large problem small."""
+    vector = side.vector
+    return None if vector is None or vector != side.plain else vector.fibre
+
+
+def _orbits_only(sharing: LinearSharing) -> OrbitSharing:
+    rule = sharing.rule
+    if not isinstance(rule, OrbitSharing):
+        raise ValueError(f"{sharing!r} shares no weights along orbits: an action mixes its points. Use `rule.basis`.")
+    return rule

@@ -1,7 +1,5 @@
 """Sharing by orbits: weights that the group moves onto each other are equal."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +29,8 @@ class OrbitSharing(Sharing):
     def __init__(self, table: np.ndarray, out_orbits: np.ndarray):
         self._table = read_only(np.array(table, np.int32))
         self._out_orbits = read_only(np.array(out_orbits, np.int32))
+        self._count = int(self._table.max()) + 1
+        self._ordered: dict[tuple[int, ...], np.ndarray] = {}
 
     @property
     def table(self) -> np.ndarray:
@@ -47,12 +47,12 @@ class OrbitSharing(Sharing):
         """Shape of one map, ``(output points, [window], input points)``."""
         return self.table.shape
 
-    @functools.cached_property
-    def count(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    @property
+    def count(self) -> int:
         """Number of orbits."""
-        return int(self.table.max()) + 1
+        return self._count
 
-    @functools.cached_property
+    @property
     def representatives(self) -> tuple[np.ndarray, ...]:
         """For each orbit of output points the flat (window, input) index at which its orbits first appear."""
         rows = np.unique(self.out_orbits, return_index=True)[1]
@@ -64,15 +64,16 @@ class OrbitSharing(Sharing):
         size = int(np.prod(self.shape[1:]))
         return Draws(self.shape[1:], tuple(None if len(rows) == size else rows for rows in self.representatives))
 
-    @functools.cached_property
-    def out_invariants(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleVariableOverride]
+    @property
+    def out_invariants(self) -> np.ndarray:
         """One indicator for each orbit of output points, float64 ``(orbits, output points)``. Read-only."""
-        return read_only((self.out_orbits[None] == np.arange(len(self.representatives))[:, None]).astype(np.float64))
+        orbits = np.arange(int(self.out_orbits.max()) + 1)
+        return read_only((self.out_orbits[None] == orbits[:, None]).astype(np.float64))
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
         """``()`` where all output points are one orbit and share one bias, else ``(orbits,)``."""
-        orbits = len(self.representatives)
+        orbits = int(self.out_orbits.max()) + 1
         return () if orbits == 1 else (orbits,)
 
     def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
@@ -82,15 +83,11 @@ class OrbitSharing(Sharing):
 
     def _index(self, axes: tuple[int, ...] | None) -> jax.Array:
         """The table as a constant of a compiled function, its axes in the given order."""
-        return jnp.asarray(self._ordered(axes))
-
-    def _ordered(self, axes: tuple[int, ...] | None) -> np.ndarray:
         if axes is None:
-            return self.table
-        tables = self.__dict__.setdefault("_ordered_tables", {})
-        if axes not in tables:
-            tables[axes] = read_only(np.ascontiguousarray(np.transpose(self.table, axes)))
-        return tables[axes]
+            return jnp.asarray(self.table)
+        if axes not in self._ordered:
+            self._ordered[axes] = read_only(np.ascontiguousarray(np.transpose(self.table, axes)))
+        return jnp.asarray(self._ordered[axes])
 
     def spread_bias(self, bias: jax.Array) -> jax.Array:
         """Looks the bias of each output point up; one bias for all is returned as it is."""

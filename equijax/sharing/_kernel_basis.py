@@ -1,0 +1,82 @@
+"""Kernels between any two fibres: part by part, and one orbit of offsets after another."""
+
+import functools
+
+import jax
+import numpy as np
+
+from equijax._arrays import read_only
+from equijax.groups import FiniteGroup
+from equijax.reps import Representation
+from equijax.reps._solver import solve
+from equijax.sharing._window import window
+
+
+def kernel_basis(
+    point_group: FiniteGroup, kernel_size: tuple[int, ...], in_fibre: Representation, out_fibre: Representation
+) -> np.ndarray:
+    r"""Returns a basis of the kernels with :math:`κ(hδ) = ρ_{out}(h) κ(δ) ρ_{in}(h)^{-1}`.
+
+    The kernels are the maps from the input fibre to the functions on the window with values in the output fibre. These
+    functions are induced, orbit by orbit, from the stabiliser K of one offset δ, so (Frobenius) a kernel is fixed by
+    κ(δ), any map that commutes with K: only systems as small as one pair of parts of the fibres are solved.
+
+    Returns:
+      float64 ``(rank, |out|, offsets, |in|)``, orthonormal where the fibres are orthogonal, the same on every machine.
+    """
+    offsets = window(point_group, kernel_size)[1].shape[1]
+    found = [np.zeros((0, out_fibre.dim, offsets, in_fibre.dim))]
+    out_start = 0
+    for out_part in out_fibre.parts:
+        in_start = 0
+        for in_part in in_fibre.parts:
+            part = _part_basis(point_group, kernel_size, in_part, out_part)
+            kernels = np.zeros((len(part), *found[0].shape[1:]))
+            kernels[:, out_start : out_start + out_part.dim, :, in_start : in_start + in_part.dim] = part
+            found.append(kernels)
+            in_start += in_part.dim
+        out_start += out_part.dim
+    return np.concatenate(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _part_basis(
+    point_group: FiniteGroup, kernel_size: tuple[int, ...], in_part: Representation, out_part: Representation
+) -> np.ndarray:
+    """The basis between two parts that are not taken apart further, one orbit of offsets after another."""
+    moved = window(point_group, kernel_size)[1]
+    into, out = _matrices(in_part), _matrices(out_part)
+    back = into[point_group.inverses]
+    found = [np.zeros((0, out_part.dim, moved.shape[1], in_part.dim))]
+    for first in np.unique(moved.min(axis=0)):
+        stabiliser = _generators(point_group, np.flatnonzero(moved[:, first] == first))
+        local = solve(into[stabiliser], out[stabiliser], (), (), in_dim=in_part.dim, out_dim=out_part.dim)  # pyright: ignore[reportArgumentType]
+        kernels = np.zeros((len(local), out_part.dim, moved.shape[1], in_part.dim))
+        places, movers = np.unique(moved[:, first], return_index=True)
+        for place, h in zip(places, movers, strict=True):
+            kernels[:, :, place] = out[h] @ local @ back[h]
+        found.append(kernels / np.sqrt(len(places)))
+    return read_only(np.concatenate(found))
+
+
+@functools.lru_cache(maxsize=256)
+def _matrices(fibre: Representation) -> np.ndarray:
+    """Matrices of all elements, float64 ``(order, dim, dim)``."""
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        return read_only(np.array(fibre(fibre.group.elements()), np.float64))
+
+
+def _generators(group: FiniteGroup, elements: np.ndarray) -> list[int]:
+    """Some of the elements of a subgroup that generate it."""
+    chosen: list[int] = []
+    reached = {0}
+    for element in elements.tolist():
+        if element in reached:
+            continue
+        chosen.append(element)
+        frontier = list(reached)
+        reached = set(frontier)
+        while frontier:
+            frontier = [k for k in set(group.table[np.ix_(frontier, chosen)].reshape(-1).tolist()) if k not in reached]
+            reached.update(frontier)
+    return chosen
