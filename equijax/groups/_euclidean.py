@@ -1,122 +1,44 @@
-"""Rotations, reflections and rigid motions of real space."""
+"""Rigid motions of real space."""
 
 import dataclasses
-import math
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from equijax._arrays import read_only
 from equijax._numbers import positive_int
+from equijax.groups._classical import SO, O
 from equijax.groups._group import Element, Group
+from equijax.groups._lie import LieGroup
 from equijax.groups._product import SemidirectProduct
 
 
-class _Continuous(Group):
-    """A group on n-dimensional space of which no finite list of elements generates everything."""
-
-    n: int
-
-    @property
-    def generators(self) -> tuple[Element, ...]:
-        """There are none.
-
-        Raises:
-          ValueError: always.
-        """
-        raise ValueError(f"{self!r} is continuous, so it has no finite list of generators. Draw with `sample(key, shape)`.")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.n})"
-
-
 @dataclasses.dataclass(frozen=True, repr=False)
-class O(_Continuous):  # noqa: E742
-    r"""The orthogonal group: all rotations and reflections of n-dimensional space.
-
-    Elements are matrices :math:`R` with :math:`R^⊤R = 1`, float ``(…, n, n)`` in the default precision (float64 where
-    ``jax_enable_x64`` is set). They act on column vectors. ``sample`` draws from the Haar measure, so half of the draws
-    reflect: the factor Q of a Gaussian matrix, its columns signed so that the diagonal of R is positive.
-
-    Args:
-      n: dimension of the space.
-
-    Example:
-      >>> import equijax as ej, jax
-      >>> ej.O(3).sample(jax.random.key(0), (5,)).shape
-      (5, 3, 3)
-
-    References:
-      Mezzadri, "How to generate random matrices from the classical compact groups", Notices of the AMS 54 (2007),
-      arXiv:math-ph/0609050, section 5.
-    """
-
-    n: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n", positive_int(self.n, "n"))
-
-    @property
-    def identity(self) -> jax.Array:
-        """The unit matrix, float ``(n, n)``."""
-        return jnp.eye(self.n)
-
-    def compose(self, a: Any, b: Any) -> jax.Array:
-        """Returns the matrix products ``a b``, broadcasting over leading axes."""
-        return jnp.einsum("...ij,...jk->...ik", jnp.asarray(a, float), jnp.asarray(b, float), precision="highest")
-
-    def inverse(self, a: Any) -> jax.Array:
-        """Returns the transposed matrices."""
-        return jnp.swapaxes(jnp.asarray(a, float), -1, -2)
-
-    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws matrices from the Haar measure, float ``(*shape, n, n)``."""
-        q, r = jnp.linalg.qr(jax.random.normal(key, (*shape, self.n, self.n)))
-        return q * jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
-
-    @property
-    def order(self) -> int | float:
-        """``math.inf``; 2 on the line."""
-        return math.inf if self.n > 1 else 2
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class SO(O):
-    """The special orthogonal group: the rotations of n-dimensional space, matrices of determinant 1.
-
-    Elements are those of :class:`O` that do not reflect; ``sample`` draws from the Haar measure.
-
-    Args:
-      n: dimension of the space.
-
-    Example:
-      >>> import equijax as ej, jax, jax.numpy as jnp
-      >>> rotations = ej.SO(3).sample(jax.random.key(0), (5,))
-      >>> jnp.linalg.det(rotations).round(4).tolist()
-      [1.0, 1.0, 1.0, 1.0, 1.0]
-    """
-
-    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws rotations from the Haar measure, float ``(*shape, n, n)``."""
-        matrices = super().sample(key, shape)
-        reflects = jnp.linalg.det(matrices) < 0
-        return matrices.at[..., 0].multiply(jnp.where(reflects, -1.0, 1.0)[..., None])
-
-    @property
-    def order(self) -> int | float:
-        """``math.inf``; 1 on the line."""
-        return math.inf if self.n > 1 else 1
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class _Vectors(_Continuous):
+class _Vectors(LieGroup):
     """The vectors of n-dimensional space under addition; ``sample`` is standard normal."""
 
     n: int
 
     @property
-    def identity(self) -> jax.Array:
-        return jnp.zeros(self.n)
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        return _algebra(self.n)[: self.n]
+
+    @property
+    def components(self) -> tuple[np.ndarray, ...]:
+        return (read_only(np.zeros(self.n)),)
+
+    @property
+    def matrix_size(self) -> int:
+        return self.n + 1
+
+    def matrix(self, g: Any) -> jax.Array:
+        return _homogeneous(jnp.asarray(g, float), jnp.eye(self.n))
+
+    def element(self, matrix: Any) -> jax.Array:
+        return jnp.asarray(matrix, float)[..., :-1, -1]
 
     def compose(self, a: Any, b: Any) -> jax.Array:
         return jnp.add(*jnp.broadcast_arrays(jnp.asarray(a, float), jnp.asarray(b, float)))
@@ -127,15 +49,21 @@ class _Vectors(_Continuous):
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         return jax.random.normal(key, (*shape, self.n))
 
+    draw = sample
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class E(_Continuous, SemidirectProduct):
+class E(SemidirectProduct, LieGroup):
     r"""The Euclidean group: all motions of n-dimensional space that keep distances.
 
     Elements are pairs ``(t, R)``: a translation, float ``(…, n)``, and a matrix of :class:`O`, float ``(…, n, n)``. A pair
     moves the point x to :math:`R x + t`, so :math:`(t, R)(u, S) = (t + R u, R S)`. A velocity, like every difference of
     points, moves by R alone. ``sample`` draws R from the Haar measure and t from the standard normal distribution (the
     group is not compact, so there is no uniform one).
+
+    ``matrix`` is the homogeneous one, ``(n + 1, n + 1)``, with R in the corner and t in the last column; ``algebra``,
+    ``exp`` and ``log`` are in these: the translations along each axis, then the algebra of :class:`O`. ``point_group`` is
+    ``O(n)``.
 
     Args:
       n: dimension of the space.
@@ -152,6 +80,59 @@ class E(_Continuous, SemidirectProduct):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n", positive_int(self.n, "n"))
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Translations along each axis, then turns, float64 ``(n + 1, n + 1)``. Read-only."""
+        return _algebra(self.n)
+
+    @property
+    def components(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Pairs of no translation and a component of ``quotient``."""
+        return tuple((read_only(np.zeros(self.n)), R) for R in self.quotient.components)
+
+    @property
+    def generators(self) -> tuple[Element, ...]:
+        """There are none.
+
+        Raises:
+          ValueError: always.
+        """
+        return LieGroup.generators.fget(self)  # pyright: ignore[reportOptionalCall]
+
+    @property
+    def matrix_size(self) -> int:
+        """One more than n: the matrices are homogeneous."""
+        return self.n + 1
+
+    def matrix(self, g: Element) -> jax.Array:
+        """Returns the homogeneous matrices of pairs (t, R), float ``(…, n + 1, n + 1)``."""
+        t, R = g
+        return _homogeneous(jnp.asarray(t, float), jnp.asarray(R, float))
+
+    def element(self, matrix: Any) -> Element:
+        """Returns the pairs (t, R) of homogeneous matrices."""
+        matrix = jnp.asarray(matrix, float)
+        return matrix[..., :-1, -1], matrix[..., :-1, :-1]
+
+    @property
+    def point_group(self) -> Group:
+        """The rotations and reflections, ``O(n)``: what acts on fibres."""
+        return self.quotient
+
+    def split(self, g: Element) -> tuple[Any, Element]:
+        """Returns the pair (t, R) that ``g`` is."""
+        t, R = g
+        return t, R
+
+    def join(self, t: Any, h: Element) -> Element:
+        """Returns the pair (t, R); None is no translation."""
+        h = jnp.asarray(h, float)
+        return (jnp.zeros(h.shape[:-1], h.dtype) if t is None else t), h
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """The same as ``sample``."""
+        return self.sample(key, shape)
 
     @property
     def normal(self) -> Group:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -187,3 +168,24 @@ class SE(E):
     def quotient(self) -> Group:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The rotations, ``SO(n)``."""
         return SO(self.n)
+
+    @property
+    def point_group(self) -> Group:
+        """The rotations, ``SO(n)``: what acts on fibres."""
+        return self.quotient
+
+
+def _homogeneous(t: jax.Array, R: jax.Array) -> jax.Array:
+    """The matrices with R in the corner, t in the last column and the last row (0, …, 0, 1)."""
+    n = t.shape[-1]
+    batch = jnp.broadcast_shapes(t.shape[:-1], R.shape[:-2])
+    top = [jnp.broadcast_to(R, (*batch, n, n)), jnp.broadcast_to(t, (*batch, n))[..., None]]
+    bottom = jnp.broadcast_to(jnp.eye(n + 1, dtype=t.dtype)[-1:], (*batch, 1, n + 1))
+    return jnp.concatenate([jnp.concatenate(top, -1), bottom], -2)
+
+
+@functools.lru_cache(maxsize=256)
+def _algebra(n: int) -> tuple[np.ndarray, ...]:
+    unit = np.eye(n + 1)
+    shifts = [np.outer(unit[k], unit[n]) for k in range(n)]
+    return tuple(read_only(m) for m in [*shifts, *(np.pad(X, ((0, 1), (0, 1))) for X in SO(n).algebra)])

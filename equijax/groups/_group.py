@@ -1,12 +1,15 @@
 """The contract that every group fulfils."""
 
 import abc
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from equijax.groups._lie_algebra import structure_constants
 
 if TYPE_CHECKING:
     from equijax.groups._irrep_family import IrrepFamily
@@ -99,6 +102,48 @@ class Group(abc.ABC):
         return ()
 
     @property
+    def structure_constants(self) -> np.ndarray:
+        r"""The A of :math:`[X_i, X_j] = \sum_k A_{ijk} X_k` for the X of ``algebra``, float64 ``(d, d, d)``. Read-only.
+
+        Raises:
+          ValueError: the matrices are dependent, or a bracket is no combination of them.
+        """
+        return _structure_constants(self)
+
+    @property
+    def components(self) -> tuple[Element, ...]:
+        """One element for each connected part, the identity first; of a discrete group its elements.
+
+        Raises:
+          ValueError: there are infinitely many.
+        """
+        elements = self.elements()
+        return tuple(jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), elements) for i in range(int(self.order)))
+
+    @property
+    def is_compact(self) -> bool:
+        """True where ``sample`` can draw from the Haar measure: finite groups and compact Lie groups."""
+        return self.order < math.inf
+
+    def exp(self, X: Any) -> Element:
+        """Returns the exponentials of matrices of the Lie algebra, float ``(…, n, n)``.
+
+        Raises:
+          ValueError: the group is discrete.
+        """
+        raise ValueError(f"{self!r} has no Lie algebra, so no exponential of {X!r}; a LieGroup has.")
+
+    def tangent(self, X: Any) -> Element:
+        """Returns the derivative of ``exp(tX)`` at t = 0, an array for each array of an element: zeros if discrete."""
+        batch = np.shape(X)[:-2]
+        dtype = lambda s: s.dtype if jnp.issubdtype(s.dtype, jnp.inexact) else jax.dtypes.float0  # noqa: E731
+        return jax.tree.map(lambda s: np.zeros((*batch, *s.shape), dtype(s)), self.element_shape)
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws elements for a check: ``sample``; of a Lie group that is not compact, elements of every component."""
+        return self.sample(key, shape)
+
+    @property
     def discrete_generators(self) -> tuple[Element, ...]:
         """Elements that generate the group together with the exponentials of ``algebra``.
 
@@ -159,6 +204,11 @@ class Group(abc.ABC):
             f"The elements of {self!r} (order {self.order}) can't be listed. Use `sample(key, shape)` for random "
             "ones or `generators` where the group has them."
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _structure_constants(group: Group) -> np.ndarray:
+    return structure_constants([np.asarray(X, np.float64) for X in group.algebra])
 
 
 def _leaf_isclose(x: Any, y: Any, event_ndim: int) -> jax.Array:

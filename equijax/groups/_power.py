@@ -1,12 +1,16 @@
 """Several independent copies of one group."""
 
 import dataclasses
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from equijax._numbers import positive_int
 from equijax.groups._group import Element, Group
+from equijax.groups._lie_algebra import block_diagonal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,49 @@ class Power(Group):
     def generators(self) -> tuple[Element, ...]:
         """The generators of G in each place, with identities elsewhere."""
         return tuple(self.embed(i, g) for i in range(self._size) for g in self.base.generators)
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """The algebra of G in each place, block diagonal, float64. Read-only."""
+        base = self.base.algebra
+        if not base:
+            return ()
+        sizes = [len(base[0])] * self._size
+        return tuple(block_diagonal(sizes, i, X) for i in range(self._size) for X in base)
+
+    @property
+    def components(self) -> tuple[Element, ...]:
+        """Every choice of components of G, the last place varying fastest."""
+        choices = itertools.product(self.base.components, repeat=self._size)
+        return tuple(jax.tree.map(lambda *leaves: np.stack(leaves), *choice) for choice in choices)
+
+    @property
+    def discrete_generators(self) -> tuple[Element, ...]:
+        """The discrete generators of G in each place, with identities elsewhere."""
+        return tuple(self.embed(i, g) for i in range(self._size) for g in self.base.discrete_generators)
+
+    @property
+    def is_compact(self) -> bool:
+        """True where G is compact."""
+        return self.base.is_compact
+
+    def exp(self, X: Any) -> Element:
+        """Returns the exponentials of the diagonal blocks of ``X``, stacked."""
+        return self.base.exp(self._blocks_of(X))
+
+    def tangent(self, X: Any) -> Element:
+        """Returns the tangents of the diagonal blocks of ``X``, stacked."""
+        return self.base.tangent(self._blocks_of(X))
+
+    def _blocks_of(self, X: Any) -> jax.Array:
+        X = jnp.asarray(X, float)
+        size = X.shape[-1] // max(self._size, 1)
+        blocks = [X[..., i * size : (i + 1) * size, i * size : (i + 1) * size] for i in range(self._size)]
+        return jnp.stack(blocks, -3)
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws every place independently, as for a check."""
+        return self.base.draw(key, (*shape, self._size))
 
     def embed(self, place: int, g: Element) -> Element:
         """Returns the element that is ``g`` in one place, and the identity elsewhere."""

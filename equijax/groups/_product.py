@@ -1,14 +1,17 @@
 """Products of groups."""
 
 import abc
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from equijax.groups._group import Element, Group
+from equijax.groups._lie_algebra import block_diagonal
 
 
 class DirectProduct(Group):
@@ -72,6 +75,51 @@ class DirectProduct(Group):
     def generators(self) -> tuple[Element, ...]:
         """The generators of each factor, with identities elsewhere."""
         return tuple(self.embed(i, g) for i, factor in enumerate(self.factors) for g in factor.generators)
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """The algebras of the factors, block diagonal, float64 ``(n, n)``; a discrete factor has no block. Read-only."""
+        sizes = self._blocks
+        return tuple(block_diagonal(sizes, i, X) for i, factor in enumerate(self.factors) for X in factor.algebra)
+
+    @property
+    def components(self) -> tuple[Element, ...]:
+        """Every tuple of components of the factors, the last factor varying fastest."""
+        return tuple(itertools.product(*(factor.components for factor in self.factors)))
+
+    @property
+    def discrete_generators(self) -> tuple[Element, ...]:
+        """The discrete generators of each factor, with identities elsewhere."""
+        return tuple(self.embed(i, g) for i, factor in enumerate(self.factors) for g in factor.discrete_generators)
+
+    @property
+    def is_compact(self) -> bool:
+        """True where all factors are compact."""
+        return all(factor.is_compact for factor in self.factors)
+
+    @property
+    def _blocks(self) -> list[int]:
+        return [len(factor.algebra[0]) if factor.algebra else 0 for factor in self.factors]
+
+    def _blocks_of(self, X: Any) -> list[Any]:
+        """The diagonal blocks of matrices of the algebra, one for each factor."""
+        ends = np.cumsum([0, *self._blocks])
+        return [X[..., a:b, a:b] for a, b in itertools.pairwise(ends)]
+
+    def exp(self, X: Any) -> Element:
+        """Returns the tuples of exponentials of the diagonal blocks of ``X``; the identity of a discrete factor."""
+        blocks = self._blocks_of(jnp.asarray(X, float))
+        one = lambda factor, b: jax.tree.map(lambda x: jnp.broadcast_to(x, (*b.shape[:-2], *jnp.shape(x))), factor.identity)  # noqa: E731
+        return tuple(f.exp(b) if f.algebra else one(f, b) for f, b in zip(self.factors, blocks, strict=True))
+
+    def tangent(self, X: Any) -> Element:
+        """Returns the tuple of the tangents of the diagonal blocks."""
+        return tuple(f.tangent(b) for f, b in zip(self.factors, self._blocks_of(jnp.asarray(X, float)), strict=True))
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws every entry independently, as for a check."""
+        keys = jax.random.split(key, len(self.factors))
+        return tuple(factor.draw(k, shape) for factor, k in zip(self.factors, keys, strict=True))
 
     def embed(self, index: int, g: Element) -> Element:
         """Returns the tuple with the element ``g`` of factor number ``index``, and identities elsewhere."""

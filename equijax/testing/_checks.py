@@ -26,13 +26,15 @@ def check_group(group: Group, *, key: jax.Array | None = None, samples: int = 16
 
     Raises:
       AssertionError: a law fails; the message names the law and the elements.
+      ValueError: the Lie algebra does not close.
 
     Example:
       >>> import equijax as ej
       >>> ej.testing.check_group(ej.Dihedral(5))
     """
+    _ = group.structure_constants
     keys = jax.random.split(jax.random.key(0) if key is None else key, 3)
-    a, b, c = (group.sample(k, (samples,)) for k in keys)
+    a, b, c = (group.draw(k, (samples,)) for k in keys)
     e = group.identity
     stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (samples, *leaf.shape)), jax.tree.map(jnp.asarray, e))
     laws = {
@@ -46,7 +48,7 @@ def check_group(group: Group, *, key: jax.Array | None = None, samples: int = 16
         "inverse on the left, a⁻¹∘a = e": (group.compose(group.inverse(a), a), stacked),
         "`compose` jits and vmaps": (jax.jit(jax.vmap(group.compose))(a, b), group.compose(a, b)),
         "`inverse` jits and vmaps": (jax.jit(jax.vmap(group.inverse))(a), group.inverse(a)),
-        "`sample` jits": (jax.jit(lambda k: group.sample(k, (samples,)))(keys[0]), a),
+        "`draw` jits": (jax.jit(lambda k: group.draw(k, (samples,)))(keys[0]), a),
     }
     for law, (left, right) in laws.items():
         same = np.asarray(group.isclose(left, right))
