@@ -57,6 +57,11 @@ class FiniteIrreps(IrrepFamily):
         """``0, 1, …``, one for each real irrep."""
         return tuple(map(Label, range(len(Characters(self.group).real_rows))))
 
+    @property
+    def is_enumerated(self) -> bool:
+        """True."""
+        return True
+
     def dim(self, label: Label) -> int:
         """Returns the real dimension."""
         table = Characters(self.group)

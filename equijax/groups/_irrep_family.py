@@ -53,6 +53,11 @@ class IrrepFamily(abc.ABC):
           ValueError: there are infinitely many.
         """
 
+    @property
+    def is_enumerated(self) -> bool:
+        """True where the elements are numbered and :meth:`matrices` gives the matrices of all of them."""
+        return False
+
     @abc.abstractmethod
     def dim(self, label: Label) -> int:
         """Returns the real dimension."""

@@ -1,5 +1,11 @@
 """Representations: how a group element acts on one vector, the fibre over a point."""
 
+from equijax.reps._clebsch_gordan import clebsch_gordan as clebsch_gordan
+from equijax.reps._decompose import Decomposition as Decomposition
+from equijax.reps._decompose import decompose as decompose
+from equijax.reps._fourier import fourier as fourier
+from equijax.reps._fourier import inverse_fourier as inverse_fourier
+from equijax.reps._induce import Induced as Induced
 from equijax.reps._irrep import Irrep as Irrep
 from equijax.reps._irrep import irreps as irreps
 from equijax.reps._permutation import PermutationRep as PermutationRep

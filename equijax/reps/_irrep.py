@@ -1,14 +1,18 @@
 """Irreducible representations, of any group that lists them."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from equijax._arrays import read_only
 from equijax.groups import Label
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation
+
+if TYPE_CHECKING:
+    from equijax.reps._decompose import Decomposition
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
@@ -78,6 +82,13 @@ class Irrep(Representation):
     def is_orthogonal(self) -> bool:
         """True."""
         return True
+
+    @property
+    def known_decomposition(self) -> "Decomposition":
+        """Itself, once."""
+        from equijax.reps._decompose import Decomposition
+
+        return Decomposition(((self, 1),), read_only(np.eye(self.dim)))
 
     @property
     def character(self) -> np.ndarray:

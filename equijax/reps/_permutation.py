@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from equijax._arrays import FrozenArray, read_only
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import require_numbers
 from equijax.reps._representation import Representation
+
+if TYPE_CHECKING:
+    from equijax.reps._decompose import Decomposition
 
 
 class PermutationRepresentation(Representation):
@@ -141,6 +144,13 @@ class Regular(PermutationRepresentation):
     def table(self) -> np.ndarray:
         """The multiplication table of the group, int32 ``(order, order)``."""
         return self.group.table
+
+    @property
+    def known_decomposition(self) -> "Decomposition":
+        """By Peter and Weyl: matrix entries of the irreps."""
+        from equijax.reps._decompose import peter_weyl
+
+        return peter_weyl(self.group)
 
 
 @dataclasses.dataclass(frozen=True)

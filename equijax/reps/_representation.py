@@ -13,6 +13,7 @@ from equijax.groups import Group
 from equijax.groups._group import Element
 
 if TYPE_CHECKING:
+    from equijax.reps._decompose import Decomposition
     from equijax.reps._irrep import Irrep
 
 _TOLERANCE = 1e-9
@@ -103,6 +104,11 @@ class Representation(abc.ABC):
     def is_irrep(self) -> bool:
         """True of the members of the group's list of irreps: two of them are equal or have no map between them."""
         return False
+
+    @property
+    def known_decomposition(self) -> "Decomposition | None":
+        """The decomposition where it can be written down; None where :func:`decompose` has to compute it."""
+        return None
 
     @property
     def irreps(self) -> "tuple[tuple[Irrep, int], ...]":
