@@ -3,6 +3,7 @@
 from equijax.actions._action import Action as Action
 from equijax.actions._action import Axis as Axis
 from equijax.actions._fibre import FibreAction as FibreAction
+from equijax.actions._field import FieldAction as FieldAction
 from equijax.actions._finite import FiniteAction as FiniteAction
 from equijax.actions._graph import GraphAction as GraphAction
 from equijax.actions._grid import GridAction as GridAction

@@ -8,11 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions._action import Action
-from equijax.actions._finite import FiniteAction
-from equijax.actions._grid import GridAction
 from equijax.actions._motions import Motions, common_motions
-from equijax.actions._product import ProductAction, factors_of
-from equijax.actions._wreath import WreathAction
 from equijax.groups import Group
 from equijax.groups._group import Element
 
@@ -69,29 +65,21 @@ def measured_elements(sides: list[Side], key: jax.Array, limit: int = 1024, samp
 
 def _factors(sides: list[Side]) -> list[list[Side]] | None:
     """The sides of each factor of a product, or None where a side does not come apart."""
-    apart = []
-    for action, shape in sides:
-        factors = factors_of(action)
-        if factors is None:
-            return None
-        inner = _inner(action)
-        views = inner.views(shape) if isinstance(inner, ProductAction) else [shape] * len(factors)
-        apart.append(list(zip(factors, views, strict=True)))
-    return [list(factor) for factor in zip(*apart, strict=True)]
+    apart = [action.parts(shape) for action, shape in sides]
+    if any(parts is None for parts in apart):
+        return None
+    return [list(factor) for factor in zip(*apart, strict=True)]  # pyright: ignore[reportArgumentType]
 
 
 def _blocks(sides: list[Side]) -> list[Side] | None:
     """The sides of one block of a hierarchy, or None where there is another action among them."""
-    inner = [(_inner(action), shape) for action, shape in sides]
-    if not all(isinstance(action, WreathAction) for action, _ in inner):
-        return None
-    return [(action.inner, action.views(shape)[1]) for action, shape in inner]  # type: ignore[attr-defined]
+    blocks = [action.block(shape) for action, shape in sides]
+    return None if any(block is None for block in blocks) else blocks  # pyright: ignore[reportReturnType]
 
 
 def _motions(sides: list[Side]) -> Motions | None:
     """The motions that all grids among the sides share, or None where there is no grid."""
-    inner = [(_inner(action), shape) for action, shape in sides]
-    grids = [(action, action.sizes(shape)) for action, shape in inner if isinstance(action, GridAction)]
+    grids = [grid for action, shape in sides if (grid := action.grid(shape)) is not None]
     return common_motions(*grids) if grids else None
 
 
@@ -102,10 +90,6 @@ def _measured_motions(motions: Motions, group: Group, key: jax.Array, shifts: in
         motions.each(group, key),
         plain.sample(group, jax.random.fold_in(key, 1), (shifts if any(motions.steps) else 0,)),
     )
-
-
-def _inner(action: Action) -> Action:
-    return action.action if isinstance(action, FiniteAction) else action
 
 
 def _count(elements: Element) -> int:

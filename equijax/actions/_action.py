@@ -10,7 +10,11 @@ import numpy as np
 from equijax.groups._group import Element
 
 if TYPE_CHECKING:
+    from equijax.actions._fibre import FibreAction
     from equijax.actions._finite import FiniteAction
+    from equijax.actions._motions import Grid
+
+_MANY = 64  # more axes than any array has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +41,14 @@ class Action(abc.ABC):
 
     Attributes:
       group: the group.
+      permutes: whether every element permutes the entries. True lets a pointwise function follow, False refuses it; None,
+        the default, is unknown, and behind a pointwise function nothing is claimed then.
+      factors: how each factor of a direct product of groups acts, on axes of its own; None where the action is no product.
     """
 
     group: Any
+    permutes: Any = None
+    factors: Any = None
 
     @abc.abstractmethod
     def __call__(self, g: Element, x: Any) -> Any:
@@ -48,6 +57,47 @@ class Action(abc.ABC):
     @abc.abstractmethod
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Tells what each axis of an array with ``ndim`` axes is."""
+
+    @property
+    def moved_axes(self) -> tuple[Axis, ...]:
+        """The axes that are moved, base axes and the fibre, in their order."""
+        return tuple(axis for axis in self.axes(_MANY) if axis.role in ("base", "fibre"))
+
+    @property
+    def open(self) -> "Action":
+        """The action without what belongs to arrays of one size, as ``group.open``; itself where there is no such thing."""
+        return self
+
+    def fits(self, other: "Action") -> bool:
+        """Tells whether a layer that takes what this action moves can follow one that gives what ``other`` moves.
+
+        The group, what the axes are and the fibre must be equal; sizes, spacing, origin and boundary are carried along.
+        """
+        return self.open == other.open
+
+    @property
+    def plain(self) -> "Action":
+        """The action itself, without the sizes that :meth:`on` has fixed."""
+        return self
+
+    @property
+    def vector(self) -> "FibreAction | None":
+        """The action on one vector of the fibre of a field; None for what is no field."""
+        return None
+
+    def parts(self, shape: tuple[int, ...]) -> "list[tuple[Action, tuple[int, ...]]] | None":
+        """Returns ``factors`` with the shape in which each sees an array of the given (full) shape, or None."""
+        return None if self.factors is None else [(factor, shape) for factor in self.factors]
+
+    def block(self, shape: tuple[int, ...]) -> "tuple[Action, tuple[int, ...]] | None":
+        """Returns the action on one block of a hierarchy (a wreath product) with the shape of the block, or None."""
+        del shape
+        return None
+
+    def grid(self, shape: tuple[int, ...]) -> "Grid | None":
+        """Returns the grid that is moved, an action and the sizes of its axes; None where there is no grid."""
+        del shape
+        return None
 
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps arrays of this (full) shape to themselves."""
@@ -82,6 +132,12 @@ class Action(abc.ABC):
     def on(self, shape: tuple[int, ...] = ()) -> "FiniteAction":
         """Returns the action on base axes of the given sizes, as permutations of finitely many points."""
         raise ValueError(f"{self!r} is not a permutation of finitely many points, so `on({shape})` is not defined.")
+
+
+def require_action(value: Any, name: str, remedy: str = "it must be an Action") -> None:
+    """Raises ``TypeError`` where an argument is no action."""
+    if not isinstance(value, Action):
+        raise TypeError(f"`{name}` is {value!r}; {remedy}.")
 
 
 def require_ndim(action: Action, x_shape: tuple[int, ...], needed: int, layout: str) -> None:

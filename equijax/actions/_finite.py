@@ -1,21 +1,29 @@
 """Actions on finitely many points."""
 
 import dataclasses
+import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from equijax._arrays import read_only
 from equijax.actions._action import Action, Axis
 from equijax.groups._group import Element, Group
+
+if TYPE_CHECKING:
+    from equijax.actions._fibre import FibreAction
+    from equijax.actions._motions import Grid
 
 
 @dataclasses.dataclass(frozen=True)
 class FiniteAction(Action):
-    """An action on arrays whose base axes have fixed sizes: each element permutes finitely many points.
+    """An action on arrays whose base axes have fixed sizes: each element moves a vector of finitely many entries.
 
-    Made by ``action.on(sizes)``. The points are numbered in C order over ``shape``.
+    Made by ``action.on(sizes)``. The entries, called points, are numbered in C order over ``shape``. Where the action
+    permutes them, :meth:`permutation` says how; :meth:`matrix` is there for every action.
 
     Attributes:
       action: the action itself, with the group of the torus where the grid wraps.
@@ -40,6 +48,48 @@ class FiniteAction(Action):
     def size(self) -> int:
         """Number of points."""
         return math.prod(self.shape)
+
+    @property
+    def permutes(self) -> bool | None:
+        """As the action itself."""
+        return self.action.permutes
+
+    @property
+    def open(self) -> Action:
+        """The action itself without its sizes."""
+        return self.action.open
+
+    @property
+    def plain(self) -> Action:
+        """The action itself."""
+        return self.action.plain
+
+    @property
+    def factors(self) -> tuple[Action, ...] | None:
+        """Those of the action itself."""
+        return self.action.factors
+
+    @property
+    def vector(self) -> "FibreAction | None":
+        """That of the action itself."""
+        return self.action.vector
+
+    @property
+    def moved_axes(self) -> tuple[Axis, ...]:
+        """The axes of ``shape``."""
+        return self.axes(len(self.shape) + 1)[:-1]
+
+    def parts(self, shape: tuple[int, ...]) -> list[tuple[Action, tuple[int, ...]]] | None:
+        """Those of the action itself."""
+        return self.action.parts(shape)
+
+    def block(self, shape: tuple[int, ...]) -> tuple[Action, tuple[int, ...]] | None:
+        """That of the action itself."""
+        return self.action.block(shape)
+
+    def grid(self, shape: tuple[int, ...]) -> "Grid | None":
+        """That of the action itself."""
+        return self.action.grid(shape)
 
     def __call__(self, g: Element, x: Any) -> Any:
         """Returns ``g · x`` for ``x`` of shape ``(*batch, *shape, features)``."""
@@ -71,11 +121,58 @@ class FiniteAction(Action):
           ValueError: ``g`` does not permute the points.
         """
         if not self.acts(g):
-            raise ValueError(f"`g` = {jax.tree.map(lambda a: np.asarray(a).tolist(), g)} does not permute {self!r}.")
+            raise ValueError(f"`g` = {_listed(g)} does not permute {self!r}.")
+        if self.permutes is False:
+            raise ValueError(f"{self!r} mixes its entries, so `g` = {_listed(g)} is no permutation of them. Use matrix(g).")
         return np.argsort(self.action.sources(g, (*self.shape, 1)))
+
+    def matrix(self, g: Element) -> np.ndarray:
+        """Returns the matrix by which the concrete element ``g`` moves the points, float64 ``(size, size)``.
+
+        Raises:
+          ValueError: ``g`` does not map arrays of these sizes to themselves.
+
+        Example:
+          >>> import equijax as ej
+          >>> ej.SetAction(2).on().matrix([1, 0]).tolist()
+          [[0.0, 1.0], [1.0, 0.0]]
+        """
+        if not self.acts(g):
+            raise ValueError(
+                f"`g` = {_listed(g)} does not map arrays of shape {self.shape} of {self.action!r} to themselves."
+            )
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+            return np.array(self.action(g, self._points()), np.float64).reshape(self.size, self.size)
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Derivatives of :meth:`matrix` along ``group.algebra``, float64 ``(size, size)``; empty for a discrete group."""
+        return _algebra(self)
+
+    def _points(self) -> jax.Array:
+        """The unit vectors as features, ``(*shape, size)``."""
+        return jnp.eye(self.size).reshape(*self.shape, self.size)
 
     def on(self, shape: tuple[int, ...] = ()) -> "FiniteAction":
         """Returns itself; sizes that are given must be the present ones."""
         if tuple(shape) not in ((), self.shape[: len(tuple(shape))]):
             raise ValueError(f"`shape` is {shape}, but the action is fixed on {self.shape} already.")
         return self
+
+
+def _listed(g: Element) -> Any:
+    return jax.tree.map(lambda a: np.asarray(a).tolist(), g)
+
+
+@functools.lru_cache(maxsize=256)
+def _algebra(action: FiniteAction) -> tuple[np.ndarray, ...]:
+    """d/dt of the matrix of exp(tX) at t = 0, for each X of the group's algebra."""
+    group: Any = action.group
+    found = []
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        points = action._points()
+        for direction in map(jnp.asarray, group.algebra):
+            curve = lambda t, X=direction: action.action(group.exp(t * X), points)  # noqa: E731
+            tangent = jax.jvp(curve, (jnp.zeros((), float),), (jnp.ones((), float),))[1]
+            found.append(read_only(np.array(tangent, np.float64).reshape(action.size, action.size)))
+    return tuple(found)

@@ -62,6 +62,16 @@ class GraphAction(Action):
         more += [] if self.node_action is None else [self.node_action.group]
         return DirectProduct(Permutation(self.num_nodes), Permutation(self.num_edges), *more)
 
+    @property
+    def permutes(self) -> bool | None:
+        """As the action on the array at each node; positions and velocities are not asked."""
+        return True if self.node_action is None else self.node_action.permutes
+
+    @property
+    def open(self) -> "GraphAction":
+        """The action on any number of nodes and edges."""
+        return GraphAction(space=self.space, node_action=None if self.node_action is None else self.node_action.open)
+
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Raises: a graph is not one array.
 

@@ -1,4 +1,4 @@
-"""Fields on grids: images, volumes, sequences, with any permutation fibre over each pixel."""
+"""Fields on grids: images, volumes, sequences, with any fibre over each pixel."""
 
 import dataclasses
 import functools
@@ -10,17 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._numbers import per_axis
-from equijax.actions._action import Action, Axis, require_axis, require_ndim
+from equijax.actions._field import FieldAction, require_fibre
 from equijax.actions._finite import FiniteAction
-from equijax.groups import FiniteGroup, PointGroup, SpaceGroup, Subgroup, Translation
-from equijax.groups._elements import concrete, require_numbers
+from equijax.groups import PointGroup, SpaceGroup, Subgroup, Translation
+from equijax.groups._elements import concrete
 from equijax.groups._group import Element
-from equijax.groups._space import point_group_of, split_element, with_period
-from equijax.reps import PermutationRepresentation, Scalar, restrict
+from equijax.reps import Representation, Scalar
 
 
 @dataclasses.dataclass(frozen=True)
-class GridAction(Action):
+class GridAction(FieldAction):
     r"""Translations and point symmetries that move a field on a grid, ``(*batch, *sizes, fibre, features)``.
 
     .. math:: (g·f)(x) = ρ(h)\, f(g^{-1} x), \qquad g = (t, h): p ↦ h(p - c) + c + t
@@ -35,7 +34,8 @@ class GridAction(Action):
 
     Args:
       group: a ``Translation`` or ``SpaceGroup``. A period that it has must be that of the array.
-      fibre: representation of the point group on each pixel; None is the scalar fibre, which has no axis.
+      fibre: representation of the point group on each pixel, by permutations or any other matrices; None is the scalar
+        fibre, which has no axis.
       boundary: ``"wrap"`` or ``"zero"``.
       spacing: pixels between samples, positive integers, one for each axis (an int stands for all).
       origin: position of sample 0, multiples of ½, one for each axis (a number stands for all).
@@ -50,15 +50,15 @@ class GridAction(Action):
     """
 
     group: Translation | SpaceGroup
-    fibre: PermutationRepresentation = None  # type: ignore[assignment]
+    fibre: Representation = None  # type: ignore[assignment]
     boundary: Literal["wrap", "zero"] = "wrap"
     spacing: tuple[int, ...] = 1  # type: ignore[assignment]
     origin: tuple[float, ...] = 0.0  # type: ignore[assignment]
     torus: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.group, (Translation, SpaceGroup)):
-            hint = f" Use SpaceGroup({self.group!r})." if isinstance(self.group, PointGroup) else ""
+        if not getattr(self.group, "grid_ndim", 0):
+            hint = f" Use SpaceGroup({self.group!r})." if getattr(self.group, "ndim", 0) else ""  # a PointGroup has one
             raise TypeError(f"`group` is {self.group!r}; a grid is moved by a Translation or SpaceGroup.{hint}")
         if self.fibre is None:
             object.__setattr__(self, "fibre", Scalar(self.point_group))
@@ -78,22 +78,16 @@ class GridAction(Action):
     @property
     def point_group(self) -> PointGroup:
         """The group that acts on the fibre."""
-        return point_group_of(self.group)  # pyright: ignore[reportReturnType]  # of translations it is Trivial
+        return self.group.point_group  # pyright: ignore[reportReturnType]  # of translations it is Trivial
 
-    def axes(self, ndim: int) -> tuple[Axis, ...]:
-        """Batch axes, the grid axes, the fibre axis (unless scalar), the features."""
-        batch = ndim - self._moved - 1
-        require_ndim(self, (0,) * ndim, self._moved + 1, self._layout)
-        base = tuple(Axis("base", k) for k in range(self.ndim))
-        return (*(Axis("batch"),) * batch, *base, *(Axis("fibre"),) * len(self.fibre.shape), Axis("feature"))
+    @property
+    def open(self) -> "GridAction":
+        """The action on arrays of every size, spacing, origin and boundary."""
+        return _open(self)
 
-    def sizes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the sizes of the grid axes of an array of the given shape, after checking that it fits."""
-        require_ndim(self, shape, self._moved + 1, self._layout)
-        if self.fibre.shape:
-            require_axis(f"fibre {self.fibre!r}", shape, len(shape) - 2, self.fibre.dim, self._layout)
-        start = len(shape) - 1 - self._moved
-        return tuple(shape[start : start + self.ndim])
+    def grid(self, shape: tuple[int, ...]) -> "tuple[GridAction, tuple[int, ...]]":
+        """Returns the action and the sizes of the grid of an array of the given shape."""
+        return self, self.sizes(shape)
 
     def period(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the size of the torus in pixels: ``torus``, the group's own period, or ``spacing · size``."""
@@ -113,7 +107,7 @@ class GridAction(Action):
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps arrays of this shape to themselves."""
         sizes = self.sizes(shape)
-        t, h = (np.asarray(part) for part in split_element(self.group, g))
+        t, h = (np.asarray(part) for part in self.group.split(g))
         _, inside, acts = self._sources(np, sizes, t, h)
         return bool(acts) and (self.boundary == "wrap" or bool(inside.all()))
 
@@ -128,18 +122,20 @@ class GridAction(Action):
         spacing = tuple(s * k for s, k in zip(self.spacing, strides, strict=True))
         return dataclasses.replace(self, spacing=spacing, origin=origin)
 
+    def with_fibre(self, fibre: Representation) -> "GridAction":
+        """Returns the action on fields over the same grid with another fibre."""
+        return dataclasses.replace(self, fibre=fibre)
+
     def restrict(self, subgroup: Subgroup) -> "GridAction":
         """Returns the action of the translations and a subgroup of the point group."""
-        fibre = restrict(self.fibre, subgroup)
-        if isinstance(self.group, Translation):
-            return dataclasses.replace(self, fibre=fibre)
-        small: PointGroup = subgroup.as_group()  # pyright: ignore[reportAssignmentType]
-        if small.is_lattice_centred != self.group.point_group.is_lattice_centred:
+        fibre = self.fibre.restrict(subgroup)
+        small: PointGroup = fibre.group
+        if small.is_lattice_centred != self.point_group.is_lattice_centred:
             raise ValueError(
                 f"`subgroup` {subgroup!r} would turn a torus about another point than the whole group does. Write the group "
                 "in the basis of its lattice, PointGroup.from_matrices(generators, basis=HEXAGONAL)."
             )
-        return dataclasses.replace(self, group=SpaceGroup(small, self.group.period), fibre=fibre)
+        return dataclasses.replace(self, group=self.group.with_point_group(small), fibre=fibre)
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
         """Returns the action on a grid of the given sizes.
@@ -152,15 +148,15 @@ class GridAction(Action):
         if self.boundary == "wrap":
             torus = self.period(sizes)
             equal = all(len({torus[k] for k in block}) == 1 for block in self._mixed_axes)
-            group = with_period(self.group, torus) if equal else self.group
+            group = self.group.on_torus(torus) if equal else self.group
             action = dataclasses.replace(self, group=group, torus=torus)
         return FiniteAction(action, (*sizes, *self.fibre.shape))
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry, flat int ``(base · fibre,)``, for a concrete element; in numpy."""
-        t, h = (np.asarray(part) for part in split_element(self.group, g))
+        t, h = (np.asarray(part) for part in self.group.split(g))
         source, _, _ = self._sources(np, self.sizes(shape), t, h)
-        back = self.fibre.table[self.fibre.group.inverses[h]]
+        back = self.fibre.sources(h)
         return (source[:, None] * self.fibre.dim + back[None, :]).reshape(-1)
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
@@ -171,7 +167,7 @@ class GridAction(Action):
           x: array ``(*batch, *sizes, fibre, features)`` of any dtype.
 
         Returns:
-          Array of the same shape and dtype.
+          Array of the same shape and dtype (floating where a fibre of matrices meets integers).
 
         Raises:
           ValueError: ``x`` has the wrong shape, or a concrete ``g`` does not map it to itself.
@@ -179,7 +175,7 @@ class GridAction(Action):
         x = jnp.asarray(x)
         sizes = self.sizes(x.shape)
         self.require_acts(g, x.shape)
-        t, h = split_element(self.group, g)
+        t, h = self.group.split(g)
         t, h = jnp.asarray(t, jnp.int32), jnp.asarray(h, jnp.int32)
         if t.shape != (self.ndim,) or h.shape != ():
             raise ValueError(
@@ -194,18 +190,18 @@ class GridAction(Action):
             moved = self.fibre.act(h, moved, axis=moved.ndim - 2)
         if self.boundary == "zero":
             inside = inside.reshape((-1,) + (1,) * (moved.ndim - first - 1))
-            moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), x.dtype))
-        return jnp.where(acts, moved, _poison(x.dtype)).reshape(x.shape)
+            moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), moved.dtype))
+        return jnp.where(acts, moved, _poison(moved.dtype)).reshape(x.shape)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""
-        known = concrete(split_element(self.group, g))
+        known = concrete(self.group.split(g))
         if known is None or known[0].shape != (self.ndim,) or known[1].shape != ():
             return
         t, h = known
         if t.dtype.kind not in "iu":
             raise ValueError(f"`g` has a translation of dtype {t.dtype}; shifts are whole pixels, so give integers.")
-        require_numbers(h, self.point_group.order, "g")
+        self.point_group.require_element(h)
         sizes = self.sizes(shape)
         _, _, acts = self._sources(np, sizes, t, h)
         if not acts:
@@ -245,31 +241,6 @@ class GridAction(Action):
     def _mixed_axes(self) -> tuple[tuple[int, ...], ...]:
         return self.point_group.mixed_axes
 
-    @property
-    def _moved(self) -> int:
-        return self.ndim + len(self.fibre.shape)
-
-    @property
-    def _layout(self) -> str:
-        sizes = ", ".join(f"size_{k}" for k in range(self.ndim))
-        fibre = f", {self.fibre.dim}" if self.fibre.shape else ""
-        return f"(*batch, {sizes}{fibre}, features)"
-
-
-def require_fibre(fibre: Any, point_group: FiniteGroup, name: str) -> None:
-    """Raises where ``fibre`` is no permutation representation of ``point_group``."""
-    if not isinstance(fibre, PermutationRepresentation):
-        made = f" Write {fibre.__name__}({point_group!r})." if isinstance(fibre, type) else ""
-        raise TypeError(
-            f"`{name}` is {fibre!r}; it must be a permutation representation of {point_group!r} such as "
-            f"Scalar, Regular, Quotient or PermutationRep from equijax.reps.{made}"
-        )
-    if fibre.group != point_group:
-        raise ValueError(
-            f"`{name}` is a representation of {fibre.group!r}, but fields here need one of {point_group!r}. "
-            "Build the fibre from the point group of the layer's or action's group."
-        )
-
 
 def _positions(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     """Returns one multiple of ½ for each axis; a number stands for all."""
@@ -287,6 +258,11 @@ def _poison(dtype: Any) -> jax.Array:
     if jnp.issubdtype(dtype, jnp.inexact):
         return jnp.full((), jnp.nan, dtype)
     return jnp.zeros((), dtype) if dtype == jnp.bool_ else jnp.full((), jnp.iinfo(dtype).min, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _open(action: GridAction) -> GridAction:
+    return GridAction(action.group.open, action.fibre)
 
 
 @functools.lru_cache(maxsize=256)

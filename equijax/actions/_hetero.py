@@ -45,6 +45,16 @@ class HeteroGraphAction(Action):
             return DirectProduct(Permutation())
         return DirectProduct(*(Permutation(size) for _, size in (*self.num_nodes, *self.num_edges)))
 
+    @property
+    def permutes(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def open(self) -> "HeteroGraphAction":
+        """The action on all types, with any number of nodes and edges of each."""
+        return HeteroGraphAction()
+
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Raises: a graph is not one array.
 

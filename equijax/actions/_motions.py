@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,6 @@ import numpy as np
 
 from equijax.actions._grid import GridAction
 from equijax.groups._group import Element
-from equijax.groups._space import join_element
 
 Grid = tuple[GridAction, tuple[int, ...]]
 Grids = tuple[Grid, ...]
@@ -30,22 +30,22 @@ class Motions:
     elements: dict[int, tuple[int, ...]]
     lost: dict[int, str]
 
-    def generators(self, group: object) -> list[Element]:
+    def generators(self, group: Any) -> list[Element]:
         """Returns group elements that generate all the kept motions."""
         units = np.eye(len(self.steps), dtype=np.int32)
         shifts = [step * unit for step, unit in zip(self.steps, units, strict=True) if step is not None]
         turns = [(np.array(t, np.int32), np.int32(h)) for h, t in self.elements.items() if h or any(t)]
-        return [join_element(group, t, np.int32(0)) for t in shifts] + [join_element(group, t, h) for t, h in turns]  # pyright: ignore[reportArgumentType]
+        return [group.join(t, np.int32(0)) for t in shifts] + [group.join(t, h) for t, h in turns]
 
-    def each(self, group: object, key: jax.Array) -> Element:
+    def each(self, group: Any, key: jax.Array) -> Element:
         """Returns every kept point element, with random shifts of up to 8 steps; stacked along a leading axis."""
         h = jnp.asarray(list(self.elements), jnp.int32)
         t = jnp.asarray(list(self.elements.values()), jnp.int32).reshape(len(self.elements), len(self.steps))
         shifts = jax.random.randint(key, t.shape, -8, 9, jnp.int32)
         steps = jnp.asarray([step or 0 for step in self.steps], jnp.int32)
-        return join_element(group, t + shifts * jnp.broadcast_to(steps, t.shape), h)  # pyright: ignore
+        return group.join(t + shifts * jnp.broadcast_to(steps, t.shape), h)
 
-    def sample(self, group: object, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+    def sample(self, group: Any, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws kept elements: a uniform point element, and shifts of up to 8 steps; leading axes ``shape``."""
         for_point, for_shift = jax.random.split(key)
         pick = jax.random.randint(for_point, shape, 0, len(self.elements))

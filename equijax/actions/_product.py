@@ -2,19 +2,17 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions._action import Action, Axis, require_ndim
+from equijax.actions._action import Action, Axis, require_action, require_ndim
 from equijax.actions._finite import FiniteAction
-from equijax.actions._trivial import TrivialAction
 from equijax.groups import DirectProduct
 from equijax.groups._group import Element
-
-_MANY = 64  # more axes than any array has
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -52,8 +50,7 @@ class ProductAction(Action):
 
     def __init__(self, *factors: Action):
         for factor in factors:
-            if not isinstance(factor, Action):
-                raise TypeError(f"`factors` holds {factor!r}, which is a {type(factor).__name__}; it must be an Action.")
+            require_action(factor, "factors", f"a {type(factor).__name__} is no factor, it must be an Action")
         if not factors:
             raise ValueError("`factors` is empty; a product needs at least one action.")
         object.__setattr__(self, "factors", factors)
@@ -63,9 +60,23 @@ class ProductAction(Action):
         """The direct product of the factors' groups; its elements are tuples, one entry for each factor."""
         return DirectProduct(*(factor.group for factor in self.factors))
 
+    @property
+    def permutes(self) -> bool | None:
+        """True where every factor permutes, False where one does not, else unknown."""
+        return all_permute(factor.permutes for factor in self.factors)
+
+    @property
+    def open(self) -> "ProductAction":
+        """The product of the factors without their sizes."""
+        return ProductAction(*(factor.open for factor in self.factors))
+
+    def parts(self, shape: tuple[int, ...]) -> list[tuple[Action, tuple[int, ...]]]:
+        """Returns the factors with the shapes of :meth:`views`."""
+        return list(zip(self.factors, self.views(shape), strict=True))
+
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, the axes of each factor with base axes counted through, the features."""
-        own = [axis for factor in self.factors for axis in _own_axes(factor)]
+        own = [axis for factor in self.factors for axis in factor.moved_axes]
         require_ndim(self, (0,) * ndim, len(own) + 1, self._layout)
         bases = iter(range(ndim))
         moved = (Axis("base", next(bases)) if axis.role == "base" else axis for axis in own)
@@ -73,7 +84,7 @@ class ProductAction(Action):
 
     def views(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Returns the shape in which each factor sees an array: what lies behind its own axes is merged to features."""
-        counts = [_moved(factor) for factor in self.factors]
+        counts = [len(factor.moved_axes) for factor in self.factors]
         require_ndim(self, shape, sum(counts) + 1, self._layout)
         ends = len(shape) - 1 - sum(counts) + np.cumsum(counts)
         return [(*shape[:end], math.prod(shape[end:])) for end in ends]
@@ -94,7 +105,7 @@ class ProductAction(Action):
           ValueError: the number of sizes is wrong, or a factor does not take its own.
         """
         sizes = tuple(shape)
-        counts = [sum(axis.role == "base" for axis in _own_axes(factor)) for factor in self.factors]
+        counts = [sum(axis.role == "base" for axis in factor.moved_axes) for factor in self.factors]
         if sizes and len(sizes) != sum(counts):
             raise ValueError(f"`shape` is {sizes}; {self!r} has {sum(counts)} base axes. Give one size for each, or none.")
         ends = np.cumsum(counts)
@@ -114,9 +125,9 @@ class ProductAction(Action):
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry, flat int, for a concrete element; in numpy where the factors are."""
         numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32)
-        start = len(shape) - 1 - sum(map(_moved, self.factors))
+        start = len(shape) - 1 - sum(len(factor.moved_axes) for factor in self.factors)
         for factor, entry in zip(self.factors, self._entries(g), strict=True):
-            end = start + _moved(factor)
+            end = start + len(factor.moved_axes)
             source = factor.sources(entry, (*shape[start:end], 1))
             blocks = numbers.reshape(math.prod(shape[:start]), len(source), math.prod(shape[end:-1]))
             numbers, start = blocks[:, source].reshape(-1), end
@@ -147,7 +158,7 @@ class ProductAction(Action):
 
     @property
     def _layout(self) -> str:
-        counts = map(_moved, self.factors)
+        counts = (len(factor.moved_axes) for factor in self.factors)
         axes = [f"axis_{k}.{i}" for k, count in enumerate(counts, 1) for i in range(count)]
         return f"({', '.join(['*batch', *axes, 'features'])})"
 
@@ -155,23 +166,7 @@ class ProductAction(Action):
         return f"ProductAction({', '.join(map(repr, self.factors))})"
 
 
-def factors_of(action: Action) -> tuple[Action, ...] | None:
-    """Returns how each factor of a direct product acts, or None where the action does not come apart."""
-    if isinstance(action, FiniteAction):
-        return factors_of(action.action)
-    if isinstance(action, ProductAction):
-        return action.factors
-    if isinstance(action, TrivialAction) and isinstance(action.group, DirectProduct):
-        return tuple(map(TrivialAction, action.group.factors))
-    return None
-
-
-def _own_axes(action: Action) -> tuple[Axis, ...]:
-    """The axes that an action moves."""
-    if isinstance(action, FiniteAction):
-        return action.axes(len(action.shape) + 1)[:-1]
-    return tuple(axis for axis in action.axes(_MANY) if axis.role in ("base", "fibre"))
-
-
-def _moved(action: Action) -> int:
-    return len(_own_axes(action))
+def all_permute(answers: Iterable[bool | None]) -> bool | None:
+    """True where all are True, False where one is False, else None."""
+    known = list(answers)
+    return False if False in known else None if None in known else True

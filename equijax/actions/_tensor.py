@@ -10,6 +10,7 @@ import numpy as np
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
+from equijax.actions._trivial import TrivialAction
 from equijax.groups import Permutation
 from equijax.groups._elements import concrete
 from equijax.groups._group import Element
@@ -45,6 +46,16 @@ class TensorAction(Action):
     def group(self) -> Permutation:  # pyright: ignore[reportIncompatibleVariableOverride]
         """All permutations of the points."""
         return Permutation(self.n)
+
+    @property
+    def permutes(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def open(self) -> Action:
+        """The action on any number of points; order 0 does not move."""
+        return TensorAction(None, self.order) if self.order else TrivialAction(Permutation())
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, one base axis for each order, the features."""

@@ -24,6 +24,21 @@ class TrivialAction(Action):
 
     group: Group
 
+    @property
+    def permutes(self) -> bool:
+        """True: nothing moves."""
+        return True
+
+    @property
+    def open(self) -> "TrivialAction":
+        """The trivial action of the group without its sizes."""
+        return TrivialAction(self.group.open)
+
+    @property
+    def factors(self) -> "tuple[Action, ...] | None":
+        """Trivial actions of the factors of a direct product."""
+        return None if self.group.factors is None else tuple(map(TrivialAction, self.group.factors))
+
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes and the features."""
         return (*(Axis("batch"),) * (ndim - 1), *(Axis("feature"),) * min(ndim, 1))

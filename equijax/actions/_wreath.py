@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions._action import Action, Axis
+from equijax.actions._action import Action, Axis, require_action
 from equijax.actions._finite import FiniteAction
 from equijax.actions._product import ProductAction
 from equijax.actions._tensor import SetAction
@@ -47,13 +47,26 @@ class WreathAction(Action):
     def __post_init__(self) -> None:
         if not isinstance(self.outer, SetAction):
             raise TypeError(f"`outer` is {self.outer!r}; blocks are permuted, so it must be a SetAction.")
-        if not isinstance(self.inner, Action):
-            raise TypeError(f"`inner` is {self.inner!r}, which is a {type(self.inner).__name__}; it must be an Action.")
+        require_action(self.inner, "inner", f"a {type(self.inner).__name__} moves no block, it must be an Action")
 
     @property
     def group(self) -> WreathProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The wreath product of the two groups."""
         return WreathProduct(self.outer.group, self.inner.group)
+
+    @property
+    def permutes(self) -> bool | None:
+        """As the action on one block."""
+        return self.inner.permutes
+
+    @property
+    def open(self) -> "WreathAction":
+        """The action on any number of blocks of any size."""
+        return WreathAction(SetAction(), self.inner.open)
+
+    def block(self, shape: tuple[int, ...]) -> tuple[Action, tuple[int, ...]]:
+        """Returns the action on one block, and the shape in which it sees an array."""
+        return self.inner, self.views(shape)[1]
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, the axis of the blocks, the axes of one block, the features."""

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions import Action, GraphAction, GridAction, ProductAction
-from equijax.actions._product import factors_of
 from equijax.groups import DirectProduct, FiniteGroup, Permutation, SpaceGroup, Translation
 from equijax.groups._group import Element
 from equijax.groups._space import point_group_of
@@ -40,7 +39,7 @@ def audited_elements(action: Action, x: Any) -> Element:
 
 def _of_product(action: Action, x: Any) -> Element:
     group: DirectProduct = action.group
-    factors = factors_of(action) or ()
+    factors = action.factors or ()
     views = action.views(np.shape(x)) if isinstance(action, ProductAction) else []
     columns: list[Element] = []
     for i, factor in enumerate(group.factors):

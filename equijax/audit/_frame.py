@@ -17,7 +17,7 @@ from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._layout import Base, Fibre, Layout, Numbers
 from equijax.groups import FiniteGroup, Group, PointGroup, SpaceGroup, Translation
 from equijax.groups._group import Element
-from equijax.groups._space import point_group_of, split_element
+from equijax.groups._space import point_group_of
 from equijax.reps import PermutationRepresentation
 
 #: The smallest part of an array that has to have a known image for an element to count as acting on it.
@@ -62,7 +62,7 @@ class Frame:
         self._moves = functools.cache(self._base_moves)
         self._fibres = functools.cache(self._fibre_table)
         if self.is_grid:
-            self.shift, self.point = (np.asarray(part) for part in split_element(self.group, self.elements))
+            self.shift, self.point = (np.asarray(part) for part in self.group.split(self.elements))
             group: PointGroup = point_group_of(self.group)  # pyright: ignore[reportAssignmentType]
             self.matrices = np.asarray(group.integer_matrices)
             self.inverse = self.matrices[np.asarray(group.inverses)]

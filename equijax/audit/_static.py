@@ -24,7 +24,7 @@ from equijax.audit._rules import ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
 from equijax.groups import SpaceGroup
-from equijax.groups._space import join_element, point_group_of
+from equijax.groups._space import point_group_of
 from equijax.nn import Layer
 
 #: Shifts up to this many are tried together with every point element.
@@ -94,7 +94,7 @@ def _elements(action: Action, shape: tuple[int, ...]) -> tuple[Any, list[tuple[i
     order = point_group_of(group).order if isinstance(group, SpaceGroup) else 1
     pairs = [(t, h) for h in range(1, order) for t in tried] + [(tuple(row), 0) for row in np.eye(d, dtype=int)]
     t, h = np.array([t for t, _ in pairs], np.int32), np.array([h for _, h in pairs], np.int32)
-    return join_element(group, t, h), tried
+    return group.join(t, h), tried
 
 
 class _Reader:

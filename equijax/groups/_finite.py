@@ -212,6 +212,10 @@ class FiniteGroup(Group):
         """Returns ``0 … order - 1``, int32."""
         return jnp.arange(self.order, dtype=jnp.int32)
 
+    def require_element(self, g: Element, name: str = "g") -> None:
+        """Raises ``ValueError`` where a known number is not one of ``0 … order - 1``; traced ones pass."""
+        require_numbers(g, self.order, name)
+
     def compose(self, a: Element, b: Element) -> jax.Array:
         """Returns ``a ∘ b`` by table; int32, broadcasting.
 

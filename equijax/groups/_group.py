@@ -42,7 +42,12 @@ class Group(abc.ABC):
       ...     def inverse(self, a): return jnp.asarray(a) ** (self.p - 2) % self.p
       ...     def sample(self, key, shape=()): return jax.random.randint(key, shape, 1, self.p, jnp.int32)
       >>> ej.testing.check_group(Units(7))
+
+    Attributes:
+      factors: the factors of a direct product, whose elements are tuples; None where the group is written as no product.
     """
+
+    factors: Any = None
 
     @property
     @abc.abstractmethod
@@ -182,8 +187,21 @@ class Group(abc.ABC):
         return self
 
     def agrees(self, other: "Group") -> bool:
-        """Tells whether two groups are equal, where a size that one leaves open agrees with every size."""
+        """Tells whether two groups are equal, where a number of points that one leaves open agrees with every number."""
         return self == other
+
+    def on_torus(self, period: Any) -> "Group":
+        """Returns the group with the translations of a torus of this size; itself where it has no translations of a grid."""
+        del period
+        return self
+
+    def with_point_group(self, point_group: "Group") -> "Group":
+        """Returns the group with a smaller point group: with the same translations of a grid, where it has any."""
+        return point_group
+
+    def require_element(self, g: Element, name: str = "g") -> None:
+        """Raises ``ValueError`` where a *known* ``g`` is no element of the group; traced ones pass."""
+        del g, name
 
     def split(self, g: Element) -> tuple[Any, Element]:
         """Returns ``(t, h)``: the translation part (None without translations) and the element of ``point_group``."""

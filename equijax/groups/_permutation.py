@@ -76,5 +76,14 @@ class Permutation(Group):
         swap[:2] = swap[:2][::-1]
         return () if self._size < 2 else (swap,) if self.n == 2 else (swap, cycle)
 
+    @property
+    def open(self) -> "Permutation":
+        """The permutations of any number of points."""
+        return Permutation()
+
+    def agrees(self, other: Group) -> bool:
+        """Tells whether ``other`` permutes as many points, or one of the two leaves the number open."""
+        return isinstance(other, Permutation) and (None in (self.n, other.n) or self.n == other.n)
+
     def __repr__(self) -> str:
         return f"Permutation({'' if self.n is None else self.n})"

@@ -126,6 +126,17 @@ class Power(Group):
         """Returns the element that is ``g`` in one place, and the identity elsewhere."""
         return jax.tree.map(lambda leaf, one: leaf.at[place].set(jnp.asarray(one, leaf.dtype)), self.identity, g)
 
+    @property
+    def open(self) -> "Power":
+        """Any number of copies of the base group without its sizes."""
+        return Power(self.base.open)
+
+    def agrees(self, other: Group) -> bool:
+        """Tells whether the bases agree, and the numbers of copies where neither is left open."""
+        if not isinstance(other, Power):
+            return False
+        return (None in (self.n, other.n) or self.n == other.n) and self.base.agrees(other.base)
+
     def elements(self) -> Element:
         """Returns all elements, the last place varying fastest."""
         return jax.tree.map(lambda leaf: leaf[_tuples(len(leaf), self._size)], self.base.elements())

@@ -121,6 +121,18 @@ class DirectProduct(Group):
         keys = jax.random.split(key, len(self.factors))
         return tuple(factor.draw(k, shape) for factor, k in zip(self.factors, keys, strict=True))
 
+    @property
+    def open(self) -> "DirectProduct":
+        """The product of the factors without their sizes."""
+        return DirectProduct(*(factor.open for factor in self.factors))
+
+    def agrees(self, other: Group) -> bool:
+        """Tells whether all factors agree."""
+        theirs = other.factors
+        if theirs is None or len(theirs) != len(self.factors):
+            return False
+        return all(mine.agrees(factor) for mine, factor in zip(self.factors, theirs, strict=True))
+
     def embed(self, index: int, g: Element) -> Element:
         """Returns the tuple with the element ``g`` of factor number ``index``, and identities elsewhere."""
         return (*self.identity[:index], g, *self.identity[index + 1 :])

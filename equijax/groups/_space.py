@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.groups._catalogue import Trivial
 from equijax.groups._finite import FiniteGroup
 from equijax.groups._group import Element, Group
 from equijax.groups._point import PointGroup
@@ -78,6 +77,32 @@ class SpaceGroup(SemidirectProduct):
         """Size of the torus along each axis, or None for the infinite grid."""
         return self.normal.period
 
+    @property
+    def grid_ndim(self) -> int:
+        """Number of grid axes."""
+        return self.ndim
+
+    @property
+    def open(self) -> "SpaceGroup":
+        """The group of the infinite grid."""
+        return self if self.period is None else SpaceGroup(self.quotient)
+
+    def on_torus(self, period: Any) -> "SpaceGroup":
+        """Returns the group of the torus of this size."""
+        return SpaceGroup(self.quotient, period)
+
+    def with_point_group(self, point_group: Group) -> "SpaceGroup":
+        """Returns the same translations with a smaller group of matrices."""
+        return SpaceGroup(point_group, self.period)  # pyright: ignore[reportArgumentType]
+
+    def split(self, g: Element) -> tuple[Any, Any]:
+        """Returns the pair ``(t, h)``, which is the element itself."""
+        return g
+
+    def join(self, t: Any, h: Any) -> Element:
+        """Returns the pair ``(t, h)``."""
+        return (t, h)
+
     def automorphism(self, h: Element, n: Element) -> jax.Array:
         """Returns ``h n``: the matrix of h applied to the translation n."""
         matrix = jnp.asarray(self.point_group.integer_matrices)[jnp.asarray(h, jnp.int32)]
@@ -98,54 +123,25 @@ class SpaceGroup(SemidirectProduct):
         return f"SpaceGroup({self.point_group!r}{'' if self.period is None else f', period={self.period}'})"
 
 
+def point_group_of(group: Group) -> FiniteGroup:
+    """Returns the finite part of ``group`` that acts on fibres: H of Z^d ⋊ H, a finite group itself, or Trivial(ndim).
+
+    Raises:
+      TypeError: the group is neither finite, nor one of translations and a finite group.
+    """
+    point_group = group.point_group
+    if not isinstance(point_group, FiniteGroup):
+        raise TypeError(
+            f"`group` is {group!r}; fields are defined for Translation(ndim), SpaceGroup(point_group) and FiniteGroup."
+        )
+    return point_group
+
+
 def grid_ndim(group: Group) -> int:
     """Returns the number of grid axes that ``group`` translates: 0 for a plain finite group.
 
     Raises:
-      TypeError: the group is neither finite, nor a translation group, nor a space group.
+      TypeError: as :func:`point_group_of`.
     """
-    if isinstance(group, (Translation, SpaceGroup)):
-        return group.ndim
-    if isinstance(group, FiniteGroup):
-        return 0
-    raise TypeError(
-        f"`group` is {group!r}; fields are defined for Translation(ndim), SpaceGroup(point_group) and FiniteGroup."
-    )
-
-
-def point_group_of(group: Group) -> FiniteGroup:
-    """Returns the part of ``group`` that acts on fibres: H of Z^d ⋊ H, a finite group itself, or Trivial(ndim)."""
-    if isinstance(group, SpaceGroup):
-        return group.point_group
-    if isinstance(group, Translation):
-        return Trivial(group.ndim)
-    if isinstance(group, FiniteGroup):
-        return group
-    raise TypeError(
-        f"`group` is {group!r}; fields are defined for Translation(ndim), SpaceGroup(point_group) and FiniteGroup."
-    )
-
-
-def split_element(group: Group, g: Element) -> tuple[Any, Any]:
-    """Returns ``(t, h)`` of an element: the translation (None for finite groups) and the point group's element."""
-    if isinstance(group, SpaceGroup):
-        return g
-    if isinstance(group, Translation):
-        return g, np.zeros(jnp.asarray(g).shape[:-1], np.int32)
-    return None, g
-
-
-def with_period(group: Group, period: Any) -> Group:
-    """Returns ``group`` on the torus of the given size; finite groups are returned as they are."""
-    if isinstance(group, SpaceGroup):
-        return SpaceGroup(group.point_group, period)
-    if isinstance(group, Translation):
-        return Translation(group.ndim, period)
-    return group
-
-
-def join_element(group: Group, t: Any, h: Any) -> Element:
-    """Inverse of :func:`split_element`."""
-    if isinstance(group, SpaceGroup):
-        return (t, h)
-    return t if isinstance(group, Translation) else h
+    point_group_of(group)
+    return group.grid_ndim

@@ -11,6 +11,7 @@ import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
 from equijax._numbers import positive_int
+from equijax.groups._catalogue import Trivial
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._group import Group
 
@@ -84,6 +85,39 @@ class Translation(Group):
     def generators(self) -> tuple[np.ndarray, ...]:
         """The unit vectors, int32 ``(ndim,)`` each."""
         return tuple(np.eye(self.ndim, dtype=np.int32))
+
+    @property
+    def point_group(self) -> FiniteGroup:
+        """``Trivial(ndim)``: translations leave fibres alone."""
+        return Trivial(self.ndim)
+
+    @property
+    def grid_ndim(self) -> int:
+        """Number of axes."""
+        return self.ndim
+
+    @property
+    def open(self) -> "Translation":
+        """The translations of the infinite grid."""
+        return self if self.period is None else Translation(self.ndim)
+
+    def on_torus(self, period: Any) -> "Translation":
+        """Returns the translations of the torus of this size."""
+        return Translation(self.ndim, period)
+
+    def with_point_group(self, point_group: Group) -> "Translation":
+        """Returns the group itself: translations alone have no smaller point group."""
+        del point_group
+        return self
+
+    def split(self, g: Any) -> tuple[Any, np.ndarray]:
+        """Returns the vectors themselves, and zeros of their leading shape: the identity of ``point_group``."""
+        return g, np.zeros(jnp.shape(jnp.asarray(g))[:-1], np.int32)
+
+    def join(self, t: Any, h: Any) -> Any:
+        """Returns ``t``."""
+        del h
+        return t
 
     def elements(self) -> jax.Array:
         """Returns all vectors of the torus in C order, int32 ``(order, ndim)``."""

@@ -63,6 +63,16 @@ class WreathProduct(SemidirectProduct):
         """The permutations of the blocks."""
         return self.outer
 
+    @property
+    def open(self) -> "WreathProduct":
+        """Any number of blocks, each moved by the inner group without its sizes."""
+        return WreathProduct(Permutation(), self.inner.open)
+
+    def agrees(self, other: Group) -> bool:
+        """Tells whether both parts agree."""
+        same = isinstance(other, WreathProduct)
+        return same and self.outer.agrees(other.outer) and self.inner.agrees(other.inner)
+
     def automorphism(self, h: Element, n: Element) -> Element:
         """Returns φ_h(n): what happens in block i happens in block ``h[i]``."""
         back = self.outer.inverse(h)

@@ -11,7 +11,7 @@ from equijax.actions import Action, GridAction
 from equijax.actions._motions import Grid, Motions, common_motions
 from equijax.groups import FiniteGroup, SpaceGroup, Translation
 from equijax.groups._group import Element
-from equijax.groups._space import join_element, point_group_of
+from equijax.groups._space import point_group_of
 from equijax.nn._sampling import Sampling
 
 
@@ -65,7 +65,7 @@ class Exactness:
         if not isinstance(self.in_action, GridAction):
             return self._vector_element(h)
         t = jnp.asarray(self.translations, jnp.int32).reshape(len(self.translations), self.in_action.ndim)
-        return join_element(group, t, h)
+        return group.join(t, h)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws kept elements uniformly over point elements, and shifts of up to 8 steps; leading axes ``shape``."""
@@ -82,7 +82,7 @@ class Exactness:
         """An element without translation, for what has no grid any more."""
         group = self.in_action.group
         ndim = group.ndim if isinstance(group, (SpaceGroup, Translation)) else 0
-        return join_element(group, jnp.zeros((*np.shape(h), ndim), jnp.int32), h)
+        return group.join(jnp.zeros((*np.shape(h), ndim), jnp.int32), h)
 
     def _motions(self) -> Motions:
         kept = dict(zip(self.point_elements, self.translations, strict=True))

@@ -7,18 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax.actions import (
-    Action,
-    FibreAction,
-    FiniteAction,
-    GraphAction,
-    GridAction,
-    ProductAction,
-    TensorAction,
-    TrivialAction,
-    WreathAction,
-)
-from equijax.actions._grid import require_fibre
+from equijax.actions import Action, GridAction
+from equijax.actions._action import require_action
+from equijax.actions._field import require_permutations
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation, bare
 from equijax.groups._space import point_group_of
 from equijax.nn._exactness import Exactness, everything, of_points
@@ -104,7 +95,7 @@ def resolve_fibre(fibre: Any, group: Group, default: type, name: str) -> Permuta
     point_group = point_group_of(group)
     if fibre is None:
         return default(point_group)
-    require_fibre(fibre, point_group, name)
+    require_permutations(fibre, point_group, name)
     return fibre
 
 
@@ -139,40 +130,18 @@ def require_same_group(own: Action, in_action: Action, *, any_base: bool = False
 
     With ``any_base`` it does not matter whether the action has a grid.
     """
-    if not isinstance(in_action, Action):
-        raise TypeError(f"`in_action` is {in_action!r}; it must be an Action, for example layer.in_action.")
-    mine, theirs = bare(own.group), bare(in_action.group)
+    require_action(in_action, "in_action", "it must be an Action, for example layer.in_action")
+    mine, theirs = own.group.open, in_action.group.open
     if mine != theirs:
         raise ValueError(
             f"`in_action` belongs to {theirs!r}, but the layer to {mine!r}. Build both layers for one group, or put "
             "Restrict(subgroup) between them."
         )
-    wanted, given = _moved_by(own), _moved_by(in_action)
-    if wanted == given or (any_base and wanted[-1] == given[-1]):
+    wanted, given = own.vector, in_action.vector
+    if own.fits(in_action) or (any_base and wanted is not None and given is not None and wanted.fits(given)):
         return
-    lifts = isinstance(given[-1], Scalar) and isinstance(wanted[-1], Regular)
+    lifts = wanted is not None and given is not None and wanted.fibre.shape and not given.fibre.shape
     raise ValueError(
         f"`in_action` is {in_action!r}, but the layer takes what is moved by {own!r}. "
         f"{'Put a LiftingConv first.' if lifts else 'Choose in_fibre and out_fibre of the neighbours alike.'}"
     )
-
-
-def _moved_by(action: Action) -> tuple:
-    """What two actions must have in common so that one layer can follow another: base and fibre, not the size."""
-    if isinstance(action, FiniteAction):
-        return _moved_by(action.action)
-    if isinstance(action, GridAction):
-        return ("grid", action.fibre)
-    if isinstance(action, TensorAction):
-        return ("tensor", action.order) if action.order else ("vector", "one number")
-    if isinstance(action, GraphAction):
-        return ("graph",)
-    if isinstance(action, ProductAction):
-        return ("product", *map(_moved_by, action.factors))
-    if isinstance(action, WreathAction):
-        return ("blocks", _moved_by(action.inner))
-    if isinstance(action, FibreAction) and action.fibre.shape:
-        return ("vector", action.fibre)
-    if isinstance(action, (FibreAction, TrivialAction)):
-        return ("vector", "one number")
-    return (action,)

@@ -12,7 +12,7 @@ from flax import nnx
 from equijax.actions import Action
 from equijax.groups import Group, Permutation, SpaceGroup, Translation
 from equijax.groups._group import Element
-from equijax.groups._space import join_element, point_group_of
+from equijax.groups._space import point_group_of
 
 #: Groups up to this order are averaged over without being asked.
 LARGEST = 1024
@@ -118,7 +118,7 @@ class _Listed:
 def _all_elements(group: Group) -> Element:
     if isinstance(group, SpaceGroup):
         count = point_group_of(group).order
-        return join_element(group, np.zeros((count, group.ndim), np.int32), np.arange(count, dtype=np.int32))
+        return group.join(np.zeros((count, group.ndim), np.int32), np.arange(count, dtype=np.int32))
     if isinstance(group, Permutation) and group.order <= LARGEST:
         return np.array(list(itertools.permutations(range(len(group.identity)))), np.int32)
     if isinstance(group, Translation) or group.order > LARGEST:

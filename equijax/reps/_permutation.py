@@ -84,6 +84,14 @@ class PermutationRepresentation(Representation):
         source = jnp.asarray(_sources(self))[jnp.asarray(g, jnp.int32)]
         return jnp.take(jnp.asarray(x), source, axis=axis, mode="clip")
 
+    def restrict(self, subgroup: Any) -> "PermutationRepresentation":
+        """Returns the same coordinates, moved by a ``Subgroup``: see :func:`restrict`."""
+        return restrict(self, subgroup)
+
+    def sources(self, g: Any) -> np.ndarray:
+        """Returns which coordinate moves to each coordinate, int32 ``(dim,)``, for a concrete ``g``."""
+        return _sources(self)[g]
+
     def __add__(self, other: Representation) -> Representation:
         if not isinstance(other, PermutationRepresentation):
             return super().__add__(other)

@@ -59,6 +59,17 @@ class Representation(abc.ABC):
         moved = jnp.tensordot(matrix.astype(dtype), x.astype(dtype), axes=((1,), (axis,)), precision="highest")
         return jnp.moveaxis(moved, 0, axis)
 
+    def sources(self, g: Element) -> np.ndarray:
+        """Returns which coordinate moves to each coordinate, int ``(dim,)``, for a concrete ``g``; where it permutes.
+
+        Raises:
+          ValueError: the representation does not permute its coordinates.
+        """
+        if not self.is_permutation:
+            raise ValueError(f"{self!r} does not permute its coordinates, so there is no list of sources. Use its matrices.")
+        with jax.ensure_compile_time_eval():
+            return np.argmax(np.asarray(self(g)), axis=1)
+
     @property
     def generators(self) -> tuple[np.ndarray, ...]:
         """Matrices of ``group.discrete_generators``, in that order, float64 ``(dim, dim)``. Read-only."""

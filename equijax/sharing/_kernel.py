@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equijax._arrays import read_only
+from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup
 from equijax.reps import Representation
 from equijax.sharing._basis_sharing import BasisSharing
@@ -64,8 +65,8 @@ class KernelSharing(MadeSharing):
     out_fibre: Representation
 
     def __post_init__(self) -> None:
-        _require_fibre(self.in_fibre, self.point_group, "in_fibre")
-        _require_fibre(self.out_fibre, self.point_group, "out_fibre")
+        require_fibre(self.in_fibre, self.point_group, "in_fibre")
+        require_fibre(self.out_fibre, self.point_group, "out_fibre")
         require_window(self.point_group, self.kernel_size)
 
     @property
@@ -249,17 +250,3 @@ def _basis_rule(sharing: KernelSharing) -> BasisSharing:
     basis = kernel_basis(sharing.point_group, sharing.kernel_size, sharing.in_fibre, sharing.out_fibre)
     scaled = normalised(basis, invariant_form_of(sharing.in_fibre), invariant_form_of(sharing.out_fibre))
     return BasisSharing(scaled, sharing.out_fibre.invariants)
-
-
-def _require_fibre(fibre: Any, point_group: FiniteGroup, name: str) -> None:
-    made = f" Write {fibre.__name__}({point_group!r})." if isinstance(fibre, type) else ""
-    if not isinstance(fibre, Representation):
-        raise TypeError(
-            f"`{name}` is {fibre!r}; it must be a representation of {point_group!r} from equijax.reps, such as Scalar or "
-            f"Regular.{made}"
-        )
-    if fibre.group != point_group:
-        raise ValueError(
-            f"`{name}` is a representation of {fibre.group!r}, but the kernel is moved by {point_group!r}. "
-            "Build the fibre from the point group of the layer."
-        )

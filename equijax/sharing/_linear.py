@@ -7,9 +7,8 @@ import numpy as np
 
 from equijax.actions import Action, FiniteAction, GridAction
 from equijax.actions._motions import common_motions
-from equijax.actions._product import factors_of
 from equijax.groups._group import Element
-from equijax.groups._space import grid_ndim, join_element, point_group_of
+from equijax.groups._space import grid_ndim, point_group_of
 from equijax.reps import Representation, intertwiners
 from equijax.reps._solver import invariant_vectors, solve
 from equijax.sharing._basis_sharing import BasisSharing
@@ -97,13 +96,13 @@ def _candidates(*sides: FiniteAction) -> list[Element]:
         return list(group.discrete_generators)
     if all(action.boundary == "zero" for action, _ in grids):
         still = np.zeros(grid_ndim(group), np.int32)  # with zeros outside, each array turns about its own centre
-        return [join_element(group, still, np.int32(h)) for h in range(point_group_of(group).order)]
+        return [group.join(still, np.int32(h)) for h in range(point_group_of(group).order)]
     return common_motions(*grids).generators(group)
 
 
 def _factors(*sides: FiniteAction) -> list[tuple[FiniteAction, ...]] | None:
     """Both sides of each factor of a product, or None where a side does not come apart."""
-    apart = [factors_of(side) for side in sides]
+    apart = [side.factors for side in sides]
     if any(factors is None for factors in apart):
         return None
     return [tuple(action.on() for action in pair) for pair in zip(*apart, strict=True)]  # pyright: ignore[reportArgumentType]
@@ -149,7 +148,7 @@ def _between(in_rep: Representation, out_rep: Representation) -> BasisSharing:
 
 def _permutes(side: FiniteAction, generators: tuple[Element, ...]) -> bool:
     """Whether a side permutes its points; where the action does not say, its matrices do."""
-    said = getattr(side, "permutes", True)
+    said = side.permutes
     if said is not None:
         return said
     matrices = [side.matrix(g) for g in generators]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import equijax as ej
-from equijax.groups._space import grid_ndim, join_element, point_group_of, split_element, with_period
+from equijax.groups._space import grid_ndim, point_group_of
 from tests.catalogue import WALLPAPER, parametrize
 
 GROUPS = {**{k: WALLPAPER[k] for k in ("p1", "pm", "cm", "p4m", "p6m", "p31m")}, "cubic": ej.SpaceGroup(ej.Octahedral(True))}
@@ -74,9 +74,9 @@ def test_parts():
 )
 def test_the_parts_of_a_group_that_moves_fields(group, ndim, point_group):
     assert grid_ndim(group) == ndim and point_group_of(group) == point_group
-    t, h = split_element(group, group.identity)
+    t, h = group.split(group.identity)
     assert (t is None) == (ndim == 0) and int(h) == 0
-    joined = join_element(group, t, h)
+    joined = group.join(t, h)
     assert bool(group.isclose(joined, group.identity))
     period = (4,) * ndim
-    assert with_period(group, period) == (group if not ndim else type(group)(group.quotient if ndim == 2 else ndim, period))
+    assert group.on_torus(period) == (group if not ndim else type(group)(group.quotient if ndim == 2 else ndim, period))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from equijax.actions import Action, ProductAction, SetAction
 from equijax.actions._acting import repeated
-from equijax.actions._product import factors_of
+from equijax.actions._action import require_action
 from equijax.groups._group import Element
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, require_same_group, sized
@@ -31,10 +31,10 @@ class ElementLayer(Layer):
 
     def out_action_for(self, in_action: Action) -> ProductAction:
         """Returns the action on the output: the set stays, the fields move as ``element`` says."""
-        factors = factors_of(in_action)
-        if factors is None or len(factors) != 2:
+        require_action(in_action, "in_action")
+        if in_action.factors is None or len(in_action.factors) != 2:
             require_same_group(self.in_action, in_action)
-        points, field = factors  # type: ignore[misc]
+        points, field = in_action.factors
         require_same_group(SetAction(), points)
         return ProductAction(points, self.element.out_action_for(field))
 
