@@ -139,15 +139,16 @@ def powers_of(group: "FiniteGroup", g: int) -> list[int]:
     return found
 
 
-def turn(numerator: Any, denominator: int) -> tuple[np.ndarray, np.ndarray]:
+def turn(numerator: Any, denominator: Any) -> tuple[np.ndarray, np.ndarray]:
     r"""Returns cos and sin of :math:`2πj/m`, symmetric to the last bit and exact at quarter turns and at thirds.
 
     Equal fractions give equal bits, whatever their denominator.
     """
-    j = np.asarray(numerator) % denominator
-    mirrored = np.minimum(j, denominator - j)
-    cos = np.cos(2 * np.pi * (mirrored / denominator))
-    sin = np.sin(2 * np.pi * (mirrored / denominator))
+    m = np.asarray(denominator)
+    j = np.asarray(numerator) % m
+    mirrored = np.minimum(j, m - j)
+    cos = np.cos(2 * np.pi * (mirrored / m))
+    sin = np.sin(2 * np.pi * (mirrored / m))
     for exact in (0.0, 0.5, 1.0):
         cos = np.where(np.abs(np.abs(cos) - exact) < 1e-14, np.sign(cos) * exact, cos)
         sin = np.where(np.abs(sin - exact) < 1e-14, exact, sin)
@@ -181,15 +182,24 @@ def _exact_roots(group: "FiniteGroup", classes: Classes) -> list[np.ndarray]:
         rows = _approximate(group, classes, attempt)
         if rows is None:
             continue
-        spectra = [np.fft.fft(rows[:, powers], axis=1) / len(powers) for powers in classes.powers]
-        roots = [np.rint(spectrum.real).astype(np.int64) for spectrum in spectra]
-        worst = max(np.abs(a - b).max() for a, b in zip(spectra, roots, strict=True))
-        if worst < _ROUNDING and _is_complete(group, classes, roots):
+        rounded = [_round(rows, powers) for powers in classes.powers]
+        roots = [part for part in rounded if part is not None]
+        if len(roots) == len(rounded) and _is_complete(group, classes, roots):
             return roots
     raise ArithmeticError(
         f"no characters of {group!r} were found in {_ATTEMPTS} attempts: its table is no group's, or the eigensolver fails. "
         "FiniteGroup.from_table checks a table."
     )
+
+
+def _round(rows: np.ndarray, powers: np.ndarray) -> np.ndarray | None:
+    r"""Multiplicities of the roots of unity on one class, or None where they are not whole.
+
+    That of :math:`e^{2πij/m}` is :math:`(1/m) \sum_q χ(g^q)\, e^{-2πijq/m}`.
+    """
+    spectrum = np.fft.fft(rows[:, powers], axis=1) / len(powers)
+    found = np.rint(spectrum.real)
+    return found.astype(np.int16) if np.abs(spectrum - found).max() < _ROUNDING else None
 
 
 def _approximate(group: "FiniteGroup", classes: Classes, attempt: int) -> np.ndarray | None:
@@ -226,7 +236,7 @@ def _is_complete(group: "FiniteGroup", classes: Classes, roots: list[np.ndarray]
     """Tells whether the rounded rows are orthonormal and their squared dimensions sum to the order."""
     values = np.stack([_sum_of_roots(part) for part in roots], axis=1)
     products = (values * classes.sizes) @ values.conj().T / group.order
-    whole = int((roots[0][:, 0] ** 2).sum()) == group.order
+    whole = int((roots[0][:, 0].astype(int) ** 2).sum()) == group.order
     return whole and all((part >= 0).all() for part in roots) and bool(np.abs(products - np.eye(len(values))).max() < 1e-8)
 
 

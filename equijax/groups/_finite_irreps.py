@@ -102,11 +102,9 @@ def irrep_matrices(group: "FiniteGroup", index: int) -> np.ndarray:
 
 
 def _of_degree_one(group: "FiniteGroup", table: Characters, row: int) -> np.ndarray:
-    turns = []
-    for column in range(len(table.classes)):
-        roots = table.roots(row, column)
-        turns.append(np.stack(turn(np.argmax(roots), len(roots))))
-    cos, sin = np.stack(turns)[classes_of(group).number].T
+    roots = [table.roots(row, column) for column in range(len(table.classes))]
+    turns = turn([np.argmax(part) for part in roots], [len(part) for part in roots])
+    cos, sin = np.stack(turns)[:, classes_of(group).number]
     if table.types[row] == "real":
         return cos[:, None, None].copy()
     return _rotation(cos, sin)
