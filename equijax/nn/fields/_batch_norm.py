@@ -1,0 +1,142 @@
+"""Batch normalisation of fields with any orthogonal fibre."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from equijax.groups import Group
+from equijax.nn._invariant import accumulation_dtype
+from equijax.nn.fields._blocks import block_count
+from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init
+from equijax.nn.fields._layer import broadcast, per_block
+from equijax.nn.fields._statistics import Statistics, statistics
+from equijax.reps import Representation
+
+
+class FieldBatchNorm(FieldNorm):
+    r"""Normalises each block of a fibre over the batch, all positions and all its coordinates.
+
+    .. math:: y_p = γ_{p,i}\, \frac{v_p - \bar v_p}{\sqrt{\mathrm{mean}|v_p - \bar v_p|^2 / d_p + ε}} + \sum_k β_{k,i}\, e_k
+
+    Here p is a block, a summand of a direct sum of dimension d_p (an orbit of coordinates where the group permutes them),
+    and i a feature. Only what the group leaves alone has a mean, so :math:`\bar v` is the mean of the part along the
+    invariants e_k of the fibre, and the bias lives there. On a permutation fibre with one orbit it is ``nnx.BatchNorm``.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the positions.
+
+    Attributes:
+      mean: BatchStat ``(num_features,)``, or ``(k, num_features)``: running mean of the coefficients of the invariants;
+        None where the fibre has none.
+      var: BatchStat ``(num_features,)``, or ``(blocks, num_features)``: running mean square of a coordinate.
+
+    Args:
+      num_features: number of features.
+      fibre: an orthogonal representation.
+      group: the group of the layer; None is the group of the fibre.
+      use_running_average: whether to use the stored averages instead of those of the batch.
+      momentum: how much of the old averages is kept.
+      epsilon: added to the variance.
+      dtype: dtype of the result; None promotes inputs and parameters. Statistics are at least float32.
+      param_dtype: dtype in which the parameters are stored.
+      use_bias: whether to add β.
+      use_scale: whether to multiply by γ.
+      bias_init: initialiser of β.
+      scale_init: initialiser of γ.
+      rngs: key source, used at construction only.
+      bias_metadata: metadata of the bias.
+      scale_metadata: metadata of the scale.
+
+    Raises:
+      ValueError: the group changes lengths, or the fibre belongs to another group.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> norm = ej.nn.FieldBatchNorm(8, ej.reps.Regular(ej.Cyclic(4)), rngs=nnx.Rngs(0))
+      >>> norm(jnp.ones((2, 4, 8))).shape
+      (2, 4, 8)
+
+    References:
+      Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        fibre: Representation,
+        *,
+        group: Group | None = None,
+        use_running_average: bool = False,
+        momentum: float = 0.99,
+        epsilon: float = 1e-5,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        use_bias: bool = True,
+        use_scale: bool = True,
+        bias_init: Any = zeros_init,
+        scale_init: Any = ones_init,
+        rngs: nnx.Rngs,
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        scale_metadata: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        super().__init__(
+            num_features,
+            fibre,
+            group=group,
+            epsilon=epsilon,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            use_bias=use_bias,
+            use_scale=use_scale,
+            bias_init=bias_init,
+            scale_init=scale_init,
+            rngs=rngs,
+            bias_metadata=bias_metadata,
+            scale_metadata=scale_metadata,
+        )
+        self.use_running_average, self.momentum = use_running_average, momentum
+        kept = accumulation_dtype(param_dtype)
+        blocks, invariants = per_block(block_count(fibre), num_features), len(fibre.invariants)
+        self.var = nnx.BatchStat(jnp.ones(blocks, kept))
+        self.mean = nnx.data(None)
+        if invariants:
+            self.mean = nnx.BatchStat(jnp.zeros(per_block(invariants, num_features), kept))
+
+    def __call__(self, inputs: jax.Array, use_running_average: bool | None = None) -> jax.Array:
+        """Normalises ``(*batch, *positions, fibre, num_features)``; any number of batch axes.
+
+        Args:
+          inputs: the field.
+          use_running_average: whether to use the stored averages; None is what the layer was built with.
+        """
+        v, scale, bias, dtype = self._promoted(inputs)
+        stored = self.use_running_average if use_running_average is None else use_running_average
+        if stored:
+            var = broadcast(self.var[...], v.ndim).astype(v.dtype)
+            none = jnp.zeros((*var.shape[:-2], 0, var.shape[-1]), v.dtype)
+            mean = none if self.mean is None else broadcast(self.mean[...], v.ndim).astype(v.dtype)
+            return self._normalised(v, Statistics(mean, var), scale, bias, dtype)
+        found = statistics(v, self.in_fibre, tuple(range(v.ndim - 2)), self.num_features, centre=True)
+        self._update(self.var, found.var)
+        if self.mean is not None:
+            self._update(self.mean, found.mean)
+        return self._normalised(v, found, scale, bias, dtype)
+
+    def _update(self, average: nnx.Variable, found: jax.Array) -> None:
+        old = average[...]
+        new = jax.lax.stop_gradient(found).reshape(old.shape).astype(old.dtype)
+        momentum = jnp.asarray(self.momentum, old.dtype)
+        average[...] = momentum * old + (1 - momentum) * new
+
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """Class method used by ``nnx.view``.
+
+        Args:
+          use_running_average: if True, the stored averages are used instead of those of the batch.
+        """
+        if use_running_average is not None:
+            self.use_running_average = use_running_average

@@ -1,0 +1,86 @@
+"""A nonlinearity that multiplies vectors by functions of invariant scalars."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax._arrays import read_only
+from equijax.groups import Group
+from equijax.nn.fields._blocks import block_numbers, pointwise_coordinates
+from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
+from equijax.reps import Representation, Scalar
+
+
+class Gate(FieldLayer):
+    r"""Multiplies each vector by a function of a scalar that the layer before makes for it.
+
+    .. math:: y_p = σ(s_p)\, v_p, \qquad y_q = φ(v_q)
+
+    The input is the fibre ``in_fibre = gates · Scalar + fibre``: one more scalar s for each summand p of the fibre that only
+    a matrix moves. The summands q that the group leaves alone or permutes need no gate: the activation φ acts on their
+    coordinates. Where the fibre holds nothing else, ``in_fibre`` is the fibre.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g, for every group: no length is taken, so the
+    fibre need not be orthogonal.
+
+    Attributes:
+      gates: number of scalars that the layer wants beside the fibre.
+
+    Args:
+      fibre: the fibre of the result.
+      gate: the function σ of the scalars.
+      activation: the function φ of coordinates.
+      group: the group of the layer; None is the group of the fibre.
+
+    Raises:
+      ValueError: the fibre belongs to another group.
+
+    Example:
+      >>> import equijax as ej, jax.numpy as jnp
+      >>> gate = ej.nn.Gate(ej.reps.Regular(ej.Cyclic(4)))
+      >>> gate.gates, gate(jnp.ones((2, 4, 8))).shape
+      (0, (2, 4, 8))
+
+    References:
+      Weiler et al., "3D Steerable CNNs", NeurIPS 2018, arXiv:1807.02547, section 4.3.
+      Finzi, Welling and Wilson, "A Practical Method for Constructing Equivariant Multilayer Perceptrons for Arbitrary
+      Matrix Groups", ICML 2021, arXiv:2104.09459, section 6.
+    """
+
+    def __init__(
+        self,
+        fibre: Representation,
+        gate: Callable[[jax.Array], jax.Array] = jax.nn.sigmoid,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.silu,
+        *,
+        group: Group | None = None,
+    ):
+        self.out_fibre, self.group = require_field(fibre, group)
+        self.gate, self.activation = gate, activation
+        self.gates = int(_gate_of(fibre).max()) + 1
+        self.in_fibre = self.gates * Scalar(fibre.group) + fibre if self.gates else fibre
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Maps ``(*batch, *positions, gates + dim, features)`` to ``(*batch, *positions, dim, features)``."""
+        require_fields(inputs, self.in_fibre)
+        v = to_vectors(inputs, self.in_fibre)
+        scalars, v = v[..., : self.gates, :], v[..., self.gates :, :]
+        number = _gate_of(self.out_fibre)
+        if not self.gates:
+            return from_vectors(self.activation(v), self.out_fibre)
+        gated = v * jnp.take(self.gate(scalars), np.maximum(number, 0), axis=-2, mode="clip")
+        if (number >= 0).all():
+            return gated
+        free = jnp.asarray(number < 0).reshape((1,) * (v.ndim - 2) + (len(number), 1))
+        return jnp.where(jnp.broadcast_to(free, v.shape), self.activation(v), gated)
+
+
+@functools.lru_cache(maxsize=1024)
+def _gate_of(fibre: Representation) -> np.ndarray:
+    """Returns the number of the gate of each coordinate, int32 ``(dim,)``; -1 where a pointwise function serves."""
+    blocks, free = block_numbers(fibre), pointwise_coordinates(fibre)
+    gated = np.unique(blocks[~free])
+    return read_only(np.where(free, -1, np.searchsorted(gated, blocks)).astype(np.int32))

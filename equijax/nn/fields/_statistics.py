@@ -1,0 +1,70 @@
+"""Mean and variance of a field that a group may move."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from equijax.nn.fields._blocks import block_indicators, block_numbers, coefficients_of_invariants
+from equijax.reps import Representation
+
+
+class Statistics(NamedTuple):
+    """What a norm subtracts and divides by.
+
+    Attributes:
+      mean: coefficients of the invariants of the fibre, ``(…, k, groups)``.
+      var: mean square of a coordinate of each block, ``(…, blocks, groups)``.
+    """
+
+    mean: jax.Array
+    var: jax.Array
+
+
+def statistics(v: jax.Array, fibre: Representation, axes: tuple[int, ...], groups: int, centre: bool) -> Statistics:
+    """Returns mean and variance over some axes of positions and over the features of a group of features.
+
+    The mean is that of the coefficients of the invariants, the only vectors that a group can't move; the variance is over
+    the coordinates of a block too.
+
+    Args:
+      v: ``(…, dim, features)``.
+      fibre: an orthogonal representation.
+      axes: the axes to reduce over beside the features of a group, counted from the front; they stay with length 1.
+      groups: number of groups of features.
+      centre: whether to subtract a mean; without it the mean is zero.
+    """
+    read = jnp.asarray(coefficients_of_invariants(fibre), v.dtype)
+    mean = _over(jnp.einsum("kd,...df->...kf", read, v, precision="highest"), axes, groups)
+    mean = mean if centre else jnp.zeros_like(mean)
+    centred = subtract_mean(v, mean, fibre)
+    indicators = block_indicators(fibre)
+    weights = jnp.asarray(indicators / indicators.sum(1, keepdims=True), v.dtype)
+    return Statistics(
+        mean, _over(jnp.einsum("kd,...df->...kf", weights, jnp.square(centred), precision="highest"), axes, groups)
+    )
+
+
+def subtract_mean(v: jax.Array, mean: jax.Array, fibre: Representation) -> jax.Array:
+    """Returns the field ``(…, dim, features)`` without the vectors that the coefficients ``(…, k, groups)`` name."""
+    if not mean.shape[-2]:
+        return v
+    vectors = jnp.einsum("kd,...kg->...dg", jnp.asarray(fibre.invariants, v.dtype), mean, precision="highest")
+    return v - _per_feature(vectors, v)
+
+
+def divide(v: jax.Array, var: jax.Array, fibre: Representation, epsilon: float) -> jax.Array:
+    """Returns the field with each block divided by the root of its variance ``(…, blocks, groups)``."""
+    factor = jax.lax.rsqrt(var + jnp.asarray(epsilon, var.dtype))
+    return v * _per_feature(jnp.take(factor, block_numbers(fibre), axis=-2, mode="clip"), v)
+
+
+def _over(rows: jax.Array, axes: tuple[int, ...], groups: int) -> jax.Array:
+    """Means of ``(…, rows, features)`` over axes and the features of each group."""
+    split = rows.reshape(*rows.shape[:-1], groups, rows.shape[-1] // groups).mean(-1)
+    return split.mean(axes, keepdims=True) if axes else split
+
+
+def _per_feature(values: jax.Array, v: jax.Array) -> jax.Array:
+    """Writes ``(…, dim, groups)`` out over the features and all positions of ``v``."""
+    return jnp.broadcast_to(jnp.repeat(values, v.shape[-1] // values.shape[-1], axis=-1), v.shape)
