@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -12,6 +13,17 @@ def concrete(tree: Any) -> Any:
         return jax.tree.map(np.asarray, tree, is_leaf=lambda leaf: isinstance(leaf, list))
     except jax.errors.TracerArrayConversionError:
         return None
+
+
+def as_arrays(g: Any) -> Any:
+    """Returns an element whose lists are arrays."""
+    return jax.tree.map(jnp.asarray, g, is_leaf=lambda leaf: isinstance(leaf, list))
+
+
+def batch_shape(group: Any, g: Any) -> tuple[int, ...]:
+    """Returns the leading axes of elements ``g`` of ``group``."""
+    leaf, described = jax.tree.leaves(as_arrays(g))[0], jax.tree.leaves(group.element_shape)[0]
+    return leaf.shape[: leaf.ndim - len(described.shape)]
 
 
 def require_numbers(g: Any, order: int, name: str) -> None:

@@ -212,6 +212,25 @@ class Group(abc.ABC):
         del t
         return h
 
+    def matrix(self, g: Element) -> jax.Array:
+        """Returns elements as real matrices that act on column vectors, float ``(…, n, n)``.
+
+        Raises:
+          ValueError: the elements of this group are no matrices.
+        """
+        raise ValueError(
+            f"the elements of {self!r} are no matrices. Those of a PointGroup, of Permutation(n) and of a LieGroup are; "
+            f"another group says how by overriding `matrix` and `element` in {type(self).__name__}."
+        )
+
+    def element(self, matrix: Any) -> Element:
+        """Returns the elements that have these matrices; inverse of :meth:`matrix`.
+
+        Raises:
+          ValueError: the elements of this group are no matrices, or a matrix that is known is none of them.
+        """
+        raise ValueError(f"the elements of {self!r} are no matrices; override `matrix` and `element`. Got {matrix!r}.")
+
     def elements(self) -> Element:
         """Returns all elements, stacked along a leading axis of length ``order``.
 

@@ -62,6 +62,14 @@ class Permutation(Group):
         start = jnp.broadcast_to(self.identity, (*shape, self._size))
         return jax.random.permutation(key, start, axis=-1, independent=True)
 
+    def matrix(self, g: Any) -> jax.Array:
+        """Returns permutation matrices, float ``(…, n, n)``: column i has its 1 in row ``g[i]``."""
+        return jnp.swapaxes(jax.nn.one_hot(jnp.asarray(g, jnp.int32), self._size, dtype=float), -1, -2)
+
+    def element(self, matrix: Any) -> jax.Array:
+        """Returns the image vectors of permutation matrices, int32 ``(…, n)``."""
+        return jnp.argmax(jnp.asarray(matrix), axis=-2).astype(jnp.int32)
+
     @property
     def order(self) -> int:
         """The factorial of n."""

@@ -5,11 +5,14 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
 from equijax._arrays import FrozenArray, read_only
 from equijax.groups._closure import close
+from equijax.groups._elements import concrete, require_numbers
 from equijax.groups._finite import MAX_ORDER, FiniteGroup, _distinct
 
 HEXAGONAL = read_only(np.array([[1.0, 0.5], [0.0, np.sqrt(3.0) / 2.0]]))
@@ -166,6 +169,28 @@ class PointGroup(FiniteGroup):
         """The axes that the group mixes with each other, as sorted blocks that cover ``0 … d - 1``."""
         return _mixed_axes(self)
 
+    def matrix(self, g: Any) -> jax.Array:
+        """Returns elements as Cartesian matrices, float ``(…, d, d)``: ``B M B⁻¹`` where a lattice basis B is given."""
+        require_numbers(g, self.order, "g")
+        return jnp.asarray(_cartesian(self), float)[jnp.asarray(g, jnp.int32)]
+
+    def element(self, matrix: Any) -> jax.Array:
+        """Returns the numbers of the elements with these Cartesian matrices, int32.
+
+        Raises:
+          ValueError: a matrix that is known is no element, to 1e-4. Traced ones get the nearest element.
+        """
+        given = jnp.asarray(matrix, float)[..., None, :, :]
+        table = jnp.asarray(_cartesian(self), float).reshape(*[1] * (given.ndim - 3), self.order, self.ndim, self.ndim)
+        distances = jnp.abs(given - table).max((-2, -1))
+        known = concrete(distances)
+        if known is not None and known.size and known.min(-1).max() > 1e-4:
+            raise ValueError(
+                f"`matrix` holds a matrix that is none of {self!r}: the nearest differs by {known.min(-1).max():.1e}. See "
+                "`matrices`."
+            )
+        return jnp.argmin(distances, axis=-1).astype(jnp.int32)
+
     def in_basis(self, basis: Any) -> "PointGroup":
         """Returns the same rotations in the coordinates of another lattice, ``B⁻¹ M B``.
 
@@ -282,6 +307,12 @@ def _orthogonal_matrices(group: PointGroup) -> np.ndarray | None:
     turned = columns @ group.matrices @ np.linalg.inv(columns)
     is_isometry = np.abs(turned @ turned.transpose(0, 2, 1) - np.eye(group.ndim)).max() < 1e-13
     return read_only(turned) if is_isometry else None
+
+
+@functools.cache
+def _cartesian(group: PointGroup) -> np.ndarray:
+    basis = group.basis
+    return group.matrices if basis is None else read_only(basis @ group.matrices @ np.linalg.inv(basis))
 
 
 @functools.cache

@@ -1,19 +1,36 @@
 """Representations: how a group element acts on one vector, the fibre over a point."""
 
 from equijax.reps._clebsch_gordan import clebsch_gordan as clebsch_gordan
+from equijax.reps._conjugate import Conjugated as Conjugated
+from equijax.reps._conjugate import conjugated as conjugated
 from equijax.reps._decompose import Decomposition as Decomposition
 from equijax.reps._decompose import decompose as decompose
+from equijax.reps._dual import Dual as Dual
 from equijax.reps._fourier import fourier as fourier
 from equijax.reps._fourier import inverse_fourier as inverse_fourier
+from equijax.reps._function import FunctionRepresentation as FunctionRepresentation
 from equijax.reps._induce import Induced as Induced
 from equijax.reps._irrep import Irrep as Irrep
 from equijax.reps._irrep import irreps as irreps
+from equijax.reps._matrix import MatrixRepresentation as MatrixRepresentation
+from equijax.reps._matrix import matrices as matrices
 from equijax.reps._permutation import PermutationRep as PermutationRep
 from equijax.reps._permutation import PermutationRepresentation as PermutationRepresentation
 from equijax.reps._permutation import Quotient as Quotient
 from equijax.reps._permutation import Regular as Regular
 from equijax.reps._permutation import Scalar as Scalar
-from equijax.reps._permutation import restrict as restrict
+from equijax.reps._powers import Power as Power
+from equijax.reps._powers import exterior_power as exterior_power
+from equijax.reps._powers import symmetric_power as symmetric_power
 from equijax.reps._representation import Representation as Representation
+from equijax.reps._restrict import Restricted as Restricted
+from equijax.reps._restrict import restrict as restrict
 from equijax.reps._solver import intertwiner_blocks as intertwiner_blocks
 from equijax.reps._solver import intertwiners as intertwiners
+from equijax.reps._sum import DirectSum as DirectSum
+from equijax.reps._sum import copies as copies
+from equijax.reps._sum import direct_sum as direct_sum
+from equijax.reps._tensor_product import TensorProduct as TensorProduct
+from equijax.reps._tensor_product import tensor_product as tensor_product
+from equijax.reps._tensor_product import tensors as tensors
+from equijax.reps._vector import Vector as Vector

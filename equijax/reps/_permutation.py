@@ -11,12 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
-from equijax.groups import FiniteGroup, Subgroup
-from equijax.groups._elements import require_numbers
-from equijax.reps._representation import Representation
+from equijax.groups import FiniteGroup, Group, SpaceGroup, Subgroup, Translation
+from equijax.groups._elements import batch_shape, require_numbers
+from equijax.reps._representation import Representation, require_finite_group, require_same_group
 
 if TYPE_CHECKING:
     from equijax.reps._decompose import Decomposition
+
+_ONE = read_only(np.ones((1, 1)))
+_ZERO = read_only(np.zeros((1, 1)))
+_NUMBER = read_only(np.zeros(1, np.int32))
 
 
 class PermutationRepresentation(Representation):
@@ -84,24 +88,31 @@ class PermutationRepresentation(Representation):
         source = jnp.asarray(_sources(self))[jnp.asarray(g, jnp.int32)]
         return jnp.take(jnp.asarray(x), source, axis=axis, mode="clip")
 
-    def restrict(self, subgroup: Any) -> "PermutationRepresentation":
-        """Returns the same coordinates, moved by a ``Subgroup``: see :func:`restrict`."""
-        return restrict(self, subgroup)
+    def restrict(self, subgroup: Any) -> Representation:
+        """Returns the permutations that a smaller group gives, on the same coordinates."""
+        if not isinstance(subgroup, Subgroup):
+            return super().restrict(subgroup)
+        if subgroup.group != self.group:
+            raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the fibre is one of {self.group!r}.")
+        return self._restricted(subgroup)
+
+    def _restricted(self, subgroup: Subgroup) -> "PermutationRepresentation":
+        return PermutationRep(subgroup.as_group(), self.table[list(subgroup.elements)])
 
     def sources(self, g: Any) -> np.ndarray:
         """Returns which coordinate moves to each coordinate, int32 ``(dim,)``, for a concrete ``g``."""
         return _sources(self)[g]
 
     def __add__(self, other: Representation) -> Representation:
-        if not isinstance(other, PermutationRepresentation):
+        if not (isinstance(other, PermutationRepresentation) and isinstance(self.group, FiniteGroup)):
             return super().__add__(other)
-        _require_same_group(self, other)
+        require_same_group(self, other)
         return PermutationRep(self.group, np.concatenate([self.table, other.table + self.dim], axis=1))
 
     def __mul__(self, other: Representation | int) -> Representation:
-        if not isinstance(other, PermutationRepresentation):
+        if not (isinstance(other, PermutationRepresentation) and isinstance(self.group, FiniteGroup)):
             return super().__mul__(other)
-        _require_same_group(self, other)
+        require_same_group(self, other)
         pairs = self.table[:, :, None] * other.dim + other.table[:, None, :]
         return PermutationRep(self.group, pairs.reshape(self.group.order, -1))
 
@@ -110,16 +121,20 @@ class PermutationRepresentation(Representation):
 class Scalar(PermutationRepresentation):
     """The trivial representation: one number that the group leaves alone. It has no axis in an array.
 
+    Args:
+      group: a group that acts on fibres: a finite group, a Lie group, a product; of a space group its ``point_group``.
+
     Example:
       >>> import equijax as ej
-      >>> ej.reps.Scalar(ej.Cyclic(4)).shape
-      ()
+      >>> ej.reps.Scalar(ej.Cyclic(4)).shape, ej.reps.Scalar(ej.SO(3)).dim
+      ((), 1)
     """
 
-    group: FiniteGroup
+    group: Any
 
     def __post_init__(self) -> None:
-        _require_group(self.group)
+        if not isinstance(self.group, Group) or isinstance(self.group, (SpaceGroup, Translation)):
+            require_finite_group(self.group)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,9 +142,61 @@ class Scalar(PermutationRepresentation):
         return ()
 
     @property
+    def dim(self) -> int:
+        """1."""
+        return 1
+
+    @property
     def table(self) -> np.ndarray:
-        """Zeros, int32 ``(order, 1)``."""
+        """Zeros, int32 ``(order, 1)``.
+
+        Raises:
+          TypeError: the group is no FiniteGroup, so its elements have no numbers.
+        """
+        require_finite_group(self.group)
         return _scalar_table(self.group)
+
+    @property
+    def generators(self) -> tuple[np.ndarray, ...]:
+        """Ones, float64 ``(1, 1)``. Read-only."""
+        return (_ONE,) * len(self.group.discrete_generators)
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Zeros, float64 ``(1, 1)``: nothing changes along a Lie algebra. Read-only."""
+        return (_ZERO,) * len(self.group.algebra)
+
+    @property
+    def invariants(self) -> np.ndarray:
+        """The one vector, float64 ``(1, 1)``. Read-only."""
+        return _ONE
+
+    @property
+    def orbits(self) -> np.ndarray:
+        """The one orbit, int32 ``(1,)``. Read-only."""
+        return _NUMBER
+
+    def restrict(self, subgroup: Any) -> Representation:
+        """Returns the scalar of the smaller group."""
+        return super().restrict(subgroup) if isinstance(subgroup, Subgroup) else Scalar(subgroup)
+
+    def _restricted(self, subgroup: Subgroup) -> PermutationRepresentation:
+        return Scalar(subgroup.as_group())
+
+    def __call__(self, g: Any) -> jax.Array:
+        """Returns ones, float32 ``(…, 1, 1)``."""
+        return jnp.ones((*batch_shape(self.group, g), 1, 1), jnp.float32)
+
+    def sources(self, g: Any) -> np.ndarray:
+        """Returns 0, int32 ``(1,)``: where the one coordinate comes from."""
+        del g
+        return _NUMBER
+
+    def act(self, g: Any, x: Any, axis: int) -> jax.Array:
+        """Returns ``x``."""
+        if isinstance(self.group, FiniteGroup):
+            require_numbers(g, self.group.order, "g")
+        return jnp.asarray(x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +213,7 @@ class Regular(PermutationRepresentation):
     group: FiniteGroup
 
     def __post_init__(self) -> None:
-        _require_group(self.group)
+        require_finite_group(self.group)
 
     @property
     def table(self) -> np.ndarray:
@@ -214,7 +281,7 @@ class PermutationRep(PermutationRepresentation):
     group: FiniteGroup
 
     def __init__(self, group: FiniteGroup, table: Any):
-        _require_group(group)
+        require_finite_group(group)
         images = np.asarray(table)
         if images.ndim != 2 or images.shape[0] != group.order or not images.shape[1]:
             raise ValueError(
@@ -253,7 +320,7 @@ class PermutationRep(PermutationRepresentation):
           >>> ej.reps.PermutationRep.from_generators(group, triangle).dim
           3
         """
-        _require_group(group)
+        require_finite_group(group)
         given = [np.asarray(p) for p in images]
         if len(given) != len(group.generators):
             raise ValueError(
@@ -300,35 +367,6 @@ class PermutationRep(PermutationRepresentation):
     def __repr__(self) -> str:
         rows = self.table.tolist() if self.table.size <= 32 else f"<{self.table.shape[0]}×{self.table.shape[1]} images>"
         return f"PermutationRep({self.group!r}, {rows})"
-
-
-def restrict(fibre: PermutationRepresentation, subgroup: Subgroup) -> PermutationRepresentation:
-    """Returns the representation of ``subgroup.as_group()`` that ``fibre`` gives, on the same coordinates.
-
-    Example:
-      >>> import equijax as ej
-      >>> half = ej.Cyclic(4).subgroup([2])
-      >>> ej.reps.restrict(ej.reps.Regular(ej.Cyclic(4)), half)
-      PermutationRep(Cyclic(2), [[0, 1, 2, 3], [2, 3, 0, 1]])
-    """
-    if subgroup.group != fibre.group:
-        raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the fibre is one of {fibre.group!r}.")
-    if isinstance(fibre, Scalar):
-        return Scalar(subgroup.as_group())
-    return PermutationRep(subgroup.as_group(), fibre.table[list(subgroup.elements)])
-
-
-def _require_group(group: Any) -> None:
-    if not isinstance(group, FiniteGroup):
-        remedy = "Use its `point_group`." if hasattr(group, "point_group") else "For example Dihedral(4)."
-        raise TypeError(f"`group` is {group!r}; a fibre belongs to a FiniteGroup. {remedy}")
-
-
-def _require_same_group(a: Representation, b: Any) -> None:
-    if not isinstance(b, PermutationRepresentation):
-        raise TypeError(f"a permutation representation can't be combined with {b!r} of type {type(b).__name__}.")
-    if a.group != b.group:
-        raise ValueError(f"the representations belong to different groups, {a.group!r} and {b.group!r}.")
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
-from equijax.groups import Group
+from equijax.groups import FiniteGroup, Group
 from equijax.groups._group import Element
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ class Representation(abc.ABC):
         return (self,)
 
     @property
+    def factors(self) -> "tuple[Representation, ...]":
+        """The factors of a tensor product, in order; itself where it is none."""
+        return (self,)
+
+    @property
     def is_irrep(self) -> bool:
         """True of the members of the group's list of irreps: two of them are equal or have no map between them."""
         return False
@@ -156,9 +161,9 @@ class Representation(abc.ABC):
         Args:
           subgroup: a ``Subgroup`` of a finite group, or any group whose elements embed by their matrices.
         """
-        from equijax.reps._restrict import restrict
+        from equijax.reps._restrict import restricted
 
-        return restrict(self, subgroup)
+        return restricted(self, subgroup)
 
     def induce(self, subgroup: Any) -> "Representation":
         """Returns the representation of ``subgroup.group`` that this representation of ``subgroup.as_group()`` induces."""
@@ -167,17 +172,15 @@ class Representation(abc.ABC):
         return induce(self, subgroup)
 
     def __add__(self, other: "Representation") -> "Representation":
-        from equijax.reps._sum import direct_sum
+        from equijax.reps._sum import DirectSum
 
-        return direct_sum(self, other) if isinstance(other, Representation) else NotImplemented
+        return DirectSum((self, other))
 
     def __mul__(self, other: "Representation | int") -> "Representation":
         from equijax.reps._sum import copies
-        from equijax.reps._tensor_product import tensor_product
+        from equijax.reps._tensor_product import multiplied
 
-        if isinstance(other, Representation):
-            return tensor_product(self, other)
-        return copies(self, other)
+        return multiplied(self, other) if isinstance(other, Representation) else copies(self, other)
 
     def __rmul__(self, count: int) -> "Representation":
         from equijax.reps._sum import copies
@@ -192,6 +195,13 @@ def require_representation(rep: Any, name: str) -> None:
             f"`{name}` is {rep!r} of type {type(rep).__name__}; it must be a representation, for example "
             "ej.reps.Regular(group) or ej.reps.Scalar(group)."
         )
+
+
+def require_finite_group(group: Any) -> None:
+    """Raises ``TypeError`` where ``group`` is no group whose elements are numbers."""
+    if not isinstance(group, FiniteGroup):
+        remedy = "Use its `point_group`." if isinstance(group, Group) else "For example Dihedral(4)."
+        raise TypeError(f"`group` is {group!r}; a fibre belongs to a FiniteGroup. {remedy}")
 
 
 def require_same_group(first: Representation, second: Representation) -> None:

@@ -50,6 +50,12 @@ class MatrixGroup(ej.Group):
     def identity(self):
         return jnp.eye(self.n)
 
+    def matrix(self, g):
+        return jnp.asarray(g, float)
+
+    def element(self, matrix):
+        return jnp.asarray(matrix, float)
+
     def exp(self, x):
         return jax.scipy.linalg.expm(x)
 
@@ -65,21 +71,3 @@ class MatrixGroup(ej.Group):
         which = jax.random.randint(second, shape, 0, len(self.components))
         moved = self.exp(jnp.tensordot(weights, jnp.asarray(np.stack(self.algebra)), 1))
         return jnp.matmul(moved, jnp.asarray(np.stack(self.components))[which], precision="highest")
-
-
-@dataclasses.dataclass(frozen=True)
-class Vector(ej.reps.Representation):
-    """A matrix group on the vectors that its matrices act on."""
-
-    group: MatrixGroup
-
-    @property
-    def dim(self):
-        return self.group.n
-
-    def __call__(self, g):
-        return jnp.asarray(g)
-
-    @property
-    def algebra(self):
-        return self.group.algebra

@@ -6,9 +6,9 @@ import scipy.linalg
 
 import equijax as ej
 from equijax._canonical import canonical_basis
-from equijax.reps import _solver
+from equijax.reps import Vector, _solver
 from equijax.reps._solver import invariant_vectors, solve
-from tests.reps.matrix_groups import MatrixGroup, Vector
+from tests.reps.matrix_groups import MatrixGroup
 
 
 def power(matrices, p):
