@@ -59,6 +59,9 @@ class MatrixGroup(ej.Group):
     def exp(self, x):
         return jax.scipy.linalg.expm(x)
 
+    def tangent(self, x):
+        return jnp.asarray(x, float)
+
     def compose(self, a, b):
         return jnp.matmul(a, b, precision="highest")
 
