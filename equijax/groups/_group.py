@@ -165,16 +165,22 @@ class Group(abc.ABC):
     def irrep_family(self) -> "IrrepFamily":
         """The real irreps of the group, on which ``ej.reps.Irrep`` and ``decompose`` are built.
 
-        A group that knows its irreps returns an :class:`IrrepFamily`: labels, dimensions, types and matrices.
+        A finite group that lists its ``elements()`` has them; another one that knows its irreps returns an
+        :class:`IrrepFamily` of its own: labels, dimensions, types and matrices.
 
         Raises:
           ValueError: the irreps of this group are not known.
         """
-        raise ValueError(
-            f"The irreps of {self!r} are not known. They are for a FiniteGroup (any, also made by from_permutations, "
-            "from_table or from_matrices) and for the rotation groups of the plane and of space; another group gives them "
-            "by overriding `irrep_family`."
-        )
+        from equijax.groups._listed_irreps import listed_irreps
+
+        try:
+            return listed_irreps(self)
+        except ValueError as reason:
+            raise ValueError(
+                f"The irreps of {self!r} are not known: {reason} They are for finite groups (FiniteGroup.from_permutations, "
+                "from_table and PointGroup.from_matrices number the elements of any) and for rotations of the plane and of "
+                "space; another group gives them by overriding `irrep_family`."
+            ) from None
 
     @property
     def grid_ndim(self) -> int:

@@ -88,3 +88,26 @@ def test_its_irreps_have_names():
 def test_what_is_no_sum_of_its_irreps_is_refused():
     rep = Swap(1.0, square_is_one=False)
     check_message(lambda: rep.irreps, ValueError, ["dimension 3", "span 2"])
+
+
+@pytest.mark.parametrize("group", [ej.DirectProduct(ej.Cyclic(3), ej.Dihedral(3)), ej.wallpaper("p4", 2)])
+def test_finite_groups_that_list_their_elements_have_irreps(group):
+    irreps = ej.reps.irreps(group)
+    assert sum(irrep.dim**2 // irrep.commutant_dim for irrep in irreps) == group.order
+    last = irreps[-1]
+
+    @jax.jit
+    def law(a, b):
+        return last(a) @ last(b) - last(group.compose(a, b)), last(a)
+
+    error, matrices = law(group.sample(jax.random.key(0), (20,)), group.sample(jax.random.key(1), (20,)))
+    assert np.abs(error).max() < 1e-13
+    assert np.abs(np.swapaxes(matrices, 1, 2) @ matrices - np.eye(last.dim)).max() < 1e-13
+    assert np.abs(matrices - np.eye(last.dim)).max() > 0.5
+    assert last.irreps == ((last, 1),) and last == ej.reps.Irrep(group, len(irreps) - 1)
+
+
+def test_groups_that_do_not_list_them_are_explained():
+    check_message(lambda: ej.reps.irreps(ej.Permutation(4)), ValueError, ["Permutation(4)", "from_permutations"])
+    check_message(lambda: ej.reps.irreps(ej.wallpaper("p4", 20)), ValueError, ["1600 elements", "512"])
+    check_message(lambda: ej.reps.irreps(ej.SO(4)), ValueError, ["SO(4)", "irrep_family"])
