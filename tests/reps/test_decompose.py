@@ -197,3 +197,26 @@ def test_too_large_or_unknown_is_explained(monkeypatch):
     monkeypatch.setattr(_decompose, "MAX_ENTRIES", 100)
     big = Given(ej.Cyclic(3), np.stack([np.eye(8)] * 3))
     check_message(lambda: ej.reps.decompose(big), ValueError, ["192", "100", "part by part"])
+
+
+def test_sums_are_taken_apart_part_by_part():
+    """Copies of one irrep from different parts stand side by side, and the blocks are those of the irreps."""
+    group = group_named("D4 breadth first")
+    plane, regular = ej.reps.Vector(group), ej.reps.Regular(group)
+    rep = 2 * plane + regular + ej.reps.Irrep(group, 1)
+    found = ej.reps.decompose(rep)
+    counts = {irrep: float(irrep.character @ np.trace(all_matrices(rep), axis1=1, axis2=2)) / 8 for irrep, _ in found.irreps}
+    assert [count for _, count in found.irreps] == pytest.approx(list(counts.values()))
+    assert sum(irrep.dim * count for irrep, count in found.irreps) == rep.dim == 13
+    assert block_error(rep, found) < 1e-12
+    assert np.abs(found.basis.T @ found.basis - np.eye(13)).max() < 1e-12
+
+
+def test_powers_duals_and_products_of_irreps():
+    group = group_named("S4")
+    standard = ej.reps.Irrep(group, 3)
+    for rep in (standard * standard, ej.reps.symmetric_power(standard, 2), ej.reps.exterior_power(standard, 2), standard.dual):
+        found = ej.reps.decompose(rep)
+        assert sum(irrep.dim * count for irrep, count in found.irreps) == rep.dim
+        assert block_error(rep, found) < 1e-12
+    assert [irrep.index for irrep, _ in (standard * standard).irreps] == [0, 2, 3, 4]

@@ -101,6 +101,7 @@ def test_finite_groups_that_list_their_elements_have_irreps(group):
         return last(a) @ last(b) - last(group.compose(a, b)), last(a)
 
     error, matrices = law(group.sample(jax.random.key(0), (20,)), group.sample(jax.random.key(1), (20,)))
+    matrices = np.asarray(matrices)
     assert np.abs(error).max() < 1e-13
     assert np.abs(np.swapaxes(matrices, 1, 2) @ matrices - np.eye(last.dim)).max() < 1e-13
     assert np.abs(matrices - np.eye(last.dim)).max() > 0.5
