@@ -11,8 +11,10 @@ import numpy as np
 
 from equijax._arrays import read_only
 from equijax._numbers import positive_int
+from equijax.groups._irrep_family import IrrepFamily
 from equijax.groups._lie import LieGroup
 from equijax.groups._lie_algebra import rotations
+from equijax.groups._rotation_irreps import PlaneIrreps, SpaceIrreps
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -68,6 +70,16 @@ class O(_Numbered):  # noqa: E742
     def components(self) -> tuple[np.ndarray, ...]:
         """The unit matrix and diag(1, …, 1, -1), float64 ``(n, n)``."""
         return _mirrors(self.n)
+
+    @property
+    def irrep_family(self) -> IrrepFamily:
+        """The irreps of the plane's and of space's rotations and reflections.
+
+        Raises:
+          ValueError: n is neither 2 nor 3.
+        """
+        families = {2: PlaneIrreps, 3: SpaceIrreps}
+        return families[self.n](len(self.components) > 1) if self.n in families else super().irrep_family
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns the transposed matrices."""

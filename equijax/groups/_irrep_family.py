@@ -5,6 +5,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,29 @@ class IrrepFamily(abc.ABC):
           ValueError: the elements can't be listed.
         """
         raise ValueError(f"irrep {label!r} has infinitely many matrices; call it on an element.")
+
+    def up_to(self, degree: Any) -> tuple[Label, ...]:
+        """Returns the labels of the irreps up to a degree, of groups whose irreps have one.
+
+        Raises:
+          ValueError: the irreps of this group have no degree.
+        """
+        raise ValueError(
+            f"`degree` is {degree!r}, but the irreps of this group have no degree: only those of rotations have."
+        )
+
+    def quadrature(self, degree: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns elements and weights that give the mean over the group of products of entries up to a degree.
+
+        Returns:
+          Matrices, float64 ``(n, d, d)``, and weights, float64 ``(n,)``, of sum 1. Read-only.
+
+        Raises:
+          ValueError: the irreps of this group have no degree.
+        """
+        raise ValueError(
+            f"`degree` is {degree!r}, but the irreps of this group have no degree: only those of rotations have."
+        )
 
     def candidates(self, rep: Any) -> tuple[Label, ...]:
         """Returns, in order, labels among which are all irreps that occur in a representation.

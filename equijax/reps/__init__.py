@@ -1,5 +1,10 @@
 """Representations: how a group element acts on one vector, the fibre over a point."""
 
+from equijax.groups._harmonics import circular_harmonics as circular_harmonics
+from equijax.groups._harmonics import spherical_harmonics as spherical_harmonics
+from equijax.reps._band_limited import band_limited as band_limited
+from equijax.reps._band_limited import fourier_basis as fourier_basis
+from equijax.reps._band_limited import fourier_samples as fourier_samples
 from equijax.reps._clebsch_gordan import clebsch_gordan as clebsch_gordan
 from equijax.reps._conjugate import Conjugated as Conjugated
 from equijax.reps._conjugate import conjugated as conjugated

@@ -80,5 +80,7 @@ def test_float32_stays_and_integers_are_taken():
 
 
 def test_wrong_lengths_are_explained():
-    check_message(lambda: ej.reps.fourier(ej.Dihedral(4), jnp.ones((3, 7)), axis=1), ValueError, ["(3, 7)", "8 elements"])
+    check_message(
+        lambda: ej.reps.fourier(ej.Dihedral(4), jnp.ones((3, 7)), axis=1), ValueError, ["(3, 7)", "length 8", "Dihedral(4)"]
+    )
     check_message(lambda: ej.reps.inverse_fourier(ej.Dihedral(4), jnp.ones(8), axis=1), ValueError, ["axis"])

@@ -1,0 +1,126 @@
+"""Circular and spherical harmonics as polynomials."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax._arrays import read_only
+from equijax._numbers import positive_int
+
+
+def circular_harmonics(l: int, x: Any) -> jax.Array:
+    r"""Returns the harmonic polynomials of degree l in the plane.
+
+    .. math:: Y_0 = 1, \qquad Y_l(x, y) = \sqrt2\,\bigl(\mathrm{Re}\,(x + iy)^l,\; \mathrm{Im}\,(x + iy)^l\bigr)
+
+    They are orthonormal for the mean over the unit circle, and homogeneous: :math:`Y_l(rx) = r^l Y_l(x)`.
+
+    Law: ``Y(R x) == Irrep(SO(2), l)(R) @ Y(x)``; for O(2) too, l = 0 with parity 1.
+
+    Args:
+      l: the degree, or frequency.
+      x: points, float ``(…, 2)``.
+
+    Returns:
+      float ``(…, 2)``, or ``(…, 1)`` for l = 0.
+
+    Example:
+      >>> import equijax as ej
+      >>> ej.reps.circular_harmonics(2, [0.0, 1.0]).round(3).tolist()
+      [-1.4140000343322754, 0.0]
+    """
+    l, x = positive_int(l, "l", 0), _points(x, 2)
+    if l == 0:
+        return jnp.ones_like(x[..., :1])
+    return math.sqrt(2.0) * jnp.stack(complex_power(x[..., 0], x[..., 1], l), axis=-1)
+
+
+def spherical_harmonics(l: int, x: Any) -> jax.Array:
+    r"""Returns the harmonic polynomials of degree l in space, real, in the order m = -l … l.
+
+    With the polar axis y, :math:`z + ix = ρ e^{iφ}` and :math:`r^2 = x^2 + y^2 + z^2`,
+
+    .. math:: Y_{l,m} = P_l^m(y, r)\,ρ^m \cos mφ, \qquad Y_{l,-m} = P_l^m(y, r)\,ρ^m \sin mφ
+
+    where :math:`P_l^m` are the associated Legendre functions without their root, scaled so that the harmonics are
+    orthonormal for the mean over the unit sphere; :math:`|Y_l(x)|^2 = 2l + 1` there. So :math:`Y_1 = \sqrt3\,(x, y, z)`.
+    They are polynomials, homogeneous of degree l: values and gradients are finite at 0.
+
+    Law: ``Y(R x) == Irrep(SO(3), l)(R) @ Y(x)``; for O(3) with parity (-1)^l.
+
+    Args:
+      l: the degree.
+      x: points, float ``(…, 3)``.
+
+    Returns:
+      float ``(…, 2l + 1)``.
+
+    Example:
+      >>> import equijax as ej
+      >>> (ej.reps.spherical_harmonics(1, [1.0, 2.0, 3.0]) ** 2).round(3).tolist()
+      [3.0, 12.0, 27.0]
+
+    References:
+      Varshalovich, Moskalev and Khersonskii, "Quantum Theory of Angular Momentum", World Scientific 1988, section 5.2.
+      Normalised recurrence: Limpanuparb and Milthorpe, arXiv:1410.1748, equation (14).
+    """
+    return _spherical(positive_int(l, "l", 0), _points(x, 3))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spherical(l: int, x: jax.Array) -> jax.Array:
+    height, square = x[..., 1, None], jnp.sum(x * x, axis=-1, keepdims=True)
+    first, second, start = (np.asarray(table, x.dtype) for table in _recurrence(l))
+    rank = (1,) * (x.ndim - 1) + (-1,)
+    before = legendre = jnp.broadcast_to(start[0].reshape(rank), (*x.shape[:-1], l + 1))
+    for k in range(1, l + 1):
+        forward, back = first[k].reshape(rank) * height, second[k].reshape(rank) * square
+        before, legendre = legendre, forward * legendre - back * before + start[k].reshape(rank)
+    real, imaginary = _powers(x[..., 2], x[..., 0], l)
+    return jnp.concatenate([jnp.flip(legendre * imaginary, -1)[..., :-1], legendre * real], axis=-1)
+
+
+def _powers(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+    """Real and imaginary parts of the powers 0 … n of a complex number, float ``(…, n + 1)``; twice as many a step."""
+    a, b = real[..., None], imaginary[..., None]
+    while a.shape[-1] < n:
+        u, v = a[..., -1:], b[..., -1:]
+        a, b = jnp.concatenate([a, a * u - b * v], -1), jnp.concatenate([b, a * v + b * u], -1)
+    return jnp.concatenate([jnp.ones_like(a[..., :1]), a[..., :n]], -1), jnp.concatenate(
+        [jnp.zeros_like(b[..., :1]), b[..., :n]], -1
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _recurrence(l: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors of P_k = first y P_{k-1} - second r² P_{k-2} for m < k, and P_k where m = k; each float64 ``(k, m)``."""
+    first, second, start = np.zeros((3, l + 1, l + 1))
+    start[0, 0] = 1.0
+    for k in range(1, l + 1):
+        m = np.arange(k)
+        first[k, :k] = np.sqrt((4 * k * k - 1) / (k * k - m * m))
+        m = np.arange(k - 1)
+        second[k, : k - 1] = np.sqrt((2 * k + 1) * ((k - 1) ** 2 - m * m) / ((2 * k - 3) * (k * k - m * m)))
+        start[k, k] = start[k - 1, k - 1] * np.sqrt((2 * k + 1) / (2 * k) * (2 if k == 1 else 1))
+    return read_only(first), read_only(second), read_only(start)
+
+
+def complex_power(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+    """Real and imaginary part of a complex number to the power n ≥ 1, by squaring."""
+    if n == 1:
+        return real, imaginary
+    a, b = complex_power(real, imaginary, n // 2)
+    a, b = a * a - b * b, 2 * a * b
+    return (a * real - b * imaginary, a * imaginary + b * real) if n % 2 else (a, b)
+
+
+def _points(x: Any, dimension: int) -> jax.Array:
+    x = jnp.asarray(x)
+    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+    if not x.ndim or x.shape[-1] != dimension:
+        raise ValueError(f"`x` has shape {x.shape}; its last axis must hold the {dimension} coordinates of a point.")
+    return x
