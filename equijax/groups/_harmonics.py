@@ -61,7 +61,7 @@ def spherical_harmonics(l: int, x: Any) -> jax.Array:
 
     Example:
       >>> import equijax as ej
-      >>> (ej.reps.spherical_harmonics(1, [1.0, 2.0, 3.0]) ** 2).round(3).tolist()
+      >>> (ej.reps.spherical_harmonics(1, [1.0, 2.0, 3.0]) ** 2).round().tolist()
       [3.0, 12.0, 27.0]
 
     References:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import operator
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from equijax.groups import Group
 from equijax.groups._group import Element
 from equijax.reps._irrep import Irrep
 from equijax.reps._representation import Representation
+from equijax.reps._sum import direct_sum
 
 
 def band_limited(group: Group, degree: int, *, on: str = "sphere") -> Representation:
@@ -47,7 +47,7 @@ def band_limited(group: Group, degree: int, *, on: str = "sphere") -> Representa
     else:
         irreps = [Irrep(group, label.index, parity=label.parity) for label in labels]
         parts = [irrep for irrep in irreps for _ in range(irrep.dim // irrep.commutant_dim)]
-    return functools.reduce(operator.add, parts)
+    return direct_sum(*parts)
 
 
 def fourier_basis(group: Group, degree: int, g: Element) -> jax.Array:

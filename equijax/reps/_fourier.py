@@ -18,8 +18,8 @@ def fourier(group: Group, f: Any, axis: int, *, degree: int | None = None) -> ja
 
     .. math:: \hat f_{ψ,u,a} = \sqrt{d/n} \sum_g (ψ(g)\, u)_a\, f(g)
 
-    Over a finite group the transform is orthonormal, so :math:`\sum_g |f(g)|^2 = \sum |\hat f|^2` (Parseval). Moving f by h, which is
-    ``Regular(group).act(h, f, axis)``, multiplies each block of length d by the matrix ψ(h).
+    Over a finite group the transform is orthonormal, so :math:`\sum_g |f(g)|^2 = \sum |\hat f|^2` (Parseval). Moving f
+    by h, which is ``Regular(group).act(h, f, axis)``, multiplies each block of length d by the matrix ψ(h).
 
     Layout of the ``n`` coefficients: irreps in the order of ``irreps(group)``; of each irrep, of dimension d, one block of
     length d for each vector u, d of them (d/2 where its type is complex, d/4 where it is quaternionic).
@@ -30,8 +30,8 @@ def fourier(group: Group, f: Any, axis: int, *, degree: int | None = None) -> ja
 
     .. math:: \hat f_k = \sum_i w_i\, φ_k(g_i)\, f(g_i), \qquad \sum_i w_i f(g_i)^2 = \sum_k \hat f_k^2
 
-    with the functions :math:`φ_k` of :func:`fourier_basis`, which are the coefficients' layout. The second equation, and that
-    :func:`inverse_fourier` gives f back, hold for functions up to the degree. Coefficients move by
+    with the functions :math:`φ_k` of :func:`fourier_basis`, which are the coefficients' layout. The second equation, and
+    that :func:`inverse_fourier` gives f back, hold for functions up to the degree. Coefficients move by
     ``band_limited(group, degree, on="group")``.
 
     Args:
@@ -115,8 +115,8 @@ def _apply(values: Any, axis: int, matrix: Any, what: str) -> jax.Array:
         values = values.astype(float)
     if not -values.ndim <= axis < values.ndim or values.shape[axis] != len(matrix):
         raise ValueError(
-            f"`axis` is {axis} of an array of shape {values.shape}, but it must have the length {len(matrix)}, one entry for "
-            f"each of {what}."
+            f"`axis` is {axis} of an array of shape {values.shape}, but it must have the length {len(matrix)}, one "
+            f"entry for each of {what}."
         )
     moved = jnp.tensordot(values, jnp.asarray(matrix, values.dtype), axes=((axis,), (0,)), precision="highest")
     return jnp.moveaxis(moved, -1, axis)
