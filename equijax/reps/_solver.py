@@ -17,10 +17,11 @@ from equijax.reps._orbits import pair_orbits
 from equijax.reps._representation import Representation, require_representation
 
 MAX_SIZE = 4096
-"""The largest number of entries of W for which a system of equations is solved: beyond it takes minutes and gigabytes."""
+"""The largest number of unknowns for which a system of equations is solved: beyond it takes minutes and gigabytes."""
 
 _MAX_ENTRIES = 2**27
-_NULL, _GAP, _RESIDUAL = 1e-11, 1e-7, 1e-8
+_SMALL, _EXACT = 256, 1e-12
+_NULL, _GAP, _RESIDUAL, _EQUAL = 1e-11, 1e-7, 1e-8, 1e-3
 
 
 class Block(NamedTuple):
@@ -110,6 +111,11 @@ def solve(
     The sum of :math:`C^T C = A^T A ⊗ 1 - A ⊗ B - A^T ⊗ B^T + 1 ⊗ B B^T` over the pairs, each scaled to unit size, costs
     N² for a pair, where N is the number of entries of W; its null space is found by ``eigh``.
 
+    Where W is not small and the transposes of the matrices commute with it too (all orthogonal representations), most
+    unknowns are zero in the right coordinates: W commutes with :math:`H = L_0 + L_0^T + \sum_k L_k L_k^T` for any
+    combinations L of the matrices, ``H_out W = W H_in``. In the eigenvectors of both H the entry (i, j) of W vanishes unless
+    the eigenvalues i and j agree, and only those that do are unknowns.
+
     Args:
       in_generators: matrices B of the generators, float64 ``(in_dim, in_dim)`` each.
       out_generators: matrices A of the same generators, ``(out_dim, out_dim)`` each.
@@ -126,33 +132,23 @@ def solve(
       ArithmeticError: the null space is not separated from the rest, so its dimension can't be told.
     """
     size = out_dim * in_dim
-    pairs = [
-        scaled
-        for a, b in (*zip(out_generators, in_generators, strict=True), *zip(out_algebra, in_algebra, strict=True))
-        if (scaled := _unit_size(a, b)) is not None
-    ]
+    discrete, continuous = (
+        [scaled for a, b in zip(*sides, strict=True) if (scaled := _unit_size(a, b)) is not None]
+        for sides in ((out_generators, in_generators), (out_algebra, in_algebra))
+    )
+    pairs = discrete + continuous
     if not pairs:
         _require_entries(size, out_dim, in_dim)
         return np.eye(size).reshape(size, out_dim, in_dim)
-    if size > MAX_SIZE:
-        raise ValueError(
-            f"maps from dimension {in_dim} to {out_dim} have {size} entries, and a system of equations is solved up to "
-            f"{MAX_SIZE}. Give representations that know their parts: sums of irreps (decompose first) are solved part "
-            "by part. Or carry copies of a representation as features."
-        )
     scale = float(len(pairs))
-    values, vectors = eigh(
-        _normal_matrix(pairs, out_dim, in_dim), subset_by_value=(-np.inf, _GAP * scale), overwrite_a=True, check_finite=False
-    )
-    if values.size and values[-1] > _NULL * scale:
-        raise ArithmeticError(
-            f"the equations of equivariance have a singular value of {np.sqrt(values[-1] / scale):.1e} relative to the "
-            "matrices, neither zero nor clearly not: the matrices represent the group too inexactly, or their scales "
-            "differ too much. Give generators in float64, and a basis in which their entries are of one size."
-        )
-    orthonormal, _ = np.linalg.qr(vectors)
-    basis = canonical_basis(orthonormal).T.reshape(-1, out_dim, in_dim)
-    worst = max((np.abs(a @ basis - basis @ b).max(initial=0.0) for a, b in pairs), default=0.0)
+    if size > _SMALL and _holds_transposes(discrete, continuous):
+        vectors = _in_eigenvectors(pairs, scale)
+    else:
+        _require_size(size, out_dim, in_dim)
+        vectors = _null_space(_normal_matrix(pairs, *np.divmod(np.arange(size), in_dim)), scale)
+    _require_entries(vectors.shape[1], out_dim, in_dim)
+    basis = canonical_basis(vectors).T.reshape(-1, out_dim, in_dim)
+    worst = max(np.abs(a @ basis - basis @ b).max(initial=0.0) for a, b in pairs)
     if worst > _RESIDUAL:
         raise ArithmeticError(
             f"the solved maps break the law of equivariance by {worst:.1e}: the matrices do not represent the group "
@@ -161,22 +157,81 @@ def solve(
     return basis
 
 
+def _in_eigenvectors(pairs: Sequence[tuple[np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
+    """Solutions as orthonormal columns ``(N, rank)``, from the unknowns that H leaves."""
+    weights = np.cos(np.outer(np.arange(1.0, 5.0), 1.0 + np.arange(len(pairs))))
+    (out_values, out_vectors), (in_values, in_vectors) = (
+        np.linalg.eigh(_symmetric([np.tensordot(w, stack, 1) for w in weights]))
+        for stack in map(np.stack, zip(*pairs, strict=True))
+    )
+    rows, columns = np.nonzero(np.abs(out_values[:, None] - in_values) < _EQUAL * scale)
+    _require_size(len(rows), len(out_values), len(in_values))
+    turned = [(out_vectors.T @ a @ out_vectors, in_vectors.T @ b @ in_vectors) for a, b in pairs]
+    found = _null_space(_normal_matrix(turned, rows, columns), scale)
+    maps = np.zeros((found.shape[1], len(out_values), len(in_values)))
+    maps[:, rows, columns] = found.T
+    return (out_vectors @ maps @ in_vectors.T).reshape(len(maps), len(out_values) * len(in_values)).T
+
+
+def _symmetric(combinations: Sequence[np.ndarray]) -> np.ndarray:
+    """A symmetric matrix that commutes with whatever the combinations L commute with, as their transposes do."""
+    first, *others = combinations
+    return sum((x @ x.T for x in others), first + first.T)
+
+
+def _holds_transposes(
+    discrete: Sequence[tuple[np.ndarray, np.ndarray]], continuous: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> bool:
+    """Whether maps that commute with the matrices commute with their transposes too, on both sides at once.
+
+    So it is where discrete generators are orthogonal (up to the factor to which both sides were scaled) or symmetric, and
+    the transposes of derivatives are combinations of derivatives: orthogonal representations, tensors of Lorentz, SL, Sp.
+    """
+    for a, b in discrete:
+        square = a[0] @ a[0]
+        inverse = all(np.abs(m @ m.T - square * np.eye(len(m))).max() < _EXACT for m in (a, b))
+        if not inverse and max(np.abs(m - m.T).max() for m in (a, b)) > _EXACT:
+            return False
+    if not continuous:
+        return True
+    spanned, transposed = (
+        np.stack([np.concatenate([m.reshape(-1) for m in pair]) for pair in pairs])
+        for pairs in (continuous, [(a.T, b.T) for a, b in continuous])
+    )
+    factors = np.linalg.lstsq(spanned @ spanned.T, spanned @ transposed.T, rcond=None)[0]
+    return bool(np.abs(factors.T @ spanned - transposed).max() < _EXACT)
+
+
+def _null_space(matrix: np.ndarray, scale: float) -> np.ndarray:
+    """Orthonormal columns that span the null space of a sum of CᵀC; its eigenvalues must leave a gap."""
+    if not len(matrix):
+        return np.zeros((0, 0))
+    values, vectors = eigh(matrix, subset_by_value=(-np.inf, _GAP * scale), overwrite_a=True, check_finite=False)
+    if values.size and values[-1] > _NULL * scale:
+        raise ArithmeticError(
+            f"the equations of equivariance have a singular value of {np.sqrt(values[-1] / scale):.1e} relative to the "
+            "matrices, neither zero nor clearly not: the matrices represent the group too inexactly, or their scales "
+            "differ too much. Give generators in float64, and a basis in which their entries are of one size."
+        )
+    return np.linalg.qr(vectors)[0]
+
+
 def _unit_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Scales one equation to unit size, the root mean square of singular values; None where it says nothing, 0 = 0."""
     norm = np.sqrt((a**2).sum() / len(a) + (b**2).sum() / len(b))
     return None if norm == 0 else (a / norm, b / norm)
 
 
-def _normal_matrix(pairs: Sequence[tuple[np.ndarray, np.ndarray]], out_dim: int, in_dim: int) -> np.ndarray:
-    """The sum of CᵀC over all equations, float64 ``(N, N)``; rows and columns are entries of W in C order."""
-    out_side = np.stack([a.reshape(-1) for a, _ in pairs])
-    in_side = np.stack([b.reshape(-1) for _, b in pairs])
-    products = (out_side.T @ in_side).reshape(out_dim, out_dim, in_dim, in_dim)
-    crossed = products.transpose(0, 2, 1, 3) + products.transpose(1, 3, 0, 2)
-    matrix = np.negative(crossed, order="C")
-    matrix[:, np.arange(in_dim), :, np.arange(in_dim)] += sum(a.T @ a for a, _ in pairs)
-    matrix[np.arange(out_dim), :, np.arange(out_dim), :] += sum(b @ b.T for _, b in pairs)
-    return matrix.reshape(out_dim * in_dim, out_dim * in_dim)
+def _normal_matrix(pairs: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The sum of CᵀC over all equations, for the unknowns ``W[rows, columns]``, float64 ``(unknowns, unknowns)``."""
+    i, j, k, l = rows[:, None], rows[None], columns[:, None], columns[None]
+    matrix = np.zeros((len(rows), len(rows)))
+    for a, b in pairs:
+        matrix -= a[i, j] * b[k, l]
+    matrix += matrix.T.copy()
+    matrix += np.where(k == l, sum(a.T @ a for a, _ in pairs)[i, j], 0.0)
+    matrix += np.where(i == j, sum(b @ b.T for _, b in pairs)[k, l], 0.0)
+    return matrix
 
 
 @functools.lru_cache(maxsize=256)
@@ -218,6 +273,15 @@ def _orbit_maps(in_rep: Representation, out_rep: Representation) -> np.ndarray:
     rows, columns = np.indices(labels.shape)
     found[labels, rows, columns] = 1 / np.sqrt(sizes[labels])
     return read_only(found)
+
+
+def _require_size(unknowns: int, out_dim: int, in_dim: int) -> None:
+    if unknowns > MAX_SIZE:
+        raise ValueError(
+            f"maps from dimension {in_dim} to {out_dim} have {unknowns} unknowns, and a system of equations is solved up to "
+            f"{MAX_SIZE}. Give representations that know their parts: sums of irreps (decompose first) are solved part "
+            "by part. Or carry copies of a representation as features."
+        )
 
 
 def _require_entries(rank: int, out_dim: int, in_dim: int) -> None:

@@ -108,6 +108,40 @@ def test_the_canonical_basis_depends_on_the_space_alone():
     assert found[np.argmax((vectors**2).sum(1)), 0] > 0
 
 
+def systems():
+    spin = derivative(MatrixGroup("SO(3)").algebra, 3)
+    yield "rotations", [], [], spin, spin
+    lorentz = MatrixGroup("Lorentz")
+    for name, p, q in (("Lorentz", 3, 1), ("Lorentz without solutions", 3, 2)):
+        yield (
+            name,
+            power(lorentz.components, q),
+            power(lorentz.components, p),
+            derivative(lorentz.algebra, q),
+            derivative(lorentz.algebra, p),
+        )
+    five = power([np.eye(5)[[1, 0, 2, 3, 4]], np.eye(5)[[1, 2, 3, 4, 0]]], 2)
+    yield "permutations", five, five, [], []
+    stretch = np.eye(27) + 0.2 * np.eye(27, k=1)
+    yield "no transposes", [], [], spin, [stretch @ a @ np.linalg.inv(stretch) for a in spin]
+
+
+@pytest.mark.parametrize(
+    ("name", "ins", "outs", "in_algebra", "out_algebra"), list(systems()), ids=[s[0] for s in systems()]
+)
+def test_few_unknowns_in_the_right_coordinates_give_the_same_basis(monkeypatch, name, ins, outs, in_algebra, out_algebra):
+    sizes = []
+    null_space = _solver._null_space
+    monkeypatch.setattr(_solver, "_null_space", lambda m, scale: (sizes.append(len(m)), null_space(m, scale))[1])
+    dims = {"in_dim": len([*ins, *in_algebra][0]), "out_dim": len([*outs, *out_algebra][0])}
+    few = solve(ins, outs, in_algebra, out_algebra, **dims)
+    monkeypatch.setattr(_solver, "_SMALL", 10**9)
+    every = solve(ins, outs, in_algebra, out_algebra, **dims)
+    assert few.shape == every.shape and np.abs(few - every).max(initial=0) < 1e-12
+    assert sizes[1] == dims["in_dim"] * dims["out_dim"]
+    assert sizes[0] == sizes[1] if name == "no transposes" or sizes[1] <= 256 else sizes[0] < sizes[1] / 5
+
+
 def test_a_null_space_that_is_not_separated_is_refused():
     with pytest.raises(ArithmeticError, match="neither zero nor clearly not"):
         invariant_vectors([], [np.diag([1.0, 3e-5])], 2)
@@ -116,8 +150,8 @@ def test_a_null_space_that_is_not_separated_is_refused():
 
 
 def test_a_problem_that_is_too_large_names_the_remedy():
-    with pytest.raises(ValueError, match=r"have 4900 entries.* up to 4096.*decompose first"):
-        solve([-np.eye(70)], [np.eye(70)], [], [], in_dim=70, out_dim=70)
+    with pytest.raises(ValueError, match=r"have 4900 unknowns.* up to 4096.*decompose first"):
+        solve([-np.eye(70)], [-np.eye(70)], [], [], in_dim=70, out_dim=70)
 
 
 def test_maps_that_would_fill_the_memory_are_refused():
