@@ -95,10 +95,8 @@ class Bilinear(FieldLayer):
         _require_reached(outputs, self.in_fibre, self.out_fibre, self.largest)
         draw = lambda key, *shape: kernel_init(key, shape, param_dtype)  # noqa: E731
         blocks = block_count(self.in_fibre)
-        drawn = [
-            jnp.stack([draw(key, in_features, out_features) for key in jax.random.split(rngs.params(), blocks)])
-            for _ in range(2)
-        ]
+        each_block = jax.vmap(lambda key: draw(key, in_features, out_features))
+        drawn = [each_block(jax.random.split(rngs.params(), blocks)) for _ in range(2)]
         self.left, self.right = (nnx.Param(m[0] if blocks == 1 else m, **kernel_metadata) for m in drawn)
         keys = jax.random.split(rngs.params(), len(outputs))
         rows = [

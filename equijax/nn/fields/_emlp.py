@@ -1,5 +1,6 @@
 """Equivariant multilayer perceptrons between two representations of any group."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -66,9 +67,11 @@ class EMLPBlock(FieldLayer):
         options["kernel_init"] = kernel_init
         self.gate = Gate(out_fibre)
         wide = self.gate.in_fibre
-        self.linear = EquivariantLinear(
-            FibreAction(in_fibre), FibreAction(wide), in_features, out_features, bias_init=bias_init, **options
-        )
+        with warnings.catch_warnings():  # what the linear map does not reach, the products do
+            warnings.filterwarnings("ignore", "no equivariant map reaches")
+            self.linear = EquivariantLinear(
+                FibreAction(in_fibre), FibreAction(wide), in_features, out_features, bias_init=bias_init, **options
+            )
         self.bilinear = Bilinear(out_features, out_features, wide, **options)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:

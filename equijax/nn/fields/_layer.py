@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from equijax._numbers import positive_int
 from equijax.actions import Action
+from equijax.actions._action import require_action
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
 from equijax.nn._layer import Layer
-from equijax.nn._pool import with_fibre
 from equijax.reps import Representation
 
 _BY_FORMS = (
@@ -38,7 +38,7 @@ class FieldLayer(Layer):
     @property
     def in_action(self) -> Action:
         """Fields with the fibre ``in_fibre``."""
-        return field_action(self.group, self.in_fibre)  # pyright: ignore[reportArgumentType]
+        return field_action(self.group, self.in_fibre)
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the same positions with the fibre ``out_fibre``.
@@ -46,13 +46,16 @@ class FieldLayer(Layer):
         Raises:
           ValueError: the fibre of ``in_action`` is another one.
         """
-        given = getattr(in_action, "fibre", None)
-        if given != self.in_fibre:
+        require_action(in_action, "in_action")
+        vector, own = in_action.vector, self.in_action
+        fits = own.fits(in_action) if vector is None else vector.fibre == self.in_fibre
+        if not fits:
             raise ValueError(
-                f"`in_action` is {in_action!r}, whose fibre is {given!r}, but {type(self).__name__} takes "
-                f"{self.in_fibre!r}. Choose the fibres of the neighbours alike."
+                f"`in_action` is {in_action!r}, but {type(self).__name__} takes fields with the fibre {self.in_fibre!r}. "
+                "Choose the fibres of the neighbours alike."
             )
-        return with_fibre(in_action, self.out_fibre)  # pyright: ignore[reportArgumentType]
+        field: Any = own if vector is None else in_action.plain
+        return field.with_fibre(self.out_fibre)
 
 
 def require_field(fibre: Any, group: Any, name: str = "fibre") -> tuple[Representation, Group]:
