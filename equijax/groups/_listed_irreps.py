@@ -75,13 +75,13 @@ def _numbers(group: Group) -> tuple[FiniteGroup, Any]:
     """The group of the numbers of the elements, and the elements in that order, numpy arrays along a leading axis."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         listed = group.elements()
-        start = int(np.argmax(np.asarray(group.isclose(listed, group.identity))))
+        start = int(np.argmax(np.asarray(jax.jit(group.isclose)(listed, group.identity))))
         count = len(jax.tree.leaves(listed)[0])
         order = np.array([start, *(i for i in range(count) if i != start)])
         elements = jax.tree.map(lambda leaf: np.asarray(leaf)[order], listed)
         rows = jax.tree.map(lambda leaf: leaf[:, None], elements)
         columns = jax.tree.map(lambda leaf: leaf[None], elements)
-        products = jax.tree.map(np.asarray, group.compose(rows, columns))
+        products = jax.tree.map(np.asarray, jax.jit(group.compose)(rows, columns))
     number = {key: i for i, key in enumerate(_keys(elements, 1))}
     table = np.array([number.get(key, -1) for key in _keys(products, 2)]).reshape(count, count)
     if len(number) != count or table.min() < 0:

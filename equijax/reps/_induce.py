@@ -11,6 +11,7 @@ import numpy as np
 from equijax._arrays import read_only
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import require_numbers
+from equijax.reps._decompose import all_matrices
 from equijax.reps._permutation import PermutationRep, Quotient
 from equijax.reps._representation import Representation, require_representation
 
@@ -57,6 +58,11 @@ class Induced(Representation):
         """That of the fibre."""
         return self.rep.is_orthogonal
 
+    @property
+    def generators(self) -> tuple[np.ndarray, ...]:
+        """Matrices of the group's generators, float64 ``(dim, dim)``. Read-only."""
+        return _generators(self)
+
     def __call__(self, g: Any) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
         require_numbers(g, self.group.order, "g")
@@ -79,10 +85,21 @@ def induce(rep: Representation, subgroup: Subgroup) -> Representation:
     if not rep.shape:
         return Quotient(subgroup)
     cosets, inner = _moves(subgroup)
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        images = np.argmax(np.asarray(rep(rep.group.elements())), axis=-2)
+    images = np.argmax(all_matrices(rep), axis=-2)
     table = cosets[:, :, None] * rep.dim + images[inner]
     return PermutationRep(subgroup.group, table.reshape(subgroup.group.order, -1))
+
+
+@functools.lru_cache(maxsize=256)
+def _generators(induced: Induced) -> tuple[np.ndarray, ...]:
+    cosets, inner = _moves(induced.subgroup)
+    matrices = all_matrices(induced.rep)
+    found = []
+    for g in induced.group.generators:
+        blocks = np.zeros((induced.subgroup.index, induced.rep.dim) * 2)
+        blocks[cosets[g], :, np.arange(induced.subgroup.index), :] = matrices[inner[g]]
+        found.append(read_only(blocks.reshape(induced.dim, induced.dim)))
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=256)

@@ -215,7 +215,12 @@ def test_sums_are_taken_apart_part_by_part():
 def test_powers_duals_and_products_of_irreps():
     group = group_named("S4")
     standard = ej.reps.Irrep(group, 3)
-    for rep in (standard * standard, ej.reps.symmetric_power(standard, 2), ej.reps.exterior_power(standard, 2), standard.dual):
+    for rep in (
+        standard * standard,
+        ej.reps.symmetric_power(standard, 2),
+        ej.reps.exterior_power(standard, 2),
+        standard.dual,
+    ):
         found = ej.reps.decompose(rep)
         assert sum(irrep.dim * count for irrep, count in found.irreps) == rep.dim
         assert block_error(rep, found) < 1e-12

@@ -1,5 +1,8 @@
 """Irreps of finite groups: matrices, relations between them, and what may not move them."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,6 +166,12 @@ def test_equal_groups_have_equal_irreps():
     assert hash(ej.reps.Irrep(generated, 1)) == hash(ej.reps.Irrep(ej.Cyclic(4), 1))
     assert ej.reps.Irrep(ej.Cyclic(4), 1) != ej.reps.Irrep(ej.Cyclic(4), 2)
     assert repr(ej.reps.Irrep(ej.Dihedral(4), 4)) == "Irrep(Dihedral(4), 4)"
+
+
+def test_values_survive_copies():
+    for value in (ej.reps.Irrep(ej.Dihedral(3), 2), group_named("Q8").characters, ej.reps.Irrep(group_named("S4"), 4)):
+        assert pickle.loads(pickle.dumps(value)) == value == copy.deepcopy(value)
+        assert hash(copy.deepcopy(value)) == hash(value)
 
 
 def test_it_jits_maps_and_moves_vectors():
