@@ -15,6 +15,7 @@ count, those of ``actions`` about groups and representations included.
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import pathlib
@@ -43,6 +44,7 @@ class Question(NamedTuple):
     code: str
 
 
+@functools.cache
 def _classes() -> dict[type, str]:
     """Every class of a contract that the library defines, and the folder it lives in."""
     found = {}
@@ -97,19 +99,26 @@ def _asks(node: ast.AST, scope: dict, folder: str, classes: dict[type, str]) -> 
     return False
 
 
+def questions_in(source: str, scope: dict, folder: str, file: str = "") -> list[Question]:
+    """The questions of one file, given what its names mean and the folder it lies in."""
+    classes, found = _classes(), []
+    for node in ast.walk(ast.parse(source)):
+        if _asks(node, scope, folder, classes):
+            code = node.cls if isinstance(node, ast.MatchClass) else node
+            found.append(Question(folder, file, getattr(node, "lineno", 0), ast.unparse(code)))
+    return found
+
+
 def questions() -> list[Question]:
     """Every question of the library, by folder and file."""
-    classes, found = _classes(), []
+    found = []
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         if parts[-1] in ("__main__", "__init__"):
             continue
-        tree = ast.parse(path.read_text())
-        scope, folder = _scope(tree, ".".join(("equijax", *parts))), parts[0] if len(parts) > 1 else "."
-        for node in ast.walk(tree):
-            if _asks(node, scope, folder, classes):
-                code = ast.unparse(node.cls) if isinstance(node, ast.MatchClass) else ast.unparse(node)
-                found.append(Question(folder, str(path.relative_to(ROOT.parent)), getattr(node, "lineno", 0), code))
+        source, folder = path.read_text(), parts[0] if len(parts) > 1 else "."
+        scope = _scope(ast.parse(source), ".".join(("equijax", *parts)))
+        found += questions_in(source, scope, folder, str(path.relative_to(ROOT.parent)))
     return sorted(found)
 
 
