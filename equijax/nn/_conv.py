@@ -13,10 +13,10 @@ from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation
 from equijax.nn._convolve import convolve, flatten_batch, restore_batch
 from equijax.nn._layer import require_group, require_input, resolve_fibre
-from equijax.nn._parameters import new_bias, new_kernel, spread_bias
+from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer
-from equijax.reps import PermutationRepresentation, Scalar
+from equijax.reps import Representation, Scalar
 from equijax.sharing import KernelSharing
 
 default_kernel_init = nnx.initializers.lecun_normal()
@@ -47,9 +47,10 @@ class Conv(WindowedLayer):
       8 of 8 point elements about (7.5, 7.5) of the input, no shifts. Shifts are lost: the padding is not circular.
 
     Attributes:
-      kernel: Param ``(orbits, in_features // feature_group_count, out_features)``; orbits are those of
-        :class:`equijax.sharing.KernelSharing`. For translations and scalar fibres ``(*kernel_size, in, out)``.
-      bias: Param ``(out_features,)``, or ``(orbits of the output fibre, out_features)`` where there are several; or None.
+      kernel: Param ``(count, in_features // feature_group_count, out_features)``, one row for each orbit, or kernel of the
+        basis, of :class:`equijax.sharing.KernelSharing`. For translations and scalar fibres ``(*kernel_size, in, out)``.
+      bias: Param ``(out_features,)``, or ``(k, out_features)`` for the k invariants of an output fibre that has several or
+        does not permute (orbits of coordinates where it does); or None, as where nothing is invariant.
 
     Args:
       in_features: number of input features.
@@ -69,7 +70,7 @@ class Conv(WindowedLayer):
       param_dtype: dtype in which the parameters are stored.
       precision: as in ``jax.lax.conv_general_dilated``; use ``"highest"`` on GPUs for errors at float32 rounding.
       kernel_init: called with shape ``(offsets, |in_fibre|, in_features // feature_group_count, out_features)``, so that
-        every Flax initialiser sees the true fan-in.
+        every Flax initialiser sees the true fan-in; where a fibre does not permute, with ``(count, …)`` to the same end.
       bias_init: initialiser of the bias.
       promote_dtype: function that promotes ``(inputs, kernel, bias)``.
       preferred_element_type: as in ``jax.lax.conv_general_dilated``.
@@ -100,8 +101,8 @@ class Conv(WindowedLayer):
         strides: int | Sequence[int] | None = 1,
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
-        out_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
+        out_fibre: Representation | None = None,
         padding: Padding = "SAME",
         kernel_dilation: int | Sequence[int] | None = 1,
         feature_group_count: int = 1,
@@ -152,7 +153,7 @@ class Conv(WindowedLayer):
             rngs,
             kernel_metadata,
         )
-        self.bias = new_bias(use_bias, self.out_fibre, out_features, bias_init, param_dtype, rngs, bias_metadata)
+        self.bias = new_bias(use_bias, self.sharing, out_features, bias_init, param_dtype, rngs, bias_metadata)
 
     def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
         """Applies the layer.
@@ -172,8 +173,8 @@ class Conv(WindowedLayer):
         self._require_exact(inputs.shape)
         x = merge_fibre(inputs, self.in_fibre, self.feature_group_count)
         x, batch = flatten_batch(x, len(self.kernel_size))
-        kernel = self.kernel[...]
-        bias = None if self.bias is None else self.bias[...]
+        kernel = read_kernel(self.kernel, self.sharing, self.in_features // self.feature_group_count, self.out_features)
+        bias = read_bias(self.bias, self.sharing, self.out_features)
         x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
         y = convolve(
             x,
@@ -185,17 +186,12 @@ class Conv(WindowedLayer):
             out_sharding=out_sharding,
         )
         y = split_fibre(y, self.out_fibre, self.feature_group_count)
-        if bias is not None:
-            bias = spread_bias(bias, self.out_fibre)
-            y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
-        return restore_batch(y, batch)
+        return restore_batch(add_bias(y, bias, self.sharing), batch)
 
     def _expand(self, kernel: jax.Array) -> jax.Array:
         """Writes the kernel out over the channels (fibre, features), or (groups, fibre, features / groups)."""
-        if self.sharing.is_free:
-            return kernel
         full = self.sharing.expand(kernel)
-        if self.feature_group_count == 1:
+        if self.feature_group_count == 1 or not self.out_fibre.shape:
             return full
         by_group = full.reshape(*full.shape[:-1], self.out_fibre.dim, self.feature_group_count, -1)
         return jnp.moveaxis(by_group, -2, -3).reshape(full.shape)
@@ -231,7 +227,7 @@ def require_even_dilation(sampling: Sampling, point_group: Any) -> None:
             )
 
 
-def merge_fibre(x: jax.Array, fibre: PermutationRepresentation, groups: int = 1) -> jax.Array:
+def merge_fibre(x: jax.Array, fibre: Representation, groups: int = 1) -> jax.Array:
     """Merges (fibre, features) to channels: as they are, or ordered (groups, fibre, features / groups)."""
     if not fibre.shape:
         return x
@@ -241,7 +237,7 @@ def merge_fibre(x: jax.Array, fibre: PermutationRepresentation, groups: int = 1)
     return x.reshape(*rest, dim * features)
 
 
-def split_fibre(y: jax.Array, fibre: PermutationRepresentation, groups: int = 1) -> jax.Array:
+def split_fibre(y: jax.Array, fibre: Representation, groups: int = 1) -> jax.Array:
     """Undoes :func:`merge_fibre`: channels → (fibre, features)."""
     if not fibre.shape:
         return y

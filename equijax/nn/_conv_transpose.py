@@ -11,7 +11,7 @@ from flax.nnx.nn import dtypes
 from equijax.groups import Group
 from equijax.nn._conv import Conv, default_bias_init, default_kernel_init
 from equijax.nn._sampling import Padding
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 class ConvTranspose(Conv):
@@ -80,8 +80,8 @@ class ConvTranspose(Conv):
         strides: int | Sequence[int] | None = None,
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
-        out_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
+        out_fibre: Representation | None = None,
         padding: Padding = "SAME",
         kernel_dilation: int | Sequence[int] | None = None,
         use_bias: bool = True,

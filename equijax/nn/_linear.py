@@ -1,4 +1,4 @@
-"""The reference layer: any finite action, slow and always right."""
+"""The reference layer: any two actions of one group, slow and always right."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from flax.nnx.nn import dtypes
 
@@ -15,19 +14,26 @@ from equijax.actions import Action, GridAction
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._exactness import Exactness, everything, of_points
 from equijax.nn._layer import Layer, require_same_group
+from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.sharing import LinearSharing
 
 
 class EquivariantLinear(Layer):
-    r"""The most general linear layer between two finite actions of one group.
+    r"""The most general linear layer between two actions of one group, finite or Lie.
 
-    .. math:: y[o] = β[o] + \sum_i W[o, i]\, f[i], \qquad W[g·o, g·i] = W[o, i]
+    .. math:: y[o] = β[o] + \sum_i W[o, i]\, f[i], \qquad ρ_{out}(g)\, W = W\, ρ_{in}(g), \quad ρ_{out}(g)\, β = β
 
-    W is constant on the orbits of the group on pairs (output point, input point): one ``(in_features, out_features)``
-    matrix for each. It is dense, so it costs ``out_size · in_size`` products: the oracle for faster layers, and the layer
-    to use for groups that have none.
+    Where both actions permute their points, W is constant on the orbits of the group on pairs (output point, input point):
+    one ``(in_features, out_features)`` matrix for each. Other actions (vectors, irreps, tensors, of any group) have a basis
+    of maps, solved for from the generators and the Lie algebra, and one such matrix for each of them. The bias lives in the
+    outputs that nothing moves. The layer is dense, so it costs ``out_size · in_size`` products: the oracle for faster
+    layers, and the layer to use for groups that have none.
 
-    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the points of both sides.
+    At initialisation, on independent inputs of variance 1, every output coordinate that the input reaches has variance 1
+    under every initialiser of Flax (in orthonormal coordinates of an invariant inner product; on average where there is
+    none). What nothing reaches stays 0, and a ``UserWarning`` names it where the irreps are known.
+
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that maps the points of both sides to themselves.
 
     Example: a linear layer on sets has two weights.
       >>> import equijax as ej, jax.numpy as jnp
@@ -37,19 +43,23 @@ class EquivariantLinear(Layer):
       ((2, 3, 8), (2, 5, 8))
 
     Attributes:
-      kernel: Param ``(orbits, in_features, out_features)``, orbits of :class:`equijax.sharing.LinearSharing`.
-      bias: Param ``(out_features,)``, or ``(orbits of output points, out_features)`` where there are several; or None.
+      kernel: Param ``(count, in_features, out_features)``, one row for each orbit, or map of the basis, of
+        :class:`equijax.sharing.LinearSharing`.
+      bias: Param ``(out_features,)``, or ``(k, out_features)`` for the k invariants of an output that has several or does
+        not permute (orbits of output points where it does); or None, as where nothing is invariant.
 
     Args:
-      in_action: a finite action, e.g. ``GridAction(group).on((8, 8))``, ``SetAction(5)``, ``FibreAction(fibre)``.
-      out_action: a finite action of the same group.
+      in_action: an action, finite where it has a base: ``GridAction(group).on((8, 8))``, ``SetAction(5)``,
+        ``FibreAction(rep)``.
+      out_action: an action of the same group.
       in_features: number of input features.
       out_features: number of output features.
       use_bias: whether to add a bias.
       dtype: dtype of the computation; None promotes inputs and parameters.
       param_dtype: dtype in which the parameters are stored.
       precision: as in ``jax.lax.dot_general``.
-      kernel_init: called with shape ``(in_size, in_features, out_features)``: the true fan-in.
+      kernel_init: called with shape ``(in_size, in_features, out_features)``: the true fan-in; where an action does not
+        permute, with ``(count, in_features, out_features)`` to the same end.
       bias_init: initialiser of the bias.
       promote_dtype: function that promotes ``(inputs, kernel, bias)``.
       preferred_element_type: as in ``jax.lax.dot_general``.
@@ -58,7 +68,7 @@ class EquivariantLinear(Layer):
       bias_metadata: metadata of the bias.
 
     Raises:
-      ValueError: the actions belong to different groups, or a grid has no size yet.
+      ValueError: the actions belong to different groups, a grid has no size yet, or the maps are too many to solve for.
 
     References:
       Ravanbakhsh, Schneider and Póczos, "Equivariance Through Parameter-Sharing", ICML 2017, arXiv:1702.08389.
@@ -88,17 +98,8 @@ class EquivariantLinear(Layer):
         self.out_features = positive_int(out_features, "out_features")
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         self.promote_dtype, self.preferred_element_type = promote_dtype, preferred_element_type
-        orbits, out_orbits = self.sharing.orbits, self.sharing.out_orbits
-        key = rngs.params()
-        rows = np.unique(out_orbits, return_index=True)[1]
-        parts = []
-        for k, row in zip([key] if len(rows) == 1 else jax.random.split(key, len(rows)), rows, strict=True):
-            first = np.unique(orbits[row], return_index=True)[1]
-            parts.append(kernel_init(k, (orbits.shape[1], in_features, out_features), param_dtype)[first])
-        order = np.argsort(np.concatenate([np.unique(orbits[row]) for row in rows]))
-        self.kernel = nnx.Param(jnp.concatenate(parts)[order], **kernel_metadata)
-        shape = (out_features,) if len(rows) == 1 else (len(rows), out_features)
-        self.bias = nnx.Param(bias_init(rngs.params(), shape, param_dtype), **bias_metadata) if use_bias else nnx.data(None)
+        self.kernel = new_kernel(self.sharing, in_features, out_features, kernel_init, param_dtype, rngs, kernel_metadata)
+        self.bias = new_bias(use_bias, self.sharing, out_features, bias_init, param_dtype, rngs, bias_metadata)
 
     @property
     def in_action(self) -> Action:
@@ -137,18 +138,15 @@ class EquivariantLinear(Layer):
                 f"`inputs` has shape {inputs.shape}; the layer needs (*batch, *{in_shape}, {self.in_features}), the points "
                 "that `in_action` moves and in_features last."
             )
-        kernel = self.kernel[...]
-        bias = None if self.bias is None else self.bias[...]
+        kernel = read_kernel(self.kernel, self.sharing, self.in_features, self.out_features)
+        bias = read_bias(self.bias, self.sharing, self.out_features)
         x, kernel, bias = self.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
         x = x.reshape(*batch, self.sharing.in_action.size, self.in_features)
         y = jnp.einsum(
             "...ic,oicd->...od",
             x,
-            kernel[jnp.asarray(self.sharing.orbits)],
+            self.sharing.expand(kernel),
             precision=self.precision,
             preferred_element_type=self.preferred_element_type,
         )
-        if bias is not None:
-            spread = bias if bias.ndim == 1 else bias[jnp.asarray(self.sharing.out_orbits)]
-            y = y + spread.reshape((1,) * (y.ndim - spread.ndim) + spread.shape)
-        return y.reshape(*batch, *out_shape, self.out_features)
+        return add_bias(y, bias, self.sharing).reshape(*batch, *out_shape, self.out_features)

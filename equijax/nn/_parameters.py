@@ -1,62 +1,139 @@
 """How layers make and read their parameters. This is the checkpoint format."""
 
+import warnings
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from equijax.reps import PermutationRepresentation
-from equijax.sharing import KernelSharing
+from equijax.sharing import Sharing
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def new_kernel(
-    sharing: KernelSharing,
+    sharing: Sharing,
     in_features: int,
     out_features: int,
     kernel_init: Any,
     param_dtype: Any,
     rngs: nnx.Rngs,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, Any] = _NOTHING,
 ) -> nnx.Param:
-    """Draws the free weights of a kernel, ``(*sharing.kernel_shape, in_features, out_features)``.
+    """Draws the free weights of a map, ``(*sharing.kernel_shape, in_features, out_features)``.
 
-    The initialiser is called once for each orbit of the output fibre with the shape of the whole window, so that it sees
-    the true fan-in, and the first entry of each orbit of weights is kept.
+    The initialiser is called as ``sharing.init`` says, so that it sees the true fan-in. Parts of the output that nothing of
+    the input reaches are named in a warning.
+
+    Raises:
+      ValueError: the initialiser returns another shape than it is asked for.
     """
-    key = rngs.params()
-    if sharing.is_free:
-        return nnx.Param(kernel_init(key, (*sharing.kernel_size, in_features, out_features), param_dtype), **metadata)
-    representatives = sharing.representatives
-    keys = [key] if len(representatives) == 1 else jax.random.split(key, len(representatives))
-    parts = []
-    for k, first in zip(keys, representatives, strict=True):
-        whole = kernel_init(k, (sharing.offsets, sharing.in_fibre.dim, in_features, out_features), param_dtype)
-        flat = whole.reshape(-1, in_features, out_features)
-        parts.append(flat if len(first) == len(flat) else flat[first])
-    return nnx.Param(parts[0] if len(parts) == 1 else jnp.concatenate(parts), **metadata)
+    key, plan = rngs.params(), sharing.init
+    shape = (*plan.shape, in_features, out_features)
+    _warn_unreached(sharing)
+    if not sharing.count:
+        return nnx.Param(jnp.zeros(shape, param_dtype), **metadata)
+    keys = [key] if len(plan.rows) == 1 else jax.random.split(key, len(plan.rows))
+    parts = [drawn(kernel_init, k, shape, param_dtype, "kernel_init") for k in keys]
+    if len(parts) == 1 and plan.rows[0] is None and plan.shape == sharing.kernel_shape:
+        return nnx.Param(parts[0], **metadata)
+    flat = [part.reshape(-1, in_features, out_features) for part in parts]
+    kept = [part if rows is None else part[rows] for part, rows in zip(flat, plan.rows, strict=True)]
+    return nnx.Param(kept[0] if len(kept) == 1 else jnp.concatenate(kept), **metadata)
 
 
 def new_bias(
     use_bias: bool,
-    fibre: PermutationRepresentation,
+    sharing: Sharing,
     features: int,
     bias_init: Any,
     param_dtype: Any,
     rngs: nnx.Rngs,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, Any] = _NOTHING,
 ) -> Any:
-    """Makes the bias, one value for each feature and orbit of the fibre; ``nnx.data(None)`` without bias."""
+    """Makes the bias ``(*sharing.bias_shape, features)``: one value for each feature and invariant of the output.
+
+    Returns:
+      A Param, or ``nnx.data(None)`` without bias, as where nothing of the output is invariant.
+
+    Raises:
+      ValueError: the initialiser returns another shape than it is asked for.
+    """
+    if sharing.bias_shape is None:
+        return nnx.data(None)
+    return new_offset(use_bias, (*sharing.bias_shape, features), bias_init, param_dtype, rngs, metadata)
+
+
+def new_offset(
+    use_bias: bool,
+    shape: tuple[int, ...],
+    bias_init: Any,
+    param_dtype: Any,
+    rngs: nnx.Rngs,
+    metadata: Mapping[str, Any] = _NOTHING,
+) -> Any:
+    """Makes a bias of a given shape; ``nnx.data(None)`` without bias."""
     if not use_bias:
         return nnx.data(None)
-    orbits = int(fibre.orbits.max()) + 1
-    shape = (features,) if orbits == 1 else (orbits, features)
-    return nnx.Param(bias_init(rngs.params(), shape, param_dtype), **metadata)
+    return nnx.Param(drawn(bias_init, rngs.params(), shape, param_dtype, "bias_init"), **metadata)
 
 
-def spread_bias(bias: jax.Array, fibre: PermutationRepresentation) -> jax.Array:
-    """Writes a bias out over the fibre: shape ``(*fibre.shape, features)``, or ``(features,)`` where one serves all."""
-    if bias.ndim == 1 or not fibre.shape:
-        return bias
-    return bias[jnp.asarray(fibre.orbits)]
+def read_kernel(kernel: Any, sharing: Sharing, in_features: int, out_features: int) -> jax.Array:
+    """Returns the free weights after checking their static shape against what the sharing asks for."""
+    return read(kernel, "kernel", (*sharing.kernel_shape, in_features, out_features))
+
+
+def read_bias(bias: Any, sharing: Sharing, features: int) -> jax.Array | None:
+    """Returns the bias after checking its static shape, or None where there is none."""
+    return read_offset(bias, (*(sharing.bias_shape or ()), features))
+
+
+def read_offset(bias: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    """Returns a bias of a given shape after checking it, or None where there is none."""
+    return None if bias is None else read(bias, "bias", shape)
+
+
+def add_bias(y: jax.Array, bias: jax.Array | None, sharing: Sharing) -> jax.Array:
+    """Adds a bias to ``(…, |output|, features)``, written out over what it is shared by."""
+    if bias is None:
+        return y
+    spread = sharing.spread_bias(bias)
+    return y + spread.reshape((1,) * (y.ndim - spread.ndim) + spread.shape)
+
+
+def drawn(init: Any, key: jax.Array, shape: tuple[int, ...], dtype: Any, name: str) -> Any:
+    """Calls an initialiser and returns what it gives after checking the shape."""
+    value = init(key, shape, dtype)
+    given = np.shape(getattr(value, "raw_value", value))  # nnx.with_partitioning wraps the array
+    if given != shape:
+        raise ValueError(
+            f"`{name}` returned an array of shape {given} when it was asked for {shape}. An initialiser is called as "
+            "init(key, shape, dtype) and returns an array of that shape; write constants with nnx.initializers.constant."
+        )
+    return value
+
+
+def read(param: Any, name: str, shape: tuple[int, ...]) -> jax.Array:
+    """Returns the array of a Param after checking its static shape: it costs nothing at run time."""
+    value = param[...]
+    if value.shape != shape:
+        raise ValueError(
+            f"`{name}` has shape {value.shape}, but the layer needs {shape}. The parameters are those of another group, "
+            "fibre or number of features: build the layer as the one that they were saved from."
+        )
+    return value
+
+
+def _warn_unreached(sharing: Sharing) -> None:
+    if sharing.unreached:
+        names = ", ".join(map(repr, sharing.unreached))
+        warnings.warn(
+            f"no equivariant map reaches {names} of the output from this input, so they stay 0. Leave them out, "
+            "or give the input (or the window) what they can be made of.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -2,12 +2,14 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
+from equijax.reps import Representation
 from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_rows
 
 
@@ -111,3 +113,23 @@ class BasisSharing(Sharing):
 
     def __repr__(self) -> str:
         return f"BasisSharing({self.count} maps of shape {self.shape})"
+
+
+def unreached_irreps(
+    sharing: BasisSharing, out_fibre: Representation, reaches: Callable[[Representation], bool]
+) -> tuple[Representation, ...]:
+    """Returns the irreps of the output that no map reaches; empty where all is reached or the irreps are not known.
+
+    Args:
+      sharing: the maps.
+      out_fibre: the representation on the output.
+      reaches: tells whether a map from the input to an irrep exists.
+    """
+    out = sharing.shape[0]
+    if np.linalg.matrix_rank(np.moveaxis(sharing.basis, 1, 0).reshape(out, -1)) == out:
+        return ()
+    try:
+        parts = out_fibre.irreps
+    except ValueError:
+        return ()
+    return tuple(irrep for irrep, _ in parts if not reaches(irrep))

@@ -13,7 +13,7 @@ from equijax._arrays import read_only
 from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup
 from equijax.reps import Representation
-from equijax.sharing._basis_sharing import BasisSharing
+from equijax.sharing._basis_sharing import BasisSharing, unreached_irreps
 from equijax.sharing._inner_product import invariant_form_of
 from equijax.sharing._kernel_basis import kernel_basis
 from equijax.sharing._orbit_sharing import OrbitSharing
@@ -77,6 +77,11 @@ class KernelSharing(MadeSharing):
     def rule(self) -> Sharing:
         """Orbits where both fibres are permuted, else a basis."""
         return _orbit_rule(self) if self.permutes else _basis_rule(self)
+
+    @property
+    def unreached(self) -> tuple[Representation, ...]:
+        """Irreps of the output fibre that no kernel reaches; empty where fibres permute or the irreps are not known."""
+        return () if self.permutes else _unreached(self)
 
     @property
     def is_free(self) -> bool:
@@ -249,3 +254,9 @@ def _basis_rule(sharing: KernelSharing) -> BasisSharing:
     basis = kernel_basis(sharing.point_group, sharing.kernel_size, sharing.in_fibre, sharing.out_fibre)
     scaled = normalised(basis, invariant_form_of(sharing.in_fibre), invariant_form_of(sharing.out_fibre))
     return BasisSharing(scaled, sharing.out_fibre.invariants)
+
+
+@functools.lru_cache(maxsize=256)
+def _unreached(sharing: KernelSharing) -> tuple[Representation, ...]:
+    reaches = lambda irrep: KernelSharing(sharing.point_group, sharing.kernel_size, sharing.in_fibre, irrep).count > 0  # noqa: E731
+    return unreached_irreps(_basis_rule(sharing), sharing.out_fibre, reaches)

@@ -11,7 +11,7 @@ from equijax.groups._group import Element
 from equijax.groups._space import grid_ndim, point_group_of
 from equijax.reps import Representation, intertwiners
 from equijax.reps._solver import invariant_vectors, solve
-from equijax.sharing._basis_sharing import BasisSharing
+from equijax.sharing._basis_sharing import BasisSharing, unreached_irreps
 from equijax.sharing._inner_product import invariant_form, invariant_form_of
 from equijax.sharing._orbit_sharing import OrbitSharing
 from equijax.sharing._orbits import orbits, pair_orbits
@@ -69,6 +69,11 @@ class LinearSharing(MadeSharing):
     def rule(self) -> Sharing:
         """Orbits where both actions permute their points, else a basis."""
         return _rule(self)
+
+    @property
+    def unreached(self) -> tuple[Representation, ...]:
+        """Irreps of the output that no map reaches; empty where points permute, or where it is no single vector."""
+        return _unreached(self)
 
     @property
     def orbits(self) -> np.ndarray:
@@ -139,6 +144,16 @@ def _rule(sharing: LinearSharing) -> Sharing:
     in_side, out_side = (([side.matrix(g) for g in generators], list(side.algebra), side.size) for side in (into, out))
     basis = solve(in_side[0], out_side[0], in_side[1], out_side[1], in_dim=into.size, out_dim=out.size)
     return BasisSharing(normalised(basis, invariant_form(*in_side), invariant_form(*out_side)), invariant_vectors(*out_side))
+
+
+@functools.lru_cache(maxsize=64)
+def _unreached(sharing: LinearSharing) -> tuple[Representation, ...]:
+    if not isinstance(sharing.rule, BasisSharing):
+        return ()
+    into, out = _representation(sharing.in_action), _representation(sharing.out_action)
+    if into is None or out is None or into.group != out.group:
+        return ()
+    return unreached_irreps(sharing.rule, out, lambda irrep: len(intertwiners(into, irrep)) > 0)
 
 
 def _between(in_rep: Representation, out_rep: Representation) -> BasisSharing:

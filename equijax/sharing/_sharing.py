@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from equijax.reps import Representation
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draws:
@@ -63,6 +65,11 @@ class Sharing(abc.ABC):
     @abc.abstractmethod
     def out_invariants(self) -> np.ndarray:
         """Basis of the outputs that nothing moves, float64 ``(k, output points)``: where the bias lives. Read-only."""
+
+    @property
+    def unreached(self) -> tuple[Representation, ...]:
+        """Irreps of the output that no map reaches, so that they stay 0; empty where the irreps are not known."""
+        return ()
 
     @property
     @abc.abstractmethod

@@ -16,6 +16,7 @@ from equijax.nn._aggregation import Aggregation, Mean, Sum, as_aggregation
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import keep, require_mask
+from equijax.nn._parameters import drawn, new_offset, read, read_offset
 from equijax.sharing import LinearSharing
 
 WITHIN_ROW, WITHIN_COLUMN, EVERYTHING = (-2,), (-3,), (-3, -2)
@@ -49,10 +50,10 @@ class PooledLinear(Layer):
         self.aggregation: Aggregation = as_aggregation(aggregation)
         self.dtype, self.param_dtype, self.precision, self.promote_dtype = dtype, param_dtype, precision, promote_dtype
         pooled, count = self.aggregation.out_features(in_features), len(self._pools)
-        kernel = kernel_init(rngs.params(), (in_features + count * pooled, out_features), param_dtype)
+        kernel = drawn(kernel_init, rngs.params(), (in_features + count * pooled, out_features), param_dtype, "kernel_init")
         self.kernel = nnx.Param(kernel[:in_features])
         self.pool_kernel = nnx.Param(kernel[in_features:].reshape(count, pooled, out_features))
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+        self.bias = new_offset(use_bias, (out_features,), bias_init, param_dtype, rngs)
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action on the input, which is that on the output."""
@@ -77,7 +78,12 @@ class PooledLinear(Layer):
             raise ValueError(f"`inputs` has shape {inputs.shape}; the layer needs (*batch, n, m, {self.in_features}).")
         if mask is not None:
             mask = require_mask(mask, inputs.shape[:-1])
-        parameters = [None if p is None else p[...] for p in (self.kernel, self.pool_kernel, self.bias)]
+        pooled = self.aggregation.out_features(self.in_features)
+        parameters = [
+            read(self.kernel, "kernel", (self.in_features, self.out_features)),
+            read(self.pool_kernel, "pool_kernel", (len(self._pools), pooled, self.out_features)),
+            read_offset(self.bias, (self.out_features,)),
+        ]
         x, kernel, pool_kernel, bias = self.promote_dtype((keep(inputs, mask), *parameters), dtype=self.dtype)
         y = jnp.matmul(x, kernel, precision=self.precision)
         for axes, weights in zip(self._pools, pool_kernel, strict=True):

@@ -13,6 +13,7 @@ from equijax.actions import SetAction
 from equijax.nn._aggregation import Mean, Sum, as_aggregation
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._mask import keep
+from equijax.nn._parameters import drawn, new_offset, read, read_offset
 from equijax.nn.sets._layer import SetLayer, require_set
 from equijax.sharing import LinearSharing
 
@@ -90,10 +91,10 @@ class SetLinear(SetLayer):
                 "it is subtracted from each element. Use tied=False."
             )
         fan_in = in_features if tied else in_features + pooled
-        kernel = kernel_init(rngs.params(), (fan_in, out_features), param_dtype)
+        kernel = drawn(kernel_init, rngs.params(), (fan_in, out_features), param_dtype, "kernel_init")
         self.kernel = nnx.Param(kernel[:in_features])
         self.pool_kernel = nnx.data(None) if tied else nnx.Param(kernel[in_features:])
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+        self.bias = new_offset(use_bias, (out_features,), bias_init, param_dtype, rngs)
 
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Applies the layer.
@@ -110,7 +111,12 @@ class SetLinear(SetLayer):
           ValueError: a shape does not fit.
         """
         mask = require_set(inputs, self.in_features, mask)
-        parameters = [None if p is None else p[...] for p in (self.kernel, self.pool_kernel, self.bias)]
+        own, pooled = self.in_features, self.aggregation.out_features(self.in_features)
+        parameters = [
+            read(self.kernel, "kernel", (own, self.out_features)),
+            None if self.pool_kernel is None else read(self.pool_kernel, "pool_kernel", (pooled, self.out_features)),
+            read_offset(self.bias, (self.out_features,)),
+        ]
         x, kernel, pool_kernel, bias = self.promote_dtype((keep(inputs, mask), *parameters), dtype=self.dtype)
         pooled = self.aggregation.over_axis(x, mask)[..., None, :]
         if pool_kernel is None:

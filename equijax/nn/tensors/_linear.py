@@ -14,6 +14,7 @@ from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import keep_nodes, require_mask
+from equijax.nn._parameters import drawn, new_offset, read, read_offset
 from equijax.nn.tensors._contract import Contractions, assemble, node_count
 from equijax.nn.tensors._families import families, fan
 from equijax.nn.tensors._orbit_weights import orbit_bias, orbit_kernel
@@ -109,10 +110,10 @@ class PermutationEquivariantLinear(Layer):
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         maps, count = fan(in_order, out_order), bell_number(in_order + out_order)
         keys = jax.random.split(rngs.params(), -(-count // maps))
-        drawn = [kernel_init(key, (maps, in_features, out_features), param_dtype) for key in keys]
-        self.kernel = nnx.Param(jnp.concatenate(drawn)[:count])
-        shape = (bell_number(out_order), out_features)
-        self.bias = nnx.Param(bias_init(rngs.params(), shape, param_dtype)) if use_bias else nnx.data(None)
+        shape = (maps, in_features, out_features)
+        parts = [drawn(kernel_init, key, shape, param_dtype, "kernel_init") for key in keys]
+        self.kernel = nnx.Param(jnp.concatenate(parts)[:count])
+        self.bias = new_offset(use_bias, (bell_number(out_order), out_features), bias_init, param_dtype, rngs)
 
     @property
     def in_action(self) -> Action:
@@ -164,8 +165,10 @@ class PermutationEquivariantLinear(Layer):
         """
         nodes, batch = self._require_input(inputs.shape, mask, num_nodes)
         mask = None if mask is None else require_mask(mask, (*inputs.shape[:batch], nodes))
-        bias = None if self.bias is None else self.bias[...]
-        x, kernel, bias = dtypes.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
+        maps = bell_number(self.in_order + self.out_order)
+        kernel = read(self.kernel, "kernel", (maps, self.in_features, self.out_features))
+        bias = read_offset(self.bias, (bell_number(self.out_order), self.out_features))
+        x, kernel, bias = dtypes.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
         x = keep_nodes(x, mask, self.in_order)
         divisor = node_count(nodes, mask, accumulation_dtype(x.dtype)) if self.normalization == "mean" else None
         contract = Contractions(x, self.in_order, divisor)
