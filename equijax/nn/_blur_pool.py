@@ -17,7 +17,7 @@ from equijax.nn._convolve import flatten_batch, pad, restore_batch
 from equijax.nn._layer import pool_default, require_group, require_input, resolve_fibre
 from equijax.nn._sampling import Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 class BlurPool(WindowedLayer):
@@ -57,7 +57,7 @@ class BlurPool(WindowedLayer):
         padding: Padding = "CIRCULAR",
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
         d = len(window_of(strides, group))

@@ -16,7 +16,7 @@ from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, require_input
 from equijax.nn._spatial_pool import AvgPool, MaxPool
 from equijax.nn._windowed import WindowedLayer
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ class CentredPool(Centred):
         *,
         mode: str = "max",
         group: Group,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
     ):
         kinds = {"max": MaxPool, "mean": AvgPool}
         if mode not in kinds:

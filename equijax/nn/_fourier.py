@@ -16,7 +16,7 @@ from equijax.nn._exactness import Exactness, from_motions
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre
 from equijax.nn._phases import require_divided, strides_of
-from equijax.reps import PermutationRepresentation, Scalar
+from equijax.reps import Representation, Scalar
 
 
 def fourier_shift(x: jax.Array, shift: Sequence[float], trailing: int = 1) -> jax.Array:
@@ -120,7 +120,7 @@ class FourierDownsample(Layer):
         strides: int | Sequence[int],
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
     ):
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")

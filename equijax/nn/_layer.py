@@ -9,11 +9,11 @@ from flax import nnx
 
 from equijax.actions import Action, GridAction
 from equijax.actions._action import require_action
-from equijax.actions._field import require_permutations
+from equijax.actions._field import require_fibre
 from equijax.groups import Group, PointGroup, SpaceGroup, Translation, bare
 from equijax.groups._space import point_group_of
 from equijax.nn._exactness import Exactness, everything, of_points
-from equijax.reps import PermutationRepresentation, Regular, Scalar
+from equijax.reps import Regular, Representation, Scalar
 
 
 class Layer(nnx.Module):
@@ -90,13 +90,23 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
     return group
 
 
-def resolve_fibre(fibre: Any, group: Group, default: type, name: str) -> PermutationRepresentation:
+def resolve_fibre(fibre: Any, group: Group, default: type, name: str) -> Representation:
     """Returns ``fibre`` after checking it, or the default representation of the group's point group."""
     point_group = point_group_of(group)
     if fibre is None:
         return default(point_group)
-    require_permutations(fibre, point_group, name)
+    require_fibre(fibre, point_group, name)
     return fibre
+
+
+def require_permuted(fibre: Representation, name: str, what: str) -> None:
+    """Raises ``ValueError`` where ``fibre`` mixes its coordinates in front of what treats each one on its own."""
+    if not fibre.is_permutation:
+        raise ValueError(
+            f"`{name}` is {fibre!r}, which mixes its coordinates; {what} treats each coordinate on its own, which commutes "
+            "with permutations alone. Use a permutation fibre (Scalar, Regular, Quotient, PermutationRep), or map to one by "
+            "a linear layer first."
+        )
 
 
 def pool_default(group: Group) -> type[Any]:
@@ -106,7 +116,7 @@ def pool_default(group: Group) -> type[Any]:
 
 def require_input(shape: tuple[int, ...], action: Action, features: int | None) -> None:
     """Raises ``ValueError`` where an input does not fit a layer's action or feature count; names the fix."""
-    fibre: PermutationRepresentation = action.fibre  # type: ignore[attr-defined]
+    fibre: Representation = action.fibre  # type: ignore[attr-defined]
     grid = action.ndim if isinstance(action, GridAction) else 0
     layout = [f"size_{k}" for k in range(grid)] + ([str(fibre.dim)] if fibre.shape else [])
     layout.append("features" if features is None else str(features))

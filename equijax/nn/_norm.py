@@ -17,10 +17,11 @@ from equijax.nn._layer import (
     pool_default,
     require_group,
     require_input,
+    require_permuted,
     require_same_group,
     resolve_fibre,
 )
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 class GroupNorm(Layer):
@@ -63,7 +64,7 @@ class GroupNorm(Layer):
         num_groups: int = 32,
         *,
         group: Group,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         epsilon: float = 1e-6,
         use_scale: bool = True,
         use_bias: bool = True,
@@ -77,6 +78,7 @@ class GroupNorm(Layer):
             raise ValueError(f"`num_groups` is {num_groups}; it must divide num_features = {num_features}.")
         self.group = require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
+        require_permuted(self.in_fibre, "in_fibre", "GroupNorm, which subtracts a mean and adds a bias,")
         self.epsilon, self.dtype, self.param_dtype = epsilon, dtype, param_dtype
         del rngs
         self.scale = nnx.Param(jnp.ones((num_features,), param_dtype)) if use_scale else nnx.data(None)

@@ -11,7 +11,7 @@ from flax import nnx
 from equijax.groups import Group
 from equijax.nn._conv import Conv
 from equijax.nn._phases import sorted_sum
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 class PhaseScore(nnx.Module):
@@ -45,7 +45,7 @@ class PhaseScore(nnx.Module):
         kernel_size: int | Sequence[int],
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         rngs: nnx.Rngs,
         param_dtype: Any = jnp.float32,
     ):

@@ -15,7 +15,7 @@ from equijax.groups import Group
 from equijax.groups._space import grid_ndim
 from equijax.nn._conv import Conv
 from equijax.nn._exactness import Exactness, from_motions
-from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre
+from equijax.nn._layer import Layer, require_group, require_input, require_permuted, require_same_group, resolve_fibre
 from equijax.nn._phases import (
     Choice,
     choice_of,
@@ -27,14 +27,14 @@ from equijax.nn._phases import (
     taken_phase,
 )
 from equijax.nn._spatial_pool import MaxPool
-from equijax.reps import PermutationRepresentation, Scalar
+from equijax.reps import Representation, Scalar
 
 
 class Polyphase(Layer):
     """What the layers that choose a phase have in common."""
 
     group: Any
-    in_fibre: PermutationRepresentation
+    in_fibre: Representation
     strides: tuple[int, ...]
     order: float
     score: Callable[[jax.Array], jax.Array] | None
@@ -49,6 +49,8 @@ class Polyphase(Layer):
         if score is not None and not callable(score):
             raise TypeError(f"`score` is {score!r}; it must be a module or function of one phase, such as PhaseScore(...).")
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
+        if score is None and not (order == 2 and self.in_fibre.is_orthogonal):
+            require_permuted(self.in_fibre, "in_fibre", f"the norm of order {order}, by which the phase is chosen,")
         self.strides, self.order = strides_of(strides, d), order
         given: Any = score
         self.score = given
@@ -183,7 +185,7 @@ class PolyphaseDownsample(Polyphase):
         strides: int | Sequence[int],
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         order: float = 2,
         score: Callable[[jax.Array], jax.Array] | None = None,
     ):
@@ -217,7 +219,7 @@ class PolyphaseMaxPool(Polyphase):
         strides: int | Sequence[int] | None = None,
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         order: float = 2,
         score: Callable[[jax.Array], jax.Array] | None = None,
     ):
@@ -265,8 +267,8 @@ class PolyphaseConv(Polyphase):
         strides: int | Sequence[int] = 2,
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
-        out_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
+        out_fibre: Representation | None = None,
         order: float = 2,
         score: Callable[[jax.Array], jax.Array] | None = None,
         rngs: nnx.Rngs,
@@ -317,7 +319,7 @@ class PolyphaseUpsample(Layer):
         strides: int | Sequence[int],
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
     ):
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")

@@ -11,8 +11,16 @@ from equijax.actions import Action, GridAction, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, pool_default, require_group, require_input, require_same_group, resolve_fibre
-from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
+from equijax.nn._layer import (
+    Layer,
+    pool_default,
+    require_group,
+    require_input,
+    require_permuted,
+    require_same_group,
+    resolve_fibre,
+)
+from equijax.reps import Quotient, Regular, Representation, Scalar
 
 _MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
 
@@ -117,12 +125,13 @@ class FibrePool(Layer):
       (2, 9, 9, 3)
     """
 
-    def __init__(self, mode: str = "max", *, group: Group, in_fibre: PermutationRepresentation | None = None):
+    def __init__(self, mode: str = "max", *, group: Group, in_fibre: Representation | None = None):
         require_mode(mode)
         self.mode, self.group = mode, require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         if not self.in_fibre.shape:
             raise ValueError("`in_fibre` is Scalar, which has no axis to pool over. Leave the layer out.")
+        require_permuted(self.in_fibre, "in_fibre", f"the {mode} over the fibre")
 
     @property
     def in_action(self) -> Action:
@@ -163,10 +172,12 @@ class GlobalPool(Layer):
       (2, 4, 3)
     """
 
-    def __init__(self, mode: str = "mean", *, group: Group, in_fibre: PermutationRepresentation | None = None):
+    def __init__(self, mode: str = "mean", *, group: Group, in_fibre: Representation | None = None):
         require_mode(mode)
         self.mode, self.group = mode, require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
+        if mode == "max":
+            require_permuted(self.in_fibre, "in_fibre", "the maximum over the grid")
         if not isinstance(self.in_action, GridAction):
             raise ValueError(f"`group` is {group!r}, which moves no grid. Use FibrePool to pool over the fibre.")
 
@@ -197,6 +208,6 @@ def require_mode(mode: str) -> Callable:
     return _MODES[mode]
 
 
-def with_fibre(action: Action, fibre: PermutationRepresentation) -> Action:
+def with_fibre(action: Action, fibre: Representation) -> Action:
     """Returns the same action on fields with another fibre."""
     return dataclasses.replace(action, fibre=fibre)  # type: ignore[type-var]

@@ -10,7 +10,7 @@ from equijax.groups import Group, Subgroup, bare
 from equijax.groups._space import point_group_of
 from equijax.nn._layer import Layer, pool_default, require_group, require_same_group, resolve_fibre
 from equijax.nn._pool import with_fibre
-from equijax.reps import PermutationRepresentation, Regular, restrict
+from equijax.reps import Regular, Representation, restrict
 
 
 class Restrict(Layer):
@@ -43,7 +43,7 @@ class Restrict(Layer):
       ((2, 9, 9, 4, 6), True)
     """
 
-    def __init__(self, subgroup: Subgroup, *, group: Group, in_fibre: PermutationRepresentation | None = None):
+    def __init__(self, subgroup: Subgroup, *, group: Group, in_fibre: Representation | None = None):
         if not isinstance(subgroup, Subgroup):
             raise TypeError(f"`subgroup` is {subgroup!r}; make it by group.point_group.subgroup(elements).")
         point_group = point_group_of(group)

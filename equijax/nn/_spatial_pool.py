@@ -14,10 +14,10 @@ from equijax._numbers import per_axis
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
-from equijax.nn._layer import pool_default, require_group, require_input, resolve_fibre
+from equijax.nn._layer import pool_default, require_group, require_input, require_permuted, resolve_fibre
 from equijax.nn._sampling import Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 from equijax.sharing._window import require_window, window
 
 _POOL_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
@@ -26,6 +26,8 @@ _POOL_MODES = ("SAME", "VALID", "CIRCULAR", "REFLECT")
 class SpatialPool(WindowedLayer):
     """What :class:`MaxPool` and :class:`AvgPool` have in common."""
 
+    _by_coordinate = False
+
     def __init__(
         self,
         window_shape: int | Sequence[int],
@@ -33,7 +35,7 @@ class SpatialPool(WindowedLayer):
         padding: Padding = "VALID",
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
         sizes = window_of(window_shape, group)
@@ -41,6 +43,8 @@ class SpatialPool(WindowedLayer):
         if not sizes:
             raise ValueError("`window_shape` is (); spatial pooling needs a grid. FibrePool pools over the fibre.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
+        if self._by_coordinate:
+            require_permuted(self.in_fibre, "in_fibre", f"the maximum of {type(self).__name__}")
         self.out_fibre = self.in_fibre
         self.sampling = Sampling(
             sizes,
@@ -114,6 +118,8 @@ class MaxPool(SpatialPool):
       8 of 8 point elements about (13.5, 13.5) of the input, no shifts. Shifts are lost: the padding is not circular.
     """
 
+    _by_coordinate = True
+
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Pools ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
         x, batch = self._prepare(inputs)
@@ -150,7 +156,7 @@ class AvgPool(SpatialPool):
         padding: Padding = "VALID",
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
         count_include_pad: bool = True,
         allow_inexact: bool = False,
     ):

@@ -10,7 +10,7 @@ from equijax.groups import PointGroup
 from equijax.nn._exactness import Exactness, everything, of_grid
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._sampling import Sampling
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 from equijax.sharing._window import require_window
 
 
@@ -21,8 +21,8 @@ class WindowedLayer(Layer):
     """
 
     group: Any
-    in_fibre: PermutationRepresentation
-    out_fibre: PermutationRepresentation
+    in_fibre: Representation
+    out_fibre: Representation
     sampling: Sampling
     allow_inexact: bool
 

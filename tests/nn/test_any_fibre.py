@@ -220,8 +220,7 @@ def test_variance_without_an_inner_product():
     sharing = LinearSharing(ej.FibreAction(into), ej.FibreAction(into))
     basis = sharing.rule.basis
     law = lambda maps: max(  # noqa: E731
-        np.abs(g @ maps - maps @ g).max()
-        for g in (*into.algebra, *(np.asarray(into(g)) for g in SE2.sample(jax.random.key(1), (3,))))
+        np.abs(g @ maps - maps @ g).max() for g in (*into.algebra, *np.asarray(into(SE2.sample(jax.random.key(1), (3,)))))
     )
     assert law(basis) <= 1e-11
     variance = np.einsum("koi,koi->o", basis, basis) / len(basis)

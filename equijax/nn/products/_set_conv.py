@@ -16,7 +16,7 @@ from equijax.nn._conv import Conv, default_bias_init, default_kernel_init
 from equijax.nn._mask import keep
 from equijax.nn._sampling import Padding
 from equijax.nn.products._element import ElementLayer
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 class SetConv(ElementLayer):
@@ -88,8 +88,8 @@ class SetConv(ElementLayer):
         strides: int | Sequence[int] | None = 1,
         *,
         group: Group | None = None,
-        in_fibre: PermutationRepresentation | None = None,
-        out_fibre: PermutationRepresentation | None = None,
+        in_fibre: Representation | None = None,
+        out_fibre: Representation | None = None,
         padding: Padding = "SAME",
         kernel_dilation: int | Sequence[int] | None = 1,
         feature_group_count: int = 1,
