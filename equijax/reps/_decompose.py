@@ -11,9 +11,10 @@ import numpy as np
 from equijax._arrays import read_only
 from equijax._canonical import canonical_basis
 from equijax.groups import Label
+from equijax.reps._blocks import Block, unmixed_blocks
 from equijax.reps._irrep import Irrep
 from equijax.reps._representation import Representation, require_representation
-from equijax.reps._solver import intertwiners
+from equijax.reps._solver import intertwiners, solve
 
 MAX_ENTRIES = 2**27
 """The largest number of entries of all matrices of a representation that is averaged over a finite group."""
@@ -93,40 +94,57 @@ def _decompose(rep: Representation) -> Decomposition:
     if known is not None:
         return known
     if len(rep.parts) > 1:
-        return _join(rep, [_decompose(part) for part in rep.parts])
-    found = list(_averaged(rep) if rep.group.irrep_family.is_enumerated else _solved(rep))
+        ends = list(itertools.accumulate(part.dim for part in rep.parts))
+        coordinates = [np.arange(end - part.dim, end) for part, end in zip(rep.parts, ends, strict=True)]
+        return _join(coordinates, [_decompose(part) for part in rep.parts])
+    found: dict[bytes, Decomposition] = {}
+    coordinates, pieces = [], []
+    for numbers, block in unmixed_blocks(rep):
+        if block.key not in found:
+            found[block.key] = _of_block(block)
+        coordinates.append(numbers)
+        pieces.append(found[block.key])
+    return pieces[0] if len(pieces) == 1 else _join(coordinates, pieces)
+
+
+def _of_block(block: Block) -> Decomposition:
+    found = list(_averaged(block) if block.group.irrep_family.is_enumerated else _solved(block))
     size = sum(columns.shape[1] for _, _, columns in found)
-    if size != rep.dim:
+    if size != block.dim:
         raise ValueError(
-            f"{rep!r} has dimension {rep.dim}, and irreps of {rep.group!r} span {size} of it: it is no sum of known irreps. "
-            "Representations of compact groups are; others need not be."
+            f"{block!r} is no sum of known irreps of {block.group!r}: they span {size} dimensions of a part that has "
+            f"{block.dim}. Representations of compact groups are sums; others need not be."
         )
     result = Decomposition(
         tuple((irrep, count) for irrep, count, _ in found),
         read_only(np.concatenate([columns for _, _, columns in found], axis=1)),
     )
-    _require_blocks(rep, result)
+    _require_blocks(block, result)
     return result
 
 
-def _join(rep: Representation, parts: list[Decomposition]) -> Decomposition:
-    """The decomposition of a sum from those of its parts."""
-    columns: dict[Irrep, list[np.ndarray]] = {}
-    row = 0
-    for part in parts:
-        size = len(part.basis)
-        for irrep, start in part.copies:
-            embedded = np.zeros((rep.dim, irrep.dim))
-            embedded[row : row + size] = part.basis[:, start : start + irrep.dim]
-            columns.setdefault(irrep, []).append(embedded)
-        row += size
-    by_label = {irrep.label: irrep for irrep in columns}
+def _join(coordinates: list[np.ndarray], pieces: list[Decomposition]) -> Decomposition:
+    """The decomposition of a whole from those of pieces that live on some of its coordinates each."""
+    counts: dict[Irrep, int] = {}
+    for piece in pieces:
+        for irrep, count in piece.irreps:
+            counts[irrep] = counts.get(irrep, 0) + count
+    by_label = {irrep.label: irrep for irrep in counts}
     order = [by_label[label] for label in in_order(by_label)]
-    basis = np.concatenate([block for irrep in order for block in columns[irrep]], axis=1)
-    return Decomposition(tuple((irrep, len(columns[irrep])) for irrep in order), read_only(basis))
+    widths = [counts[irrep] * irrep.dim for irrep in order]
+    free = dict(zip(order, itertools.accumulate(widths, initial=0), strict=False))
+    basis = np.zeros((sum(widths),) * 2)
+    for numbers, piece in zip(coordinates, pieces, strict=True):
+        start = 0
+        for irrep, count in piece.irreps:
+            width = count * irrep.dim
+            basis[numbers, free[irrep] : free[irrep] + width] = piece.basis[:, start : start + width]
+            start += width
+            free[irrep] += width
+    return Decomposition(tuple((irrep, counts[irrep]) for irrep in order), read_only(basis))
 
 
-def _averaged(rep: Representation) -> Iterator[tuple[Irrep, int, np.ndarray]]:
+def _averaged(rep: Block) -> Iterator[tuple[Irrep, int, np.ndarray]]:
     r"""Irreps, multiplicities and columns for a finite group, by averages over it, without an eigensolver.
 
     :math:`P = (d/n) \sum_g ψ(g)_{00}\, ρ(g)` projects onto the images of the first basis vector under all maps that commute;
@@ -152,11 +170,11 @@ def _averaged(rep: Representation) -> Iterator[tuple[Irrep, int, np.ndarray]]:
         yield irrep, round(count), _copies(irrep, maps)
 
 
-def _solved(rep: Representation) -> Iterator[tuple[Irrep, int, np.ndarray]]:
+def _solved(rep: Block) -> Iterator[tuple[Irrep, int, np.ndarray]]:
     """Irreps, multiplicities and columns for an infinite group, by solving for the maps from each candidate."""
     for label in in_order(rep.group.irrep_family.candidates(rep)):
         irrep = Irrep(rep.group, label.index, parity=label.parity)
-        maps = intertwiners(irrep, rep)
+        maps = solve(irrep.generators, rep.generators, irrep.algebra, rep.algebra, in_dim=irrep.dim, out_dim=rep.dim)
         if len(maps):
             yield irrep, len(maps) // irrep.commutant_dim, _copies(irrep, maps)
 
@@ -229,7 +247,7 @@ def _over_the_commutant(irrep: Irrep) -> np.ndarray:
     return np.stack(chosen, axis=1)
 
 
-def all_matrices(rep: Representation) -> np.ndarray:
+def all_matrices(rep: Representation | Block) -> np.ndarray:
     """Returns the matrices of all elements of a finite group, products of those of its generators, ``(order, dim, dim)``."""
     group = rep.group
     if group.order * rep.dim**2 > MAX_ENTRIES:
@@ -250,7 +268,7 @@ def all_matrices(rep: Representation) -> np.ndarray:
     return found
 
 
-def _require_blocks(rep: Representation, result: Decomposition) -> None:
+def _require_blocks(rep: Block, result: Decomposition) -> None:
     """Raises where the generators are not, in the new basis, the matrices of the irreps."""
     for number, (matrix, parts) in enumerate(
         zip(
@@ -270,7 +288,7 @@ def _require_blocks(rep: Representation, result: Decomposition) -> None:
             start = stop
 
 
-def _not_a_representation(rep: Representation, found: str) -> ValueError:
+def _not_a_representation(rep: Block, found: str) -> ValueError:
     return ValueError(
         f"{rep!r} is no representation of {rep.group!r}: {found}. Its matrices must multiply as the elements do; give them "
         "in float64."

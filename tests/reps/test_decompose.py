@@ -195,8 +195,9 @@ def test_wrong_matrices_are_refused():
 
 def test_too_large_or_unknown_is_explained(monkeypatch):
     monkeypatch.setattr(_decompose, "MAX_ENTRIES", 100)
-    big = Given(ej.Cyclic(3), np.stack([np.eye(8)] * 3))
-    check_message(lambda: ej.reps.decompose(big), ValueError, ["192", "100", "part by part"])
+    turned, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))
+    mixed = turned @ np.kron(np.eye(4), ej.reps.Irrep(ej.Cyclic(3), 1).matrices) @ turned.T
+    check_message(lambda: ej.reps.decompose(Given(ej.Cyclic(3), mixed)), ValueError, ["192", "100", "part by part"])
 
 
 def test_sums_are_taken_apart_part_by_part():
@@ -225,3 +226,22 @@ def test_powers_duals_and_products_of_irreps():
         assert sum(irrep.dim * count for irrep, count in found.irreps) == rep.dim
         assert block_error(rep, found) < 1e-12
     assert [irrep.index for irrep, _ in (standard * standard).irreps] == [0, 2, 3, 4]
+
+
+def test_large_permutations_are_taken_apart_orbit_by_orbit():
+    """1024 coordinates in 32 orbits: each irrep occurs 32 times as often as in the regular representation."""
+    regular = ej.reps.Regular(ej.Dihedral(16))
+    rep = regular * regular
+    found = ej.reps.decompose(rep)
+    assert found.irreps == tuple((irrep, 32 * count) for irrep, count in regular.irreps)
+    assert np.abs(found.basis.T @ found.basis - np.eye(1024)).max() < 1e-12
+    for g, matrix in zip(rep.group.generators, rep.generators, strict=True):
+        moved = matrix @ found.basis
+        for irrep, start in found.copies[::50]:
+            columns = slice(start, start + irrep.dim)
+            assert np.abs(moved[:, columns] - found.basis[:, columns] @ irrep.matrices[g]).max() < 1e-12
+
+
+def test_the_trivial_group_splits_every_coordinate():
+    found = ej.reps.decompose(3 * ej.reps.Scalar(ej.Trivial(2)))
+    assert found.irreps == ((ej.reps.Irrep(ej.Trivial(2), 0), 3),) and np.array_equal(found.basis, np.eye(3))

@@ -87,7 +87,7 @@ def test_its_irreps_have_names():
 
 def test_what_is_no_sum_of_its_irreps_is_refused():
     rep = Swap(1.0, square_is_one=False)
-    check_message(lambda: rep.irreps, ValueError, ["dimension 3", "span 2"])
+    check_message(lambda: rep.irreps, ValueError, ["no sum", "Signs()", "span 0"])
 
 
 def test_finite_groups_that_list_their_elements_have_irreps():
