@@ -37,7 +37,7 @@ def sample_acting(sides: list[Side], key: jax.Array, shape: tuple[int, ...] = ()
         for_blocks, for_order = jax.random.split(key)
         return (sample_acting(blocks, for_blocks, (*shape, group.outer.n)), group.outer.sample(for_order, shape))
     motions = _motions(sides)
-    return group.sample(key, shape) if motions is None else motions.sample(group, key, shape)
+    return group.draw(key, shape) if motions is None else motions.sample(group, key, shape)
 
 
 def measured_elements(sides: list[Side], key: jax.Array, limit: int = 1024, samples: int = 8) -> Element:

@@ -30,11 +30,11 @@ def audited_elements(action: Action, x: Any) -> Element:
         points = np.asarray(group.identity)
         swap = points.copy()
         swap[:2] = swap[:2][::-1]
-        drawn = np.asarray(group.sample(jax.random.key(0), (2,)))
+        drawn = np.asarray(group.draw(jax.random.key(0), (2,)))
         return jnp.asarray(np.concatenate([[swap, np.roll(points, 1)], drawn]))
     if isinstance(group, FiniteGroup):
         return jnp.asarray(group.generators or (0,), jnp.int32)
-    return group.sample(jax.random.key(0), (4,))
+    return group.draw(jax.random.key(0), (4,))
 
 
 def _of_product(action: Action, x: Any) -> Element:
@@ -45,13 +45,13 @@ def _of_product(action: Action, x: Any) -> Element:
     for i, factor in enumerate(group.factors):
         if isinstance(action, GraphAction) and isinstance(factor, Permutation):
             backwards = factor.identity[::-1]  # changes the order of every pair
-            own = jnp.stack([backwards, factor.sample(jax.random.key(i), ())])
+            own = jnp.stack([backwards, factor.draw(jax.random.key(i), ())])
         else:
-            own = factor.sample(jax.random.key(i), (2,)) if not views else audited_elements(factors[i], np.empty(views[i]))
+            own = factor.draw(jax.random.key(i), (2,)) if not views else audited_elements(factors[i], np.empty(views[i]))
         count = len(jax.tree.leaves(own)[0])
         still = jax.tree.map(lambda leaf, n=count: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), group.identity)
         columns.append((*still[:i], own, *still[i + 1 :]))
-    columns.append(group.sample(jax.random.key(9), (1 if isinstance(action, GraphAction) else 2,)))
+    columns.append(group.draw(jax.random.key(9), (1 if isinstance(action, GraphAction) else 2,)))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *columns)
 
 

@@ -184,7 +184,7 @@ class _Subject:
     def _shuffled(self, larger: Graph) -> dict[str, Any]:
         """Returns the output on a graph whose nodes and edges are shuffled, in the order of before."""
         action = GraphAction().for_input(larger)
-        g = action.group.sample(jax.random.key(3))
+        g = action.group.draw(jax.random.key(3))
         output = self.apply(self.state, action(g, larger))
         return rows(action(action.group.inverse(g), output) if isinstance(output, Graph) else output)
 
@@ -217,7 +217,7 @@ def _finite(leaf: Any) -> bool:
 
 def _elements(factor: Group, key: jax.Array) -> Any:
     """Two random elements, and the generators where there are some: of few points random ones may be the identity."""
-    drawn = factor.sample(key, (2,))
+    drawn = factor.draw(key, (2,))
     if not isinstance(factor, Permutation) or not factor.generators:
         return drawn
     return jnp.concatenate([jnp.asarray(np.stack(factor.generators)), drawn])
