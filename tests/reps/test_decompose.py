@@ -150,7 +150,7 @@ def test_an_adversarial_eigensolver_moves_no_basis(name, monkeypatch):
     before = bases()
     adversary = Adversary(scipy.linalg.eigh, 1)
     monkeypatch.setattr(np.linalg, "eigh", adversary)
-    monkeypatch.setattr(_solver, "eigh", adversary)
+    monkeypatch.setattr(_solver, "_eigh", adversary)
     after = bases()
     monkeypatch.undo()
     bases()
