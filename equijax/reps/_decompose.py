@@ -13,6 +13,7 @@ from equijax._canonical import canonical_basis
 from equijax.groups import Label
 from equijax.reps._blocks import Block, unmixed_blocks
 from equijax.reps._irrep import Irrep
+from equijax.reps._matrix import extended
 from equijax.reps._representation import Representation, require_representation
 from equijax.reps._solver import intertwiners, solve
 
@@ -255,17 +256,7 @@ def all_matrices(rep: Representation | Block) -> np.ndarray:
             f"{rep!r} has {group.order} matrices of dimension {rep.dim}, {group.order * rep.dim**2} entries, and at most "
             f"{MAX_ENTRIES} are averaged. Give a sum of smaller representations: `a + b` is decomposed part by part."
         )
-    found = np.zeros((group.order, rep.dim, rep.dim))
-    found[0] = np.eye(rep.dim)
-    reached, frontier = {0}, [0]
-    for g in frontier:
-        for s, matrix in zip(group.generators, rep.generators, strict=True):
-            product = int(group.table[g, s])
-            if product not in reached:
-                reached.add(product)
-                frontier.append(product)
-                found[product] = found[g] @ matrix
-    return found
+    return extended(group, rep.generators, rep.dim)
 
 
 def _require_blocks(rep: Block, result: Decomposition) -> None:

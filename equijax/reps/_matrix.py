@@ -89,7 +89,7 @@ class MatrixRepresentation(Representation):
                     f"`matrices` holds an array of shape {m.shape}; all must be square matrices of one size, here "
                     f"({len(given[0])}, {len(given[0])})."
                 )
-        return MatrixRepresentation(group, _extended(group, given, len(given[0])))
+        return MatrixRepresentation(group, extended(group, given, len(given[0])))
 
     @property
     def dim(self) -> int:
@@ -147,11 +147,11 @@ def matrices(rep: Representation) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _matrices(rep: Representation) -> np.ndarray:
-    return read_only(_extended(rep.group, rep.generators, rep.dim))
+    return read_only(extended(rep.group, rep.generators, rep.dim))
 
 
-def _extended(group: Any, generators: Iterable[np.ndarray], dim: int) -> np.ndarray:
-    """Matrices of all elements, breadth first, multiplying on the right by the generators."""
+def extended(group: Any, generators: Iterable[np.ndarray], dim: int) -> np.ndarray:
+    """Returns the matrices of all elements, breadth first, multiplying on the right by the generators."""
     pairs = list(zip(group.generators, generators, strict=True))
     table = np.zeros((group.order, dim, dim))
     table[0] = np.eye(dim)

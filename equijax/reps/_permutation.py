@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
-from equijax.groups import FiniteGroup, Group, SpaceGroup, Subgroup, Translation
+from equijax.groups import FiniteGroup, Group, Subgroup
 from equijax.groups._elements import batch_shape, require_numbers
 from equijax.reps._representation import Representation, require_finite_group, require_same_group
 
@@ -133,7 +133,7 @@ class Scalar(PermutationRepresentation):
     group: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.group, Group) or isinstance(self.group, (SpaceGroup, Translation)):
+        if not isinstance(self.group, Group) or self.group.grid_ndim:
             require_finite_group(self.group)
 
     @property
