@@ -28,9 +28,8 @@ def options(group, seed=0, **more):
 def dense_matrix(fn, shape):
     """Matrix of an affine map without its constant, ``(outputs, inputs)``, both flattened in C order."""
     size = int(np.prod(shape))
-    zero = fn(jnp.zeros((1, *shape)))
-    rows = fn(jnp.eye(size).reshape(size, *shape)) - jnp.broadcast_to(zero, (size, *zero.shape[1:]))
-    return np.asarray(rows).reshape(size, -1).T
+    outputs = np.asarray(fn(jnp.eye(size + 1, size).reshape(size + 1, *shape)))  # the last input is zero
+    return (outputs[:-1] - outputs[-1]).reshape(size, -1).T
 
 
 def stack(*trees):

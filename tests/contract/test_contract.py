@@ -20,6 +20,26 @@ from tests.helpers import randn, stack
 MODES = [(True, True), (True, False), (False, False)]
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_pool = pytest.mark.parametrize("case", CASES + POOLS, ids=lambda case: case.name)
+#: One of each kind of program and of state: what Flax and JAX do with them does not depend on the group. The laws run for
+#: every layer; the habits for these, and for all the others among the slow tests.
+KINDS = [
+    "Conv on translations",
+    "GroupConv p4m",
+    "Conv two orbits",
+    "EquivariantLinear",
+    "GroupNorm",
+    "Sequential",
+    "SetConv",
+]
+KINDS += ["PermutationEquivariantLinear 1 to 2", "FibrePool", "PolyphaseDownsample", "AttentionPool"]
+
+
+def _slow_unless_a_kind(cases):
+    marked = [pytest.param(case, marks=() if case.name in KINDS else pytest.mark.slow) for case in cases]
+    return pytest.mark.parametrize("case", marked, ids=lambda case: case.name)
+
+
+each_kind_of_layer, each_kind = _slow_unless_a_kind(CASES), _slow_unless_a_kind(CASES + POOLS)
 
 
 def batch(case, size=4, dtype=jnp.float64, seed=0):
@@ -52,7 +72,7 @@ def test_law_forward_and_gradient(case):
     check_law(case(), batch(case, 2))
 
 
-@every_layer
+@each_kind_of_layer
 def test_law_after_ten_optimizer_steps(case):
     layer, x = case(), batch(case)
     before = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(layer)))
@@ -71,7 +91,7 @@ def test_law_after_ten_optimizer_steps(case):
     check_law(layer, x, gradient=False)
 
 
-@every_pool
+@each_kind
 def test_float32_and_strict_promotion(case):
     layer = case(param_dtype=jnp.float32)
     x = batch(case, 2, jnp.float32)
@@ -79,7 +99,7 @@ def test_float32_and_strict_promotion(case):
     check_law(layer, x, tolerance=1e-5, gradient=False)
 
 
-@every_layer
+@each_kind_of_layer
 def test_bfloat16(case):
     layer = case(param_dtype=jnp.float32, dtype=jnp.bfloat16)
     reference = case(param_dtype=jnp.float32)
@@ -90,7 +110,7 @@ def test_bfloat16(case):
     assert close(y.astype(jnp.float32), jax.jit(reference)(x), 0.1)
 
 
-@every_layer
+@each_kind_of_layer
 def test_dtype_none_promotes(case):
     layer = case(param_dtype=jnp.float32)
     with jax.numpy_dtype_promotion("standard"):
@@ -98,17 +118,19 @@ def test_dtype_none_promotes(case):
         assert jax.eval_shape(layer, batch(case, 2, jnp.float64)).dtype == jnp.float64
 
 
-@every_pool
+@each_kind
 def test_jit_equals_eager_and_vmap_and_batch_axes(case):
     layer, x = case(), batch(case, 6)
     y = layer(x)
     assert close(jax.jit(layer)(x), y)
-    assert close(jax.jit(jax.vmap(layer))(x), y)
-    assert close(jax.jit(layer)(x[0]), y[0])
-    assert close(jax.jit(layer)(x.reshape(2, 3, *case.shape)), y.reshape(2, 3, *y.shape[1:]))
+    pairs = x.reshape(2, 3, *case.shape)
+    mapped, one, by_pairs = jax.jit(lambda x, pairs: (jax.vmap(layer)(x), layer(x[0]), layer(pairs)))(x, pairs)
+    assert close(mapped, y)
+    assert close(one, y[0])
+    assert close(by_pairs, y.reshape(2, 3, *y.shape[1:]))
 
 
-@every_layer
+@each_kind_of_layer
 def test_three_graph_modes(case):
     x = batch(case, 2)
     call = lambda layer, x: layer(x)  # noqa: E731
@@ -124,7 +146,7 @@ def test_three_graph_modes(case):
             assert not close(nnx.jit(call)(layer, x), expected, 1e-6)
 
 
-@every_layer
+@each_kind_of_layer
 def test_split_merge_clone_and_hash(case):
     layer, x = case(), batch(case, 2)
     graph, state = nnx.split(layer)
@@ -137,7 +159,7 @@ def test_split_merge_clone_and_hash(case):
     assert isinstance(repr(layer), str)
 
 
-@every_layer
+@each_kind_of_layer
 def test_equal_instances_share_one_trace(case):
     x, traces = batch(case, 2), []
 
@@ -151,7 +173,7 @@ def test_equal_instances_share_one_trace(case):
     assert len(traces) == 1
 
 
-@every_layer
+@each_kind_of_layer
 def test_remat(case):
     layer, x = case(), batch(case, 2)
 
@@ -163,7 +185,7 @@ def test_remat(case):
     assert close(plain, remat)
 
 
-@every_layer
+@each_kind_of_layer
 def test_scan_over_layers(case):
     square = {"features": (4, 4)} if case.name == "GroupConv p4 two groups" else {"features": (2, 2)}
     if jax.eval_shape(case(), batch(case, 1)).shape[1:-1] != case.shape[:-1]:
@@ -194,7 +216,7 @@ def test_golden_state_names(case):
     assert names == set(case.names)
 
 
-@every_layer
+@each_kind_of_layer
 def test_orbax_round_trip(case, tmp_path):
     layer, x = case(), batch(case, 2)
     with ocp.StandardCheckpointer() as checkpointer:
@@ -206,7 +228,7 @@ def test_orbax_round_trip(case, tmp_path):
     assert (np.asarray(nnx.merge(graph, restored)(x)) == np.asarray(layer(x))).all()
 
 
-@every_layer
+@each_kind_of_layer
 def test_export(case):
     layer = case(param_dtype=jnp.float32)
     size = jax.export.symbolic_shape("b")
@@ -216,7 +238,7 @@ def test_export(case):
     assert close(jax.export.deserialize(blob).call(x), jax.jit(layer)(x), 1e-6)
 
 
-@every_layer
+@each_kind_of_layer
 def test_linen_bridge(case):
     x = batch(case, 2)
     module = nnx.bridge.to_linen(lambda rngs: case(rngs=rngs))
@@ -225,7 +247,7 @@ def test_linen_bridge(case):
     assert jax.eval_shape(module.apply, variables, x).shape == jax.eval_shape(case(), x).shape
 
 
-@every_layer
+@each_kind_of_layer
 def test_data_parallel_equals_one_device(case):
     x = batch(case, 8)
     layer, parallel = case(), case()
@@ -248,6 +270,7 @@ def test_variance_at_initialisation(case):
     if case.name in ("GroupNorm", "Sequential", "SetAttentionBlock", "MatrixProductBlock"):
         pytest.skip("not one linear map")
     variances = []
+    apply = jax.jit(lambda definition, state, x: nnx.merge(definition, state)(x), static_argnums=0)
     for seed in range(2):
         layer = case(features=(32, 64), seed=seed, use_bias=False)
         x = randn((4, *case.shape[:-1], 32), seed)
@@ -255,7 +278,7 @@ def test_variance_at_initialisation(case):
         if alike:  # the mean of equal elements is as large as they are
             x = randn((32, *(1,) * alike, *case.shape[alike:-1], 32), seed)
             x = jnp.broadcast_to(x, (32, *case.shape[:-1], 32))
-        y = np.asarray(jax.jit(layer)(x))
+        y = np.asarray(apply(*nnx.split(layer), x))
         if case.name == "ConvTranspose p4":
             y = y * np.sqrt(4.0)  # every output meets 1 / strides² of the window
         variances.append(y.var())
