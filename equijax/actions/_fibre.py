@@ -93,10 +93,17 @@ class FibreAction(FieldAction):
 
 def require_fibre_of(fibre: Any, group: Group, name: str) -> None:
     """Raises where ``fibre`` is a representation neither of ``group`` nor of the part of it that acts on fibres."""
-    theirs = getattr(fibre, "group", None)
-    if theirs not in (group, group.point_group):
-        require_fibre(fibre, point_group_of(group), name)
-    require_fibre(fibre, theirs, name)  # pyright: ignore[reportArgumentType]
+    require_fibre(fibre, getattr(fibre, "group", group), name)
+    if fibre.group in (group, group.point_group):
+        return
+    try:
+        point_group = point_group_of(group)
+    except TypeError:
+        raise TypeError(
+            f"`group` is {group!r}, but `{name}` is a representation of {fibre.group!r}. A fibre belongs to the group itself "
+            f"or to its point group, {group.point_group!r} here, as H of SpaceGroup(H)."
+        ) from None
+    require_fibre(fibre, point_group, name)
 
 
 def field_action(group: Group, fibre: Representation, boundary: str = "wrap") -> FieldAction:

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from equijax._numbers import positive_int
-from equijax.actions._action import Action, Axis
+from equijax.actions._action import Action, Axis, require_action
+from equijax.actions._fibre import FibreAction, require_fibre_of
+from equijax.actions._product import all_permute
 from equijax.actions._tensor import SetAction
 from equijax.graphs import Graph
-from equijax.groups import DirectProduct, Group, Permutation, SemidirectProduct
-from equijax.groups._group import Element
+from equijax.groups import DirectProduct, Group, Permutation
+from equijax.groups._group import Element, require_is_group
+from equijax.reps import Representation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,9 @@ class GraphAction(Action):
 
     Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features and masks like e; globals
     stay. Padding moves too, since the masks do. With a ``space`` its elements u = (t, R) move the points as well,
-    positions :math:`x → R x + t` (of padding :math:`x → R x`) and velocities :math:`v → R v`; with a ``node_action`` its
-    elements h act on the array at each node.
+    positions :math:`x → R x + t` (of padding :math:`x → R x`) and velocities :math:`v → R v`. The same u moves the fibres
+    that nodes and edges carry, :math:`n_i → ρ(u) n_i` and :math:`e_k → σ(u) e_k`. With a ``node_action`` elements h of a
+    group of its own act on the array at each node.
 
     Elements are tuples (p, q), then u, then h, where there are such.
 
@@ -32,6 +36,13 @@ class GraphAction(Action):
       num_edges: number of edges, padding included; None is "as many as the graph has".
       space: a group of motions, ``E(3)``, ``SE(3)``, ``O(3)`` or ``SO(3)``; None leaves positions and velocities.
       node_action: an action on the array at one node, such as a ``GridAction`` for patches; None leaves it.
+      node_fibre: representation ρ of ``space``, or of the part of it that turns (``O(3)`` for ``E(3)``): the nodes are one
+        array ``(N, fibre, features)``; None leaves node features alone.
+      edge_fibre: representation σ likewise, for edge features ``(E, fibre, features)``.
+
+    Raises:
+      TypeError: an argument is no group, action or representation.
+      ValueError: a fibre is given without ``space`` or belongs to another group, or both ``node_fibre`` and ``node_action``.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -39,21 +50,41 @@ class GraphAction(Action):
       >>> moved = ej.GraphAction()(([2, 0, 1], [1, 0]), path)
       >>> moved.nodes[:, 0].tolist(), moved.senders.tolist(), moved.receivers.tolist()
       ([11, 12, 10], [0, 2], [1, 0])
+
+      Nodes with a vector of the plane each: the quarter turn that moves the points turns the vectors too.
+
+      >>> turns = ej.reps.Regular(ej.Cyclic(4))
+      >>> act = ej.GraphAction(space=ej.Cyclic(4), node_fibre=turns)
+      >>> field = ej.Graph(jnp.arange(4.0).reshape(1, 4, 1), senders=[], receivers=[])
+      >>> act(([0], [], 1), field).nodes[0, :, 0].tolist()
+      [3.0, 0.0, 1.0, 2.0]
     """
 
     num_nodes: int | None = None
     num_edges: int | None = None
     space: Group | None = None
     node_action: Action | None = None
+    node_fibre: Representation | None = None
+    edge_fibre: Representation | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_nodes", "num_edges"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, positive_int(getattr(self, name), name, 0))
-        if self.space is not None and not isinstance(self.space, Group):
-            raise TypeError(f"`space` is {self.space!r}; it must be a group of motions such as E(3), or None.")
-        if self.node_action is not None and not isinstance(self.node_action, Action):
-            raise TypeError(f"`node_action` is {self.node_action!r}; it must be an Action, or None.")
+        if self.space is not None:
+            require_is_group(self.space, "space", "it must be a group of motions such as E(3), or None")
+        if self.node_action is not None:
+            require_action(self.node_action, "node_action", "it must be an Action, or None")
+        for name in ("node_fibre", "edge_fibre"):
+            fibre = getattr(self, name)
+            if fibre is not None and self.space is None:
+                raise ValueError(
+                    f"`{name}` is {fibre!r}, but there is no `space` that moves it. Give space={fibre.group!r}."
+                )
+            if fibre is not None:
+                require_fibre_of(fibre, self.space, name)
+        if self.node_fibre is not None and self.node_action is not None:
+            raise ValueError("`node_fibre` and `node_action` are both given; only one of them can move the nodes.")
 
     @property
     def group(self) -> DirectProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -64,13 +95,15 @@ class GraphAction(Action):
 
     @property
     def permutes(self) -> bool | None:
-        """As the action on the array at each node; positions and velocities are not asked."""
-        return True if self.node_action is None else self.node_action.permutes
+        """True where nodes and edges are permuted, fibres included; positions and velocities are not asked."""
+        fibres = [fibre.is_permutation for fibre in (self.node_fibre, self.edge_fibre) if fibre is not None]
+        return all_permute([*fibres, True if self.node_action is None else self.node_action.permutes])
 
     @property
     def open(self) -> "GraphAction":
         """The action on any number of nodes and edges."""
-        return GraphAction(space=self.space, node_action=None if self.node_action is None else self.node_action.open)
+        inner = None if self.node_action is None else self.node_action.open
+        return dataclasses.replace(self, num_nodes=None, num_edges=None, node_action=inner)
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Raises: a graph is not one array.
@@ -111,13 +144,16 @@ class GraphAction(Action):
         by_node = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, node_source, axis=0, mode="clip"), tree)  # noqa: E731
         by_edge = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, edge_source, axis=0, mode="clip"), tree)  # noqa: E731
         nodes, positions, velocities = by_node((graph.nodes, graph.positions, graph.velocities))
+        edges = by_edge(graph.edges)
         if self.space is not None:
             u, *motions = motions
-            shift, turn = map(jnp.asarray, u) if isinstance(self.space, SemidirectProduct) else (None, jnp.asarray(u))
-            positions, velocities = _turned(positions, turn), _turned(velocities, turn)
+            nodes = nodes if self.node_fibre is None else FibreAction(self.node_fibre, self.space)(u, nodes)
+            edges = edges if self.edge_fibre is None else FibreAction(self.edge_fibre, self.space)(u, edges)
+            shift, h = self.space.split(u)
+            positions, velocities = (_turned(vectors, self.space, h) for vectors in (positions, velocities))
             if positions is not None and shift is not None:  # padding, zero behind a layer, is turned but not shifted
                 valid = by_node(graph.node_mask)[:, None]
-                positions = positions + jnp.where(valid, shift[None, :], 0.0).astype(positions.dtype)
+                positions = positions + jnp.where(valid, jnp.asarray(shift)[None, :], 0.0).astype(positions.dtype)
         if self.node_action is not None:
             nodes = self.node_action(motions[0], nodes)
         fields = dict(
@@ -126,7 +162,7 @@ class GraphAction(Action):
             velocities=velocities,
             senders=by_edge(jnp.take(p, graph.senders, mode="clip")),
             receivers=by_edge(jnp.take(p, graph.receivers, mode="clip")),
-            edges=by_edge(graph.edges),
+            edges=edges,
             globals=graph.globals,
             node_graph=by_node(graph.node_graph),
             node_mask=by_node(graph.node_mask),
@@ -138,11 +174,12 @@ class GraphAction(Action):
         return Graph.tree_unflatten(None, [fields[name] for name in names])
 
 
-def _turned(vectors: jax.Array | None, turn: jax.Array) -> jax.Array | None:
+def _turned(vectors: jax.Array | None, space: Group, h: Element) -> jax.Array | None:
     if vectors is None:
         return None
     if not jnp.issubdtype(vectors.dtype, jnp.floating):
         raise TypeError(f"`x` has positions or velocities of dtype {vectors.dtype}; motions of space need floats.")
+    turn = space.point_group.matrix(h)  # type: ignore[attr-defined]
     return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
 
 

@@ -254,6 +254,12 @@ def _structure_constants(group: Group) -> np.ndarray:
     return structure_constants([np.asarray(X, np.float64) for X in group.algebra])
 
 
+def require_is_group(value: Any, name: str, remedy: str = "it must be a Group") -> None:
+    """Raises ``TypeError`` where an argument is no group."""
+    if not isinstance(value, Group):
+        raise TypeError(f"`{name}` is {value!r}, which is a {type(value).__name__}; {remedy}.")
+
+
 def _leaf_isclose(x: Any, y: Any, event_ndim: int) -> jax.Array:
     x, y = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(y))
     if jnp.issubdtype(x.dtype, jnp.inexact):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._numbers import positive_int
-from equijax.groups._group import Element, Group
+from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._lie_algebra import block_diagonal
 
 
@@ -34,8 +34,7 @@ class Power(Group):
     n: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.base, Group):
-            raise TypeError(f"`base` is {self.base!r}, which is a {type(self.base).__name__}; it must be a Group.")
+        require_is_group(self.base, "base")
         if self.n is not None:
             object.__setattr__(self, "n", positive_int(self.n, "n", 0))
 

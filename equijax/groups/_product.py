@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.groups._group import Element, Group
+from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._lie_algebra import block_diagonal
 
 
@@ -35,8 +35,7 @@ class DirectProduct(Group):
 
     def __init__(self, *factors: Group):
         for factor in factors:
-            if not isinstance(factor, Group):
-                raise TypeError(f"`factors` holds {factor!r}, which is a {type(factor).__name__}; it must be a Group.")
+            require_is_group(factor, "factors", "every factor must be a Group")
         if not factors:
             raise ValueError("`factors` is empty; a product needs at least one group.")
         object.__setattr__(self, "factors", factors)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equijax.groups._group import Element, Group
+from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._permutation import Permutation
 from equijax.groups._power import Power
 from equijax.groups._product import SemidirectProduct
@@ -50,8 +50,7 @@ class WreathProduct(SemidirectProduct):
     def __post_init__(self) -> None:
         if not isinstance(self.outer, Permutation):
             raise TypeError(f"`outer` is {self.outer!r}; blocks are permuted, so it must be a Permutation.")
-        if not isinstance(self.inner, Group):
-            raise TypeError(f"`inner` is {self.inner!r}, which is a {type(self.inner).__name__}; it must be a Group.")
+        require_is_group(self.inner, "inner")
 
     @property
     def normal(self) -> Power:  # pyright: ignore[reportIncompatibleVariableOverride]

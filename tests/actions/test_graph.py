@@ -1,13 +1,16 @@
 """GraphAction: it composes, moves everything along, and refuses what is no permutation."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import equijax as ej
 from equijax.graphs import GraphBudget, batch, neighbour_sum
-from equijax.reps import Regular
+from equijax.reps import Regular, Representation
 from equijax.testing import check_action, check_equivariance
 from tests.graphs.random_graphs import in_numpy, random_graph
 from tests.helpers import check_message, randn
@@ -16,7 +19,34 @@ P4 = ej.wallpaper("p4")
 PLAIN = batch([random_graph(k, n, e) for k, (n, e) in enumerate(((3, 5), (4, 6)))], GraphBudget(9, 13, 3))
 MOVING = PLAIN.replace(velocities=randn((9, 3)))
 PATCHES = ej.Graph(randn((4, 3, 3, 4, 2)), [0, 1, 3, 3], [1, 2, 0, 3])
+
+
+@dataclasses.dataclass(frozen=True)
+class Vectors(Representation):
+    """A user's own: the matrices themselves."""
+
+    group: ej.O
+    dim = 3
+
+    def __call__(self, g):
+        return g
+
+
+@dataclasses.dataclass(frozen=True)
+class Squares(Representation):
+    """Pairs of vectors, flat."""
+
+    group: ej.O
+    dim = 9
+
+    def __call__(self, g):
+        return jnp.kron(g, g)
+
+
+FIELDS = PLAIN.replace(nodes=randn((9, 3, 2)), edges=randn((13, 9, 1)), velocities=randn((9, 3)))
+FIBRES = dict(node_fibre=Vectors(ej.O(3)), edge_fibre=Squares(ej.O(3)))
 ACTIONS = {
+    "fields in space": (ej.GraphAction(space=ej.E(3), **FIBRES), FIELDS),
     "tables": (ej.GraphAction(), PLAIN.with_table()),
     "motions": (ej.GraphAction(space=ej.E(3)), MOVING),
     "patches in space": (
@@ -47,6 +77,44 @@ def test_as_written_in_a_loop():
     ej.Graph(
         **{name: getattr(moved, name) for name in ("nodes", "senders", "receivers", "node_graph", "node_mask", "edge_mask")}
     )
+
+
+def test_one_element_moves_positions_and_fibres():
+    p, q, (t, R) = ej.GraphAction(9, 13, ej.E(3)).group.sample(jax.random.key(1))
+    graph, moved = in_numpy(FIELDS), in_numpy(jax.jit(ej.GraphAction(space=ej.E(3), **FIBRES))((p, q, (t, R)), FIELDS))
+    p, q, R = (np.asarray(part) for part in (p, q, R))
+    for i in range(9):
+        at = p[i]
+        assert np.allclose(moved.nodes[at], R @ graph.nodes[i], atol=1e-6)
+        assert np.allclose(moved.velocities[at], R @ graph.velocities[i], atol=1e-6)
+    for k in range(13):
+        assert np.allclose(moved.edges[q[k]].reshape(3, 3), R @ graph.edges[k].reshape(3, 3) @ R.T, atol=1e-6)
+
+
+def test_vectors_between_points():
+    """The sum of the vectors to the neighbours is a vector field; the positions themselves are not (negative control)."""
+    vectors = ej.GraphAction(space=ej.E(3), node_fibre=Vectors(ej.O(3)))
+    start = FIELDS.replace(edges=None)
+
+    def pull(graph):
+        offset = graph.positions[graph.senders] - graph.positions[graph.receivers]
+        offset = jnp.where(graph.edge_mask[:, None], offset, 0.0)
+        return graph.replace(nodes=jnp.zeros((9, 3, 1), offset.dtype).at[graph.receivers, :, 0].add(offset))
+
+    check_equivariance(pull, vectors, vectors, start, gradient=False)
+    with pytest.raises(AssertionError, match="fails"):
+        check_equivariance(
+            lambda graph: graph.replace(nodes=graph.positions[..., None]), vectors, vectors, start, gradient=False
+        )
+
+
+def test_what_mixes_coordinates_is_known():
+    permuted, mixed = ej.GraphAction(space=ej.Cyclic(4), node_fibre=Regular(ej.Cyclic(4))), ACTIONS["fields in space"][0]
+    assert permuted.permutes and ej.GraphAction().permutes and mixed.permutes is False
+    sized = mixed.for_input(FIELDS)
+    assert sized.num_nodes == 9 and sized != mixed and mixed.fits(sized) and not ej.GraphAction(space=ej.E(3)).fits(sized)
+    layer = ej.nn.GCNConv(2, 2, rngs=nnx.Rngs(0))
+    check_message(lambda: layer.out_action_for(mixed), ValueError, ["`in_action`", "mixes the coordinates", "invariants"])
 
 
 def test_a_moved_table_sums_the_same(monkeypatch):
@@ -92,6 +160,14 @@ WRONG = {
     "axes": (lambda: ej.GraphAction().axes(3), ValueError, ["axes(3)", "more than one array"]),
     "space": (lambda: ej.GraphAction(space=3), TypeError, ["`space`", "E(3)"]),
     "node action": (lambda: ej.GraphAction(node_action=P4), TypeError, ["`node_action`", "Action"]),
+    "fibre without space": (
+        lambda: ej.GraphAction(node_fibre=Vectors(ej.O(3))), ValueError, ["`node_fibre`", "`space`", "space=O(3)"]),
+    "fibre of another group": (
+        lambda: ej.GraphAction(space=ej.SE(3), edge_fibre=Vectors(ej.O(3))), TypeError, ["O(3)", "SE(3)"]),
+    "no fibre": (lambda: ej.GraphAction(space=ej.E(3), node_fibre=3), TypeError, ["`node_fibre`", "representation"]),
+    "fibre and action": (
+        lambda: ej.GraphAction(space=ej.E(3), node_fibre=Vectors(ej.O(3)), node_action=ej.GridAction(P4)),
+        ValueError, ["`node_fibre`", "`node_action`", "both"]),
     "size": (lambda: ej.GraphAction(-1), ValueError, ["`num_nodes`"]),
 }  # fmt: skip
 

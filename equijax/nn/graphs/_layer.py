@@ -33,13 +33,19 @@ class GraphLayer(Layer):
 
 
 def require_graph_action(in_action: Any) -> GraphAction:
-    """Returns the action after checking that it moves graphs.
+    """Returns the action after checking that it moves graphs, and that bias and pointwise functions may follow.
 
     Raises:
-      TypeError: it does not.
+      TypeError: it moves no graphs.
+      ValueError: it mixes the coordinates of a fibre over the nodes or edges.
     """
     if not isinstance(in_action, GraphAction):
         raise TypeError(f"`in_action` is {in_action!r}; a layer on graphs needs a GraphAction.")
+    if in_action.permutes is False:
+        raise ValueError(
+            f"`in_action` is {in_action!r}, which mixes the coordinates of a fibre; this layer adds a bias or applies a "
+            "function to each of them by itself. Hand it invariants (norms, products), or use a layer for such fibres."
+        )
     return in_action
 
 
