@@ -100,8 +100,8 @@ def require_fibre_of(fibre: Any, group: Group, name: str) -> None:
         point_group = point_group_of(group)
     except TypeError:
         raise TypeError(
-            f"`group` is {group!r}, but `{name}` is a representation of {fibre.group!r}. A fibre belongs to the group itself "
-            f"or to its point group, {group.point_group!r} here, as H of SpaceGroup(H)."
+            f"`group` is {group!r}, but `{name}` is a representation of {fibre.group!r}. A fibre is one of the group itself "
+            f"or of its point group, {group.point_group!r} here, as H of SpaceGroup(H)."
         ) from None
     require_fibre(fibre, point_group, name)
 
