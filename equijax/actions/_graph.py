@@ -77,12 +77,13 @@ class GraphAction(Action):
             require_action(self.node_action, "node_action", "it must be an Action, or None")
         for name in ("node_fibre", "edge_fibre"):
             fibre = getattr(self, name)
-            if fibre is not None and self.space is None:
+            if fibre is None:
+                continue
+            if self.space is None:
                 raise ValueError(
                     f"`{name}` is {fibre!r}, but there is no `space` that moves it. Give space={fibre.group!r}."
                 )
-            if fibre is not None:
-                require_fibre_of(fibre, self.space, name)
+            require_fibre_of(fibre, self.space, name)
         if self.node_fibre is not None and self.node_action is not None:
             raise ValueError("`node_fibre` and `node_action` are both given; only one of them can move the nodes.")
 

@@ -237,6 +237,18 @@ class Group(abc.ABC):
         """
         raise ValueError(f"the elements of {self!r} are no matrices; override `matrix` and `element`. Got {matrix!r}.")
 
+    def averaged_elements(self, largest: int) -> Element:
+        """Returns the elements, stacked, over which an average runs that makes a function equivariant: all of them.
+
+        Of translations with a point group they are those of the point group, since most functions commute with shifts.
+
+        Raises:
+          ValueError: there are more than ``largest``.
+        """
+        if self.order > largest:
+            raise too_many(self)
+        return self.elements()
+
     def elements(self) -> Element:
         """Returns all elements, stacked along a leading axis of length ``order``.
 
@@ -258,6 +270,14 @@ def require_is_group(value: Any, name: str, remedy: str = "it must be a Group") 
     """Raises ``TypeError`` where an argument is no group."""
     if not isinstance(value, Group):
         raise TypeError(f"`{name}` is {value!r}, which is a {type(value).__name__}; {remedy}.")
+
+
+def too_many(group: Group) -> ValueError:
+    """The error of an average over a group that is too large."""
+    return ValueError(
+        f"`group` {group!r} has {group.order} elements, too many to average over. Give `elements` that form a group, or "
+        "`samples`, a number of random ones."
+    )
 
 
 def _leaf_isclose(x: Any, y: Any, event_ndim: int) -> jax.Array:

@@ -1,6 +1,7 @@
 """The symmetric group."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._numbers import positive_int
-from equijax.groups._group import Group
+from equijax.groups._group import Group, too_many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,12 @@ class Permutation(Group):
         swap = points.copy()
         swap[:2] = swap[:2][::-1]
         return () if self._size < 2 else (swap,) if self.n == 2 else (swap, cycle)
+
+    def averaged_elements(self, largest: int) -> np.ndarray:
+        """Returns all image vectors in lexicographic order, int32 ``(n!, n)``."""
+        if self.order > largest:
+            raise too_many(self)
+        return np.array(list(itertools.permutations(range(self._size))), np.int32)
 
     @property
     def open(self) -> "Permutation":

@@ -95,6 +95,12 @@ class SpaceGroup(SemidirectProduct):
         """Returns the same translations with a smaller group of matrices."""
         return SpaceGroup(point_group, self.period)  # pyright: ignore[reportArgumentType]
 
+    def averaged_elements(self, largest: int) -> Element:
+        """Returns the elements of the point group, without translations."""
+        del largest
+        count = self.quotient.order
+        return np.zeros((count, self.ndim), np.int32), np.arange(count, dtype=np.int32)
+
     def split(self, g: Element) -> tuple[Any, Any]:
         """Returns the pair ``(t, h)``, which is the element itself."""
         return g

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,6 +66,12 @@ class Subgroup:
 
     def __repr__(self) -> str:
         return f"{self.group!r}.subgroup({list(self.elements)})"
+
+
+def require_is_subgroup(value: Any, name: str = "subgroup") -> None:
+    """Raises ``TypeError`` where an argument is no ``Subgroup``."""
+    if not isinstance(value, Subgroup):
+        raise TypeError(f"`{name}` is {value!r}; make it by group.point_group.subgroup(elements).")
 
 
 def closure_of(table: np.ndarray, elements: Iterable[int]) -> tuple[int, ...]:

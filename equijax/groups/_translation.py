@@ -13,7 +13,7 @@ from equijax._arrays import FrozenArray, read_only
 from equijax._numbers import positive_int
 from equijax.groups._catalogue import Trivial
 from equijax.groups._finite import FiniteGroup, TableSource
-from equijax.groups._group import Group
+from equijax.groups._group import Group, too_many
 
 _SAMPLE_RANGE = 8
 
@@ -118,6 +118,15 @@ class Translation(Group):
         """Returns ``t``."""
         del h
         return t
+
+    def averaged_elements(self, largest: int) -> jax.Array:
+        """Raises: an average over translations would need to name them.
+
+        Raises:
+          ValueError: always.
+        """
+        del largest
+        raise too_many(self)
 
     def elements(self) -> jax.Array:
         """Returns all vectors of the torus in C order, int32 ``(order, ndim)``."""

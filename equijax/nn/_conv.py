@@ -10,7 +10,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._numbers import per_axis, positive_int
-from equijax.groups import Group, PointGroup, SpaceGroup, Translation
+from equijax.groups import Group
 from equijax.nn._convolve import convolve, flatten_batch, restore_batch
 from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
@@ -201,8 +201,7 @@ def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[in
     """Returns the window as a tuple; an int stands for all grid axes of the group (one axis where there is none)."""
     if isinstance(kernel_size, (tuple, list)):
         return per_axis(kernel_size, len(kernel_size), "kernel_size")
-    ndim = group.ndim if isinstance(group, (Translation, SpaceGroup)) else 1
-    return per_axis(kernel_size, ndim, "kernel_size")
+    return per_axis(kernel_size, getattr(group, "grid_ndim", 0) or 1, "kernel_size")
 
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:
@@ -217,7 +216,7 @@ def require_groups(count: int, in_features: int, out_features: int) -> int:
 
 def require_even_dilation(sampling: Sampling, point_group: Any) -> None:
     """Raises where the dilation differs along axes that the point group mixes."""
-    if not isinstance(point_group, PointGroup) or not sampling.window:
+    if not sampling.window:
         return
     for block in point_group.mixed_axes:
         if len({sampling.dilation[k] for k in block}) > 1:

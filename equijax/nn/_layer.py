@@ -10,7 +10,8 @@ from flax import nnx
 from equijax.actions import Action, GridAction
 from equijax.actions._action import require_action
 from equijax.actions._field import require_fibre
-from equijax.groups import Group, PointGroup, SpaceGroup, Translation, bare
+from equijax.groups import Group, Translation
+from equijax.groups._group import require_is_group
 from equijax.groups._space import point_group_of
 from equijax.nn._exactness import Exactness, everything, of_points
 from equijax.reps import Regular, Representation, Scalar
@@ -67,25 +68,25 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
         if not kernel_ndim:
             raise ValueError("`group` is None, which means translations, but there is no window axis. Give a group.")
         return Translation(kernel_ndim)
-    if not isinstance(group, Group):
-        raise TypeError(f"`group` is {group!r} of type {type(group).__name__}; it must be a Group, e.g. wallpaper('p4m').")
-    if isinstance(group, (Translation, SpaceGroup)):
-        if group.period is not None:
+    require_is_group(group, "group", "it must be a Group, e.g. wallpaper('p4m')")
+    if group.grid_ndim:
+        if group != group.open:
             raise ValueError(
                 f"`group` is {group!r}, but the torus of a layer is as large as its input. "
-                f"Leave the period out: {bare(group)!r}."
+                f"Leave the period out: {group.open!r}."
             )
-        if kernel_ndim and group.ndim != kernel_ndim:
+        if kernel_ndim and group.grid_ndim != kernel_ndim:
             raise ValueError(
-                f"`kernel_size` has {kernel_ndim} entries, but {group!r} has {group.ndim} grid axes. Give one size for each."
+                f"`kernel_size` has {kernel_ndim} entries, but {group!r} has {group.grid_ndim} grid axes. Give one for each."
             )
         return group
     point_group_of(group)
     if kernel_ndim:
-        remedy = f"Write group=SpaceGroup({group!r})" if isinstance(group, PointGroup) else "Use kernel_size=()"
+        in_space = hasattr(group, "matrices")  # of a PointGroup
+        remedy = f"Write group=SpaceGroup({group!r})" if in_space else "Use kernel_size=()"
         raise ValueError(
             f"`group` is {group!r}, which has no translations, but the layer has a window on {kernel_ndim} axes. {remedy}"
-            f"{', or kernel_size=() for functions on the group itself' if isinstance(group, PointGroup) else ''}."
+            f"{', or kernel_size=() for functions on the group itself' if in_space else ''}."
         )
     return group
 
@@ -117,8 +118,8 @@ def pool_default(group: Group) -> type[Any]:
 def require_input(shape: tuple[int, ...], action: Action, features: int | None) -> None:
     """Raises ``ValueError`` where an input does not fit a layer's action or feature count; names the fix."""
     fibre: Representation = action.fibre  # type: ignore[attr-defined]
-    grid = action.ndim if isinstance(action, GridAction) else 0
-    layout = [f"size_{k}" for k in range(grid)] + ([str(fibre.dim)] if fibre.shape else [])
+    layout = [f"size_{k}" for k in range(action.ndim)]  # type: ignore[attr-defined]
+    layout += [str(fibre.dim)] if fibre.shape else []
     layout.append("features" if features is None else str(features))
     expected = f"(*batch, {', '.join(layout)})"
     if features is not None and (not shape or shape[-1] != features):
@@ -128,7 +129,7 @@ def require_input(shape: tuple[int, ...], action: Action, features: int | None) 
     if len(shape) < len(layout):
         raise ValueError(f"`inputs` has shape {shape}, which has too few axes; the layer needs {expected}.")
     if fibre.shape and shape[-2] != fibre.dim:
-        remedy = " For images without a fibre axis use LiftingConv first." if isinstance(fibre, Regular) else ""
+        remedy = " For images without a fibre axis use LiftingConv first." if fibre.is_permutation else ""
         raise ValueError(
             f"`inputs` has shape {shape}: the fibre axis -2 has length {shape[-2]}, but {fibre!r} needs {fibre.dim}. "
             f"The layer needs {expected}.{remedy}"

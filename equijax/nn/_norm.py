@@ -8,7 +8,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._numbers import positive_int
-from equijax.actions import Action, GridAction
+from equijax.actions import Action, FieldAction
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
 from equijax.nn._invariant import accumulation_dtype
@@ -85,7 +85,7 @@ class GroupNorm(Layer):
         self.bias = nnx.Param(jnp.zeros((num_features,), param_dtype)) if use_bias else nnx.data(None)
 
     @property
-    def in_action(self) -> Action:
+    def in_action(self) -> FieldAction:
         """Fields with the fibre ``in_fibre``."""
         return field_action(self.group, self.in_fibre)
 
@@ -97,7 +97,7 @@ class GroupNorm(Layer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Normalises ``(*batch, *sizes, fibre, num_features)``; any number of batch axes."""
         require_input(inputs.shape, self.in_action, self.num_features)
-        moved = len(self.in_fibre.shape) + (self.in_action.ndim if isinstance(self.in_action, GridAction) else 0)
+        moved = len(self.in_fibre.shape) + self.in_action.ndim
         scale = None if self.scale is None else self.scale[...]
         bias = None if self.bias is None else self.bias[...]
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)

@@ -1,16 +1,16 @@
 """Pooling over the fibre, to cosets, and over the whole grid."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from equijax.actions import Action, GridAction, TrivialAction
+from equijax.actions import Action, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
 from equijax.groups._space import point_group_of
+from equijax.groups._subgroup import require_is_subgroup
 from equijax.nn._layer import (
     Layer,
     pool_default,
@@ -83,8 +83,7 @@ class CosetPool(Layer):
     """
 
     def __init__(self, subgroup: Subgroup, mode: str = "max", *, group: Group):
-        if not isinstance(subgroup, Subgroup):
-            raise TypeError(f"`subgroup` is {subgroup!r}; make it by group.point_group.subgroup(elements).")
+        require_is_subgroup(subgroup)
         if subgroup.group != point_group_of(group):
             raise ValueError(
                 f"`subgroup` belongs to {subgroup.group!r}, but the point group of the layer is {point_group_of(group)!r}."
@@ -141,7 +140,7 @@ class FibrePool(Layer):
     def out_action_for(self, in_action: Action) -> Action:
         """Scalar fields on the same grid; without a grid nothing moves any more."""
         require_same_group(self.in_action, in_action, any_base=True)
-        if not isinstance(in_action, GridAction):
+        if not in_action.plain.ndim:  # type: ignore[attr-defined]
             return TrivialAction(in_action.group)
         return with_fibre(in_action, Scalar(self.in_fibre.group))
 
@@ -178,7 +177,7 @@ class GlobalPool(Layer):
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         if mode == "max":
             require_permuted(self.in_fibre, "in_fibre", "the maximum over the grid")
-        if not isinstance(self.in_action, GridAction):
+        if not self.group.grid_ndim:
             raise ValueError(f"`group` is {group!r}, which moves no grid. Use FibrePool to pool over the fibre.")
 
     @property
@@ -210,4 +209,4 @@ def require_mode(mode: str) -> Callable:
 
 def with_fibre(action: Action, fibre: Representation) -> Action:
     """Returns the same action on fields with another fibre."""
-    return dataclasses.replace(action, fibre=fibre)  # type: ignore[type-var]
+    return action.plain.with_fibre(fibre)  # type: ignore[attr-defined]

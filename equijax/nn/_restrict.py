@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions import Action, GridAction
-from equijax.actions._fibre import FibreAction, field_action
-from equijax.groups import Group, Subgroup, bare
+from equijax.actions import Action, FieldAction
+from equijax.actions._fibre import field_action
+from equijax.groups import Group, Subgroup
 from equijax.groups._space import point_group_of
+from equijax.groups._subgroup import require_is_subgroup
 from equijax.nn._layer import Layer, pool_default, require_group, require_same_group, resolve_fibre
 from equijax.nn._pool import with_fibre
 from equijax.reps import Regular, Representation, restrict
@@ -44,30 +45,29 @@ class Restrict(Layer):
     """
 
     def __init__(self, subgroup: Subgroup, *, group: Group, in_fibre: Representation | None = None):
-        if not isinstance(subgroup, Subgroup):
-            raise TypeError(f"`subgroup` is {subgroup!r}; make it by group.point_group.subgroup(elements).")
+        require_is_subgroup(subgroup)
         point_group = point_group_of(group)
         if subgroup.group != point_group:
             raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the point group of `group` is {point_group!r}.")
         self.subgroup, self.group = subgroup, require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         small = subgroup.as_group()
-        regular = isinstance(self.in_fibre, Regular)
+        regular = self.in_fibre == Regular(point_group)
         self.out_fibre = Regular(small) if regular else restrict(self.in_fibre, subgroup)
         self.index = subgroup.index if regular else 1
         self.small_group = self.in_action.group
 
     @property
-    def in_action(self) -> GridAction | FibreAction:
+    def in_action(self) -> FieldAction:
         """The action of the smaller group on the input."""
-        return field_action(self.group, self.in_fibre).restrict(self.subgroup)  # type: ignore[attr-defined]
+        return field_action(self.group, self.in_fibre).restrict(self.subgroup)
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action of the smaller group on the output, from one of either group on the input."""
         whole = field_action(self.group, self.in_fibre)
-        if bare(in_action.group) != bare(self.in_action.group):
+        if in_action.group.open != self.in_action.group.open:
             require_same_group(whole, in_action, any_base=True)
-            in_action = in_action.restrict(self.subgroup)  # type: ignore[attr-defined]
+            in_action = in_action.plain.restrict(self.subgroup)  # type: ignore[attr-defined]
         require_same_group(self.in_action, in_action, any_base=True)
         return with_fibre(in_action, self.out_fibre)
 
@@ -78,7 +78,7 @@ class Restrict(Layer):
                 f"`inputs` has shape {inputs.shape}; Restrict needs the fibre on axis -2, "
                 f"(…, {self.in_fibre.dim}, features)."
             )
-        if not isinstance(self.in_fibre, Regular):
+        if self.index == 1:
             return inputs
         y = jnp.take(inputs, jnp.asarray(_right_cosets(self.subgroup)), axis=-2)
         return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])

@@ -10,9 +10,8 @@ import numpy as np
 from flax import nnx
 
 from equijax.actions import Action
-from equijax.groups import Group, Permutation, SpaceGroup, Translation
+from equijax.groups import Group
 from equijax.groups._group import Element
-from equijax.groups._space import point_group_of
 
 #: Groups up to this order are averaged over without being asked.
 LARGEST = 1024
@@ -64,7 +63,7 @@ class Symmetrize(nnx.Module):
         if not callable(fn):
             raise TypeError(f"`fn` is {fn!r}; it must be a module or function of one argument.")
         for name, action in (("in_action", in_action), ("out_action", out_action)):
-            if not isinstance(action, Action) or action.group != group:
+            if getattr(action, "group", None) != group:
                 raise ValueError(f"`{name}` is {action!r}; it must be an action of `group` {group!r}.")
         if samples is not None and samples < 1:
             raise ValueError(f"`samples` is {samples}; draw at least one element, or leave it out for all.")
@@ -116,17 +115,7 @@ class _Listed:
 
 
 def _all_elements(group: Group) -> Element:
-    if isinstance(group, SpaceGroup):
-        count = point_group_of(group).order
-        return group.join(np.zeros((count, group.ndim), np.int32), np.arange(count, dtype=np.int32))
-    if isinstance(group, Permutation) and group.order <= LARGEST:
-        return np.array(list(itertools.permutations(range(len(group.identity)))), np.int32)
-    if isinstance(group, Translation) or group.order > LARGEST:
-        raise ValueError(
-            f"`group` {group!r} has {group.order} elements, too many to average over. Give `elements` that form a group, or "
-            "`samples`, a number of random ones."
-        )
-    return group.elements()
+    return group.averaged_elements(LARGEST)
 
 
 def canonicalize(

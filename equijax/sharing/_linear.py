@@ -5,7 +5,8 @@ import functools
 
 import numpy as np
 
-from equijax.actions import Action, FiniteAction, GridAction
+from equijax.actions import Action, FiniteAction
+from equijax.actions._action import require_action
 from equijax.actions._motions import common_motions
 from equijax.groups._group import Element
 from equijax.groups._space import grid_ndim, point_group_of
@@ -49,8 +50,7 @@ class LinearSharing(MadeSharing):
     def __post_init__(self) -> None:
         for name in ("in_action", "out_action"):
             action = getattr(self, name)
-            if not isinstance(action, Action):
-                raise TypeError(f"`{name}` is {action!r}; it must be an Action, made finite by `.on(sizes)`.")
+            require_action(action, name, "it must be an Action, made finite by `.on(sizes)`")
             object.__setattr__(self, name, _made_finite(action, name))
         if self.in_action.group != self.out_action.group:
             raise ValueError(
@@ -96,7 +96,7 @@ def _candidates(*sides: FiniteAction) -> list[Element]:
     factors = _factors(*sides)
     if factors is not None:
         return [group.embed(k, g) for k, pair in enumerate(factors) for g in _candidates(*pair)]  # type: ignore[attr-defined]
-    grids = [(side.action, side.shape[: side.action.ndim]) for side in sides if isinstance(side.action, GridAction)]
+    grids = [grid for side in sides if (grid := side.grid((*side.shape, 1))) is not None]
     if not grids:
         return list(group.discrete_generators)
     if all(action.boundary == "zero" for action, _ in grids):
@@ -116,8 +116,11 @@ def _factors(*sides: FiniteAction) -> list[tuple[FiniteAction, ...]] | None:
 def _require_one_torus(into: FiniteAction, out: FiniteAction) -> None:
     for pair in _factors(into, out) or ():
         _require_one_torus(*pair)
-    first, second = into.action, out.action
-    if isinstance(first, GridAction) and isinstance(second, GridAction) and first.torus != second.torus:
+    grids = [side.grid((*side.shape, 1)) for side in (into, out)]
+    if None in grids:
+        return
+    first, second = (grid[0] for grid in grids)  # type: ignore[index]
+    if first.torus != second.torus:
         raise ValueError(
             f"`in_action` lives on a torus of {first.torus} pixels and `out_action` on one of {second.torus} (None: no "
             "torus). One element must move both: use one boundary, and sizes · spacing that agree."
@@ -125,11 +128,12 @@ def _require_one_torus(into: FiniteAction, out: FiniteAction) -> None:
 
 
 def _made_finite(action: Action, name: str) -> FiniteAction:
-    if isinstance(action, FiniteAction):
-        return action
-    if isinstance(action, GridAction):
-        raise ValueError(f"`{name}` is {action!r} on a grid of unknown size. Write {name}.on(sizes), e.g. .on((8, 8)).")
-    return action.on()
+    try:
+        return action.on()
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` is {action!r}, an action of unknown size: {error} Write {name}.on(sizes), e.g. .on((8, 8))."
+        ) from error
 
 
 @functools.lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ class ElementLayer(Layer):
         require_action(in_action, "in_action")
         if in_action.factors is None or len(in_action.factors) != 2:
             require_same_group(self.in_action, in_action)
-        points, field = in_action.factors
+        points, field = in_action.factors  # type: ignore[misc]
         require_same_group(SetAction(), points)
         return ProductAction(points, self.element.out_action_for(field))
 

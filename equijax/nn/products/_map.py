@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from equijax.actions import Action, FibreAction, GridAction, ProductAction, SetAction
+from equijax.actions import Action, ProductAction, SetAction
 from equijax.nn._layer import Layer
 from equijax.nn._mask import keep, require_mask
 from equijax.nn.products._element import ElementLayer
@@ -65,8 +65,8 @@ class MapElements(ElementLayer):
         Pools over the fibre take fields on a grid, and single vectors too: there the mask says which of them came.
         """
         field = self.element.in_action
-        if isinstance(field, GridAction):
-            vector = FibreAction(field.fibre, field.group)
+        vector = field.vector
+        if vector is not None:
             if given == _up_to_set(vector, shape) and _takes(self.element, vector):
                 return given
         return _up_to_set(field, shape)
