@@ -10,7 +10,10 @@ import numpy as np
 from equijax.actions._action import Action
 from equijax.actions._motions import Motions, common_motions
 from equijax.groups import Group
+from equijax.groups._elements import concrete
 from equijax.groups._group import Element
+
+_TRIES = 64
 
 Side = tuple[Action, tuple[int, ...]]
 """An action, and the (full) shape of the array that it moves; what is no single array has the shape ``()``."""
@@ -24,8 +27,9 @@ def shape_of(x: Any) -> tuple[int, ...]:
 def sample_acting(sides: list[Side], key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
     """Draws elements that map the arrays of all sides to themselves, with leading axes ``shape``.
 
-    On a grid these are a uniform point element and shifts of up to 8 steps; elsewhere the group says how it draws. The
-    factors of a product, and the blocks of a hierarchy, are drawn independently.
+    On a grid these are a uniform point element and shifts of up to 8 steps; elsewhere the group says how it draws, and what
+    an action refuses (``acts``) is drawn again. The factors of a product, and the blocks of a hierarchy, are drawn
+    independently.
     """
     group = sides[0][0].group
     factors = _factors(sides)
@@ -37,7 +41,7 @@ def sample_acting(sides: list[Side], key: jax.Array, shape: tuple[int, ...] = ()
         for_blocks, for_order = jax.random.split(key)
         return (sample_acting(blocks, for_blocks, (*shape, group.outer.n)), group.outer.sample(for_order, shape))
     motions = _motions(sides)
-    return group.draw(key, shape) if motions is None else motions.sample(group, key, shape)
+    return _drawn(group, sides, key, shape) if motions is None else motions.sample(group, key, shape)
 
 
 def measured_elements(sides: list[Side], key: jax.Array, limit: int = 1024, samples: int = 8) -> Element:
@@ -58,9 +62,36 @@ def measured_elements(sides: list[Side], key: jax.Array, limit: int = 1024, samp
     if motions is not None:
         return _measured_motions(motions, group, key, samples // 2)
     try:
-        return group.elements() if group.order <= limit else sample_acting(sides, key, (samples,))
+        listed = group.elements() if group.order <= limit else None
     except ValueError:
-        return sample_acting(sides, key, (samples,))
+        listed = None
+    if listed is None:
+        return _drawn(group, sides, key, (samples,)) if _blocks(sides) is None else sample_acting(sides, key, (samples,))
+    acting = np.flatnonzero(_all_act(listed, sides))
+    return listed if len(acting) == _count(listed) else jax.tree.map(lambda leaf: leaf[acting], listed)
+
+
+def _drawn(group: Group, sides: list[Side], key: jax.Array, shape: tuple[int, ...]) -> Element:
+    """Draws as the group does, and again where an action refuses; the identity where that fails 64 times."""
+    drawn = group.draw(key, shape)
+    if concrete(drawn) is None:
+        return drawn
+    fixed = [len(leaf.shape) for leaf in jax.tree.leaves(group.element_shape)]
+    leaves, structure = jax.tree.flatten(drawn)
+    flat = [leaf.reshape(-1, *leaf.shape[leaf.ndim - n :]) for leaf, n in zip(leaves, fixed, strict=True)]
+    for i in np.flatnonzero(~_all_act(structure.unflatten(flat), sides)):
+        keys = jax.random.split(jax.random.fold_in(key, int(i)), _TRIES)
+        tries = (group.draw(k) for k in keys)
+        g = next((g for g in tries if all(action.acts(g, shape) for action, shape in sides)), group.identity)
+        flat = [leaf.at[i].set(jnp.asarray(part, leaf.dtype)) for leaf, part in zip(flat, jax.tree.leaves(g), strict=True)]
+    return structure.unflatten([new.reshape(old.shape) for new, old in zip(flat, leaves, strict=True)])
+
+
+def _all_act(elements: Element, sides: list[Side]) -> np.ndarray:
+    """Which of several stacked elements map the arrays of all sides to themselves, bool."""
+    known = concrete(elements)
+    pick = lambda i: jax.tree.map(lambda leaf: leaf[i], known)  # noqa: E731
+    return np.array([all(action.acts(pick(i), shape) for action, shape in sides) for i in range(_count(known))], bool)
 
 
 def _factors(sides: list[Side]) -> list[list[Side]] | None:

@@ -44,11 +44,13 @@ class Action(abc.ABC):
       permutes: whether every element permutes the entries. True lets a pointwise function follow, False refuses it; None,
         the default, is unknown, and behind a pointwise function nothing is claimed then.
       factors: how each factor of a direct product of groups acts, on axes of its own; None where the action is no product.
+      moves: class of what is moved where it is no array, such as ``Graph``; None for arrays and for any pytree.
     """
 
     group: Any
     permutes: Any = None
     factors: Any = None
+    moves: Any = None
 
     @abc.abstractmethod
     def __call__(self, g: Element, x: Any) -> Any:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax.actions._action import Action
-from equijax.actions._field import FieldAction, require_fibre
+from equijax.actions._field import FieldAction, require_fibre, require_representation
 from equijax.actions._finite import FiniteAction
 from equijax.actions._grid import GridAction
 from equijax.actions._trivial import TrivialAction
@@ -47,8 +47,8 @@ class FibreAction(FieldAction):
     group: Group = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        require_representation(self.fibre, self.group, "fibre")
         if self.group is None:
-            require_fibre(self.fibre, getattr(self.fibre, "group", None), "fibre")  # pyright: ignore[reportArgumentType]
             object.__setattr__(self, "group", self.fibre.group)
         require_fibre_of(self.fibre, self.group, "fibre")
 
@@ -93,7 +93,7 @@ class FibreAction(FieldAction):
 
 def require_fibre_of(fibre: Any, group: Group, name: str) -> None:
     """Raises where ``fibre`` is a representation neither of ``group`` nor of the part of it that acts on fibres."""
-    require_fibre(fibre, getattr(fibre, "group", group), name)
+    require_representation(fibre, group, name)
     if fibre.group in (group, group.point_group):
         return
     try:

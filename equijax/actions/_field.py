@@ -94,14 +94,19 @@ class FieldAction(Action):
         return f"(*batch{sizes}{fibre}, features)"
 
 
-def require_fibre(fibre: Any, group: Group, name: str) -> None:
-    """Raises where ``fibre`` is no representation of ``group``."""
+def require_representation(fibre: Any, group: Group | None, name: str) -> None:
+    """Raises ``TypeError`` where ``fibre`` is no representation, of whatever group."""
     if not isinstance(fibre, Representation):
         made = f" Write {fibre.__name__}({group!r})." if isinstance(fibre, type) else ""
         raise TypeError(
             f"`{name}` is {fibre!r}; it must be a representation of {group!r} from equijax.reps, such as the permutation "
             f"representations Scalar, Regular, Quotient or PermutationRep.{made}"
         )
+
+
+def require_fibre(fibre: Any, group: Group, name: str) -> None:
+    """Raises where ``fibre`` is no representation of ``group``."""
+    require_representation(fibre, group, name)
     if fibre.group != group:
         raise ValueError(
             f"`{name}` is a representation of {fibre.group!r}, but fields here need one of {group!r}. "

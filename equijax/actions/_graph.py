@@ -95,6 +95,11 @@ class GraphAction(Action):
         return DirectProduct(Permutation(self.num_nodes), Permutation(self.num_edges), *more)
 
     @property
+    def moves(self) -> type:
+        """``Graph``."""
+        return Graph
+
+    @property
     def permutes(self) -> bool | None:
         """True where nodes and edges are permuted, fibres included; positions and velocities are not asked."""
         fibres = [fibre.is_permutation for fibre in (self.node_fibre, self.edge_fibre) if fibre is not None]

@@ -14,7 +14,8 @@ from equijax.actions._field import FieldAction, require_fibre
 from equijax.actions._finite import FiniteAction
 from equijax.groups import PointGroup, SpaceGroup, Subgroup, Translation
 from equijax.groups._elements import concrete
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
+from equijax.groups._point import has_matrices
 from equijax.reps import Representation, Scalar
 
 
@@ -57,8 +58,9 @@ class GridAction(FieldAction):
     torus: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not getattr(self.group, "grid_ndim", 0):
-            hint = f" Use SpaceGroup({self.group!r})." if getattr(self.group, "ndim", 0) else ""  # a PointGroup has one
+        hint = f" Use SpaceGroup({self.group!r})." if has_matrices(self.group) else ""
+        require_is_group(self.group, "group", "a grid is moved by a Translation or SpaceGroup")
+        if not self.group.grid_ndim:
             raise TypeError(f"`group` is {self.group!r}; a grid is moved by a Translation or SpaceGroup.{hint}")
         if self.fibre is None:
             object.__setattr__(self, "fibre", Scalar(self.point_group))

@@ -46,6 +46,11 @@ class HeteroGraphAction(Action):
         return DirectProduct(*(Permutation(size) for _, size in (*self.num_nodes, *self.num_edges)))
 
     @property
+    def moves(self) -> type:
+        """``HeteroGraph``."""
+        return HeteroGraph
+
+    @property
     def permutes(self) -> bool:
         """True."""
         return True

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,11 @@ class MatrixSource:
         if distance.max() > 1e-6:
             raise ValueError("`matrices` are not closed under multiplication. Use PointGroup.from_matrices(generators).")
         return table.reshape(order, order), self.generators
+
+
+def has_matrices(group: Any) -> TypeGuard["PointGroup"]:
+    """Tells whether a group is one of matrices that move points, so that ``SpaceGroup`` can put it on a grid."""
+    return isinstance(group, PointGroup)
 
 
 class PointGroup(FiniteGroup):

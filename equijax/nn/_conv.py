@@ -11,6 +11,7 @@ from flax.nnx.nn import dtypes
 
 from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
+from equijax.groups._group import require_is_group
 from equijax.nn._convolve import convolve, flatten_batch, restore_batch
 from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
@@ -201,7 +202,9 @@ def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[in
     """Returns the window as a tuple; an int stands for all grid axes of the group (one axis where there is none)."""
     if isinstance(kernel_size, (tuple, list)):
         return per_axis(kernel_size, len(kernel_size), "kernel_size")
-    return per_axis(kernel_size, getattr(group, "grid_ndim", 0) or 1, "kernel_size")
+    if group is not None:
+        require_is_group(group, "group")
+    return per_axis(kernel_size, 1 if group is None else max(group.grid_ndim, 1), "kernel_size")
 
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:

@@ -12,6 +12,7 @@ from equijax.actions._action import require_action
 from equijax.actions._field import require_fibre
 from equijax.groups import Group, Translation
 from equijax.groups._group import require_is_group
+from equijax.groups._point import has_matrices
 from equijax.groups._space import point_group_of
 from equijax.nn._exactness import Exactness, everything, of_points
 from equijax.reps import Regular, Representation, Scalar
@@ -82,7 +83,7 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
         return group
     point_group_of(group)
     if kernel_ndim:
-        in_space = hasattr(group, "matrices")  # of a PointGroup
+        in_space = has_matrices(group)
         remedy = f"Write group=SpaceGroup({group!r})" if in_space else "Use kernel_size=()"
         raise ValueError(
             f"`group` is {group!r}, which has no translations, but the layer has a window on {kernel_ndim} axes. {remedy}"
@@ -112,7 +113,8 @@ def require_permuted(fibre: Representation, name: str, what: str) -> None:
 
 def pool_default(group: Group) -> type[Any]:
     """Returns the usual fibre of pooling layers: ``Scalar`` on translations, else ``Regular``."""
-    return Scalar if isinstance(group, Translation) else Regular
+    translations = group.grid_ndim and group.open == Translation(group.grid_ndim)
+    return Scalar if translations else Regular
 
 
 def require_input(shape: tuple[int, ...], action: Action, features: int | None) -> None:

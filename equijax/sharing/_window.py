@@ -5,14 +5,15 @@ import functools
 import numpy as np
 
 from equijax._arrays import read_only
-from equijax.groups import FiniteGroup, PointGroup
+from equijax.groups import FiniteGroup
+from equijax.groups._point import has_matrices
 
 
 def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> None:
     """Raises ``ValueError`` where the point group does not map a window of this size to itself."""
     if not kernel_size:
         return
-    if not isinstance(point_group, PointGroup):
+    if not has_matrices(point_group):
         raise ValueError(
             f"`kernel_size` is {kernel_size}, but {point_group!r} has no matrices that would move a window. Use "
             "kernel_size=(), or a PointGroup."
@@ -51,7 +52,7 @@ def window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> tuple[np.n
       element, int32 ``(order, offsets)``. Both read-only.
     """
     dim = len(kernel_size)
-    if not dim or not isinstance(point_group, PointGroup):
+    if not dim or not has_matrices(point_group):
         size = int(np.prod(kernel_size))
         table = np.broadcast_to(np.arange(size, dtype=np.int32), (point_group.order, size)).copy()
         return read_only(np.arange(size)), read_only(table)

@@ -9,7 +9,9 @@ from equijax._numbers import positive_int
 from equijax.actions import Action
 from equijax.actions._action import require_action
 from equijax.actions._fibre import field_action
+from equijax.actions._field import require_representation
 from equijax.groups import Group
+from equijax.groups._group import require_is_group
 from equijax.nn._layer import Layer
 from equijax.reps import Representation
 
@@ -65,15 +67,10 @@ def require_field(fibre: Any, group: Any, name: str = "fibre") -> tuple[Represen
       TypeError: the fibre is no representation, or the group is none.
       ValueError: the fibre belongs to another group.
     """
-    if not isinstance(fibre, Representation):
-        raise TypeError(
-            f"`{name}` is {fibre!r} of type {type(fibre).__name__}; it must be a representation, for example "
-            "ej.reps.Regular(group) or a sum of irreps."
-        )
+    require_representation(fibre, group, name)
     if group is None:
         return fibre, fibre.group
-    if not isinstance(group, Group):
-        raise TypeError(f"`group` is {group!r} of type {type(group).__name__}; it must be a Group, e.g. wallpaper('p4').")
+    require_is_group(group, "group", "it must be a Group, e.g. wallpaper('p4')")
     if group.point_group != fibre.group:
         raise ValueError(
             f"`{name}` is a representation of {fibre.group!r}, but the point group of {group!r} is {group.point_group!r}. "

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax.actions import Action, HeteroGraphAction
+from equijax.actions._action import require_action
 from equijax.graphs import Graph, HeteroGraph
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._layer import Layer
@@ -33,7 +34,8 @@ class HeteroLayer(Layer):
         Raises:
           TypeError: the action moves no such graph.
         """
-        if not isinstance(in_action, HeteroGraphAction):
+        require_action(in_action, "in_action", "the layer needs a HeteroGraphAction")
+        if in_action.moves is not HeteroGraph:
             raise TypeError(f"`in_action` is {in_action!r}; the layer needs a HeteroGraphAction.")
         return in_action
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax.actions import Action, GraphAction
+from equijax.actions._action import require_action
 from equijax.graphs import Graph
 from equijax.nn._layer import Layer
 from equijax.nn._mask import keep
@@ -39,7 +40,8 @@ def require_graph_action(in_action: Any) -> GraphAction:
       TypeError: it moves no graphs.
       ValueError: it mixes the coordinates of a fibre over the nodes or edges.
     """
-    if not isinstance(in_action, GraphAction):
+    require_action(in_action, "in_action", "a layer on graphs needs a GraphAction")
+    if in_action.moves is not Graph:
         raise TypeError(f"`in_action` is {in_action!r}; a layer on graphs needs a GraphAction.")
     if in_action.permutes is False:
         raise ValueError(
