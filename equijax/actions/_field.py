@@ -112,13 +112,3 @@ def require_fibre(fibre: Any, group: Group, name: str) -> None:
             f"`{name}` is a representation of {fibre.group!r}, but fields here need one of {group!r}. "
             "Build the fibre from the point group of the layer's or action's group."
         )
-
-
-def require_permutations(fibre: Any, group: Group, name: str) -> None:
-    """Raises where ``fibre`` is no representation of ``group`` that permutes its coordinates."""
-    require_fibre(fibre, group, name)
-    if not fibre.is_permutation:
-        raise TypeError(
-            f"`{name}` is {fibre!r}; it must be a permutation representation of {group!r} such as "
-            "Scalar, Regular, Quotient or PermutationRep from equijax.reps."
-        )
