@@ -203,7 +203,7 @@ def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[in
     if isinstance(kernel_size, (tuple, list)):
         return per_axis(kernel_size, len(kernel_size), "kernel_size")
     if group is not None:
-        require_is_group(group, "group")
+        require_is_group(group, "group", "it must be a Group, e.g. wallpaper('p4m')")
     return per_axis(kernel_size, 1 if group is None else max(group.grid_ndim, 1), "kernel_size")
 
 
