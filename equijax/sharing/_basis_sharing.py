@@ -67,6 +67,12 @@ class BasisSharing(Sharing):
         return len(self.basis)
 
     @property
+    def reached(self) -> int:
+        """Dimension of the outputs that the maps reach."""
+        out = self.shape[0]
+        return int(np.linalg.matrix_rank(np.moveaxis(self.basis, 1, 0).reshape(out, self.count * math.prod(self.shape[1:]))))
+
+    @property
     def init(self) -> Draws:
         """One call on all the weights: the basis is scaled so that their number is the fan-in of each output."""
         return Draws((self.count,), (None,))
@@ -125,8 +131,7 @@ def unreached_irreps(
       out_fibre: the representation on the output.
       reaches: tells whether a map from the input to an irrep exists.
     """
-    out = sharing.shape[0]
-    if np.linalg.matrix_rank(np.moveaxis(sharing.basis, 1, 0).reshape(out, -1)) == out:
+    if sharing.reached == sharing.shape[0]:
         return ()
     try:
         parts = out_fibre.irreps

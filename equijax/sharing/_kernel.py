@@ -14,12 +14,11 @@ from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup
 from equijax.reps import Representation
 from equijax.sharing._basis_sharing import BasisSharing, unreached_irreps
-from equijax.sharing._inner_product import invariant_form_of
 from equijax.sharing._kernel_basis import kernel_basis
 from equijax.sharing._orbit_sharing import OrbitSharing
 from equijax.sharing._orbits import by_first_appearance, orbits
+from equijax.sharing._parts_sharing import parts_sharing
 from equijax.sharing._sharing import Draws, MadeSharing, Sharing
-from equijax.sharing._variance import normalised
 from equijax.sharing._window import require_window, window
 
 _LARGEST_TABLE = 1 << 20
@@ -251,9 +250,8 @@ def _orbit_rule(sharing: KernelSharing) -> _FactoredOrbits:
 
 @functools.lru_cache(maxsize=256)
 def _basis_rule(sharing: KernelSharing) -> BasisSharing:
-    basis = kernel_basis(sharing.point_group, sharing.kernel_size, sharing.in_fibre, sharing.out_fibre)
-    scaled = normalised(basis, invariant_form_of(sharing.in_fibre), invariant_form_of(sharing.out_fibre))
-    return BasisSharing(scaled, sharing.out_fibre.invariants)
+    solve = functools.partial(kernel_basis, sharing.point_group, sharing.kernel_size)
+    return parts_sharing(sharing.in_fibre, sharing.out_fibre, solve)
 
 
 @functools.lru_cache(maxsize=256)

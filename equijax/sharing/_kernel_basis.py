@@ -1,4 +1,4 @@
-"""Kernels between any two fibres: part by part, and one orbit of offsets after another."""
+"""Kernels between any two fibres, one orbit of offsets after another."""
 
 import functools
 
@@ -12,38 +12,20 @@ from equijax.reps._solver import solve
 from equijax.sharing._window import window
 
 
+@functools.lru_cache(maxsize=1024)
 def kernel_basis(
-    point_group: FiniteGroup, kernel_size: tuple[int, ...], in_fibre: Representation, out_fibre: Representation
+    point_group: FiniteGroup, kernel_size: tuple[int, ...], in_part: Representation, out_part: Representation
 ) -> np.ndarray:
-    r"""Returns a basis of the kernels with :math:`κ(hδ) = ρ_{out}(h) κ(δ) ρ_{in}(h)^{-1}`.
+    r"""Returns a basis of the kernels with :math:`κ(hδ) = ρ_{out}(h) κ(δ) ρ_{in}(h)^{-1}`, orbit of offsets by orbit.
 
     The kernels are the maps from the input fibre to the functions on the window with values in the output fibre. These
     functions are induced, orbit by orbit, from the stabiliser K of one offset δ, so (Frobenius) a kernel is fixed by
-    κ(δ), any map that commutes with K: only systems as small as one pair of parts of the fibres are solved.
+    κ(δ), any map that commutes with K: only systems as small as one pair of fibres are solved.
 
     Returns:
       float64 ``(rank, |out|, offsets, |in|)``, orthonormal where the fibres are orthogonal, the same on every machine.
+      Read-only.
     """
-    offsets = window(point_group, kernel_size)[1].shape[1]
-    found = [np.zeros((0, out_fibre.dim, offsets, in_fibre.dim))]
-    out_start = 0
-    for out_part in out_fibre.parts:
-        in_start = 0
-        for in_part in in_fibre.parts:
-            part = _part_basis(point_group, kernel_size, in_part, out_part)
-            kernels = np.zeros((len(part), *found[0].shape[1:]))
-            kernels[:, out_start : out_start + out_part.dim, :, in_start : in_start + in_part.dim] = part
-            found.append(kernels)
-            in_start += in_part.dim
-        out_start += out_part.dim
-    return np.concatenate(found)
-
-
-@functools.lru_cache(maxsize=1024)
-def _part_basis(
-    point_group: FiniteGroup, kernel_size: tuple[int, ...], in_part: Representation, out_part: Representation
-) -> np.ndarray:
-    """The basis between two parts that are not taken apart further, one orbit of offsets after another."""
     moved = window(point_group, kernel_size)[1]
     into, out = _matrices(in_part), _matrices(out_part)
     back = into[point_group.inverses]

@@ -13,9 +13,10 @@ from equijax.groups._space import grid_ndim, point_group_of
 from equijax.reps import Representation, intertwiners
 from equijax.reps._solver import invariant_vectors, solve
 from equijax.sharing._basis_sharing import BasisSharing, unreached_irreps
-from equijax.sharing._inner_product import invariant_form, invariant_form_of
+from equijax.sharing._inner_product import invariant_form
 from equijax.sharing._orbit_sharing import OrbitSharing
 from equijax.sharing._orbits import orbits, pair_orbits
+from equijax.sharing._parts_sharing import parts_sharing
 from equijax.sharing._sharing import MadeSharing, Sharing
 from equijax.sharing._variance import normalised
 
@@ -144,7 +145,7 @@ def _rule(sharing: LinearSharing) -> Sharing:
         return OrbitSharing(pair_orbits(out_images, in_images, out.size, into.size), orbits(out_images, out.size))
     reps = [_representation(side) for side in (into, out)]
     if None not in reps and reps[0].group == reps[1].group:  # type: ignore[union-attr]
-        return _between(*reps)  # pyright: ignore[reportArgumentType]
+        return parts_sharing(reps[0], reps[1], intertwiners)  # pyright: ignore[reportArgumentType]
     in_side, out_side = (([side.matrix(g) for g in generators], list(side.algebra), side.size) for side in (into, out))
     basis = solve(in_side[0], out_side[0], in_side[1], out_side[1], in_dim=into.size, out_dim=out.size)
     return BasisSharing(normalised(basis, invariant_form(*in_side), invariant_form(*out_side)), invariant_vectors(*out_side))
@@ -158,11 +159,6 @@ def _unreached(sharing: LinearSharing) -> tuple[Representation, ...]:
     if into is None or out is None or into.group != out.group:
         return ()
     return unreached_irreps(sharing.rule, out, lambda irrep: len(intertwiners(into, irrep)) > 0)
-
-
-def _between(in_rep: Representation, out_rep: Representation) -> BasisSharing:
-    forms = invariant_form_of(in_rep), invariant_form_of(out_rep)
-    return BasisSharing(normalised(intertwiners(in_rep, out_rep), *forms), out_rep.invariants)
 
 
 def _permutes(side: FiniteAction, generators: tuple[Element, ...]) -> bool:

@@ -1,5 +1,8 @@
 """Scaling a basis of maps so that outputs have variance 1 under every initialiser of Flax."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 _NULL = 1e-9
@@ -22,22 +25,75 @@ def normalised(basis: np.ndarray, in_form: np.ndarray | None, out_form: np.ndarr
     Returns:
       float64 array of the shape of ``basis``.
     """
-    if not basis.size:
-        return basis
-    maps = basis.reshape(len(basis), basis.shape[1], -1, basis.shape[-1])
-    if in_form is None or out_form is None:
-        variance = np.einsum("kowi,kowi->o", maps, maps) / len(maps)
-        reached = variance > _NULL * variance.max()
-        return (maps / np.sqrt(variance[reached].mean())).reshape(basis.shape)
-    into, out = _root(in_form), _root(out_form)
-    maps = np.einsum("po,kowi,ij->kpwj", out, maps, np.linalg.inv(into), optimize=True)
-    values, vectors = np.linalg.eigh(np.einsum("kowi,kpwi->op", maps, maps, optimize=True) / len(maps))
+    return normalised_parts([[basis]], [1], [1], [in_form], [out_form])[0][0]
+
+
+def normalised_parts(
+    bases: Sequence[Sequence[np.ndarray]],
+    out_copies: Sequence[int],
+    in_copies: Sequence[int],
+    in_forms: Sequence[np.ndarray | None],
+    out_forms: Sequence[np.ndarray | None],
+) -> list[list[np.ndarray]]:
+    """Returns :func:`normalised` of the maps between sums of parts, for which D is block diagonal.
+
+    Args:
+      bases: for each part of the output and each of the input the maps between them, ``(rank, out, [window], in)``.
+      out_copies: how often each part of the output occurs.
+      in_copies: how often each part of the input occurs.
+      in_forms: invariant inner product of each part of the input, or None.
+      out_forms: that of each part of the output.
+    """
+    flat = [
+        [maps.reshape(len(maps), maps.shape[1], math.prod(maps.shape[2:-1]), maps.shape[-1]) for maps in row]
+        for row in bases
+    ]
+    count = sum(m * n * len(b) for m, row in zip(out_copies, flat, strict=True) for n, b in zip(in_copies, row, strict=True))
+    if any(form is None for form in (*in_forms, *out_forms)):
+        scaled = _by_one_number(flat, out_copies, in_copies, count)
+    else:
+        roots = [_root(form) for form in in_forms]  # type: ignore[arg-type]
+        scaled = [_by_variance(row, in_copies, roots, _root(form), count) for row, form in zip(flat, out_forms, strict=True)]  # type: ignore[arg-type]
+    return [
+        [maps.reshape(old.shape) for maps, old in zip(new, row, strict=True)] for new, row in zip(scaled, bases, strict=True)
+    ]
+
+
+def _by_variance(
+    row: Sequence[np.ndarray], copies: Sequence[int], in_roots: Sequence[np.ndarray], out_root: np.ndarray, count: int
+) -> list[np.ndarray]:
+    """The maps to one part of the output, each ``(rank, out, window, in)``, times D^-1/2."""
+    straight = [
+        np.einsum("po,kowi,ij->kpwj", out_root, maps, np.linalg.inv(root), optimize=True)
+        for maps, root in zip(row, in_roots, strict=True)
+    ]
+    total = sum(n * np.einsum("kowi,kpwi->op", maps, maps, optimize=True) for n, maps in zip(copies, straight, strict=True))
+    values, vectors = np.linalg.eigh(total / max(count, 1))
     kept = values > _NULL * values[-1]
-    power = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
-    maps = np.einsum("po,kowi,ij->kpwj", np.linalg.inv(out) @ power, maps, into, optimize=True)
-    size = np.abs(maps).max((0, 2, 3))
-    maps[:, size < _NULL * size.max()] = 0
-    return maps.reshape(basis.shape)
+    power = np.linalg.inv(out_root) @ (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
+    scaled = [
+        np.einsum("po,kowi,ij->kpwj", power, maps, root, optimize=True)
+        for maps, root in zip(straight, in_roots, strict=True)
+    ]
+    size = np.max([np.abs(maps).max((0, 2, 3), initial=0.0) for maps in scaled], axis=0)
+    for maps in scaled:
+        maps[:, size <= _NULL * size.max()] = 0
+    return scaled
+
+
+def _by_one_number(
+    flat: Sequence[Sequence[np.ndarray]], out_copies: Sequence[int], in_copies: Sequence[int], count: int
+) -> list[list[np.ndarray]]:
+    """All maps divided by one number, so that the mean variance over the coordinates that are reached is 1."""
+    variance = np.concatenate(
+        [
+            np.tile(sum(n * np.einsum("kowi,kowi->o", maps, maps) for n, maps in zip(in_copies, row, strict=True)), copies)
+            for copies, row in zip(out_copies, flat, strict=True)
+        ]
+    ) / max(count, 1)
+    reached = variance > _NULL * variance.max()
+    scale = np.sqrt(variance[reached].mean()) if reached.any() else 1.0
+    return [[maps / scale for maps in row] for row in flat]
 
 
 def _root(form: np.ndarray) -> np.ndarray:

@@ -10,9 +10,10 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import Regular, Scalar
+from equijax.reps import Irrep, Regular, Scalar, irreps
 from equijax.reps._solver import solve
 from equijax.sharing import BasisSharing, KernelSharing, OrbitSharing, invariant_form, normalised
+from equijax.sharing._parts_sharing import PartsSharing
 from equijax.sharing._window import window
 from tests.sharing.fibres import Matrices, Skew, Sum, Vector
 
@@ -239,3 +240,43 @@ def test_invariants_carry_the_bias():
         expected = sharing.out_invariants.T @ wide
         given = np.broadcast_to(sharing.spread_bias(jnp.asarray(bias)), expected.shape)
         np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.parametrize("group", [C4, D4], ids=repr)
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_every_pair_of_irreps_has_as_many_kernels_as_characters_say(group, size):
+    moved = window(group, (size, size))[1]
+    fixed = (moved == np.arange(moved.shape[1])).sum(1)
+    for into, out in itertools.product(irreps(group), repeat=2):
+        expected = (fixed * out.character * into.character).mean()
+        assert KernelSharing(group, (size, size), into, out).count == round(expected)
+
+
+def test_parts_are_the_dense_basis_without_its_zeros():
+    """Copies of parts share one small basis; the maps, their order, their scale and the projection are the dense ones."""
+    plane, sign, scalar = Irrep(D4, 4), Irrep(D4, 3), Irrep(D4, 0)
+    into, out = 3 * plane + 2 * scalar + plane, scalar + 2 * plane + 2 * sign
+    sharing = KernelSharing(D4, (3, 3), into, out)
+    rule = sharing.rule
+    assert isinstance(rule, PartsSharing) and len(rule.basis) == rule.count
+    assert _law(sharing, rule.basis) <= 1e-12
+    dense = BasisSharing(rule.basis, rule.out_invariants)
+    np.testing.assert_allclose(normalised(rule.basis, np.eye(into.dim), np.eye(out.dim)), rule.basis, atol=1e-13)
+    whole = KernelSharing(D4, (3, 3), Matrices(into), Matrices(out)).rule
+    weight = np.random.default_rng(0).normal(size=(*rule.shape, 2))
+    for other in (dense, whole):
+        np.testing.assert_allclose(rule.project(weight), other.project(weight), rtol=0, atol=1e-13)
+    theta = np.random.default_rng(1).normal(size=(rule.count, 2, 3))
+    for axes in (None, (1, 2, 0)):
+        np.testing.assert_allclose(
+            rule.weights(jnp.asarray(theta), axes), dense.weights(jnp.asarray(theta), axes), atol=1e-13
+        )
+    assert rule.reached == dense.reached == out.dim
+    again = pickle.loads(pickle.dumps(rule))
+    assert again == rule and hash(again) == hash(rule) and rule != KernelSharing(D4, (1, 1), into, out).rule
+
+
+def test_many_copies_cost_little():
+    fibre = 40 * Irrep(D4, 4) + 40 * Irrep(D4, 0)
+    sharing = KernelSharing(D4, (), fibre, fibre)
+    assert sharing.count == 3200 and sharing.weights(jnp.ones((3200, 1, 1))).shape == (120, 1, 120, 1, 1)
