@@ -151,7 +151,7 @@ SO3, O3, LORENTZ, SE2 = ej.SO(3), ej.O(3), ej.groups.Lorentz(), ej.SE(2)
 S3 = ej.FiniteGroup.from_permutations([[1, 2, 0], [1, 0, 2]])
 LINEAR = {
     "finite, skew": (Skew(Regular(S3), 0.4), Regular(S3), 6),
-    "SO(3)": (Defining(SO3), Square(Defining(SO3)), 1),
+    "SO(3)": (Square(Defining(SO3)), Defining(SO3), 1),
     "SO(3), tensors": (Square(Defining(SO3)), Square(Defining(SO3)), 3),
     "O(3)": (Square(Defining(O3)), Square(Defining(O3)), 3),
     "Lorentz": (Square(Defining(LORENTZ)), Square(Defining(LORENTZ)), 3),
