@@ -13,7 +13,7 @@ from equijax.actions._grid import GridAction
 from equijax.actions._trivial import TrivialAction
 from equijax.groups import Group
 from equijax.groups._group import Element
-from equijax.groups._space import grid_ndim, point_group_of
+from equijax.groups._space import point_group_of
 from equijax.reps import Representation
 
 
@@ -107,7 +107,7 @@ def require_fibre_of(fibre: Any, group: Group, name: str) -> None:
 
 
 def field_action(group: Group, fibre: Representation, boundary: str = "wrap") -> FieldAction:
-    """Returns the action on fields with the given fibre: on a grid, or on one vector for a plain finite group."""
-    if grid_ndim(group) == 0:
+    """Returns the action on fields with the given fibre: on a grid, or on one vector where there is no grid."""
+    if group.grid_ndim == 0:
         return FibreAction(fibre, group)
     return GridAction(group, fibre, boundary)  # pyright: ignore[reportArgumentType]

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions import Action, FieldAction
-from equijax.actions._fibre import field_action
+from equijax.actions._fibre import field_action, require_fibre_of
 from equijax.groups import Group, Subgroup
+from equijax.groups._group import require_is_group
 from equijax.groups._space import point_group_of
-from equijax.groups._subgroup import require_is_subgroup
 from equijax.nn._layer import Layer, pool_default, require_group, require_same_group, resolve_fibre
 from equijax.nn._pool import with_fibre
 from equijax.reps import Regular, Representation, restrict
@@ -27,7 +27,8 @@ class Restrict(Layer):
     ``out_action`` are those of the smaller group. In a ``Sequential`` all layers before it are restricted too.
 
     Args:
-      subgroup: K.
+      subgroup: K, made by ``group.point_group.subgroup(elements)``; or any smaller group whose elements are matrices among
+        those of the fibre's group, such as ``Octahedral()`` in ``SO(3)``. Then ``in_fibre`` must be given, and stays as it is.
       group: the group of the input, whose point group contains K.
       in_fibre: representation of the point group on the input; None is ``Regular``.
 
@@ -44,18 +45,36 @@ class Restrict(Layer):
       ((2, 9, 9, 4, 6), True)
     """
 
-    def __init__(self, subgroup: Subgroup, *, group: Group, in_fibre: Representation | None = None):
-        require_is_subgroup(subgroup)
+    def __init__(self, subgroup: Subgroup | Group, *, group: Group, in_fibre: Representation | None = None):
+        self.subgroup = subgroup
+        if isinstance(subgroup, Subgroup):
+            self._restrict_to_listed(subgroup, group, in_fibre)
+        else:
+            self._restrict_to_matrices(subgroup, group, in_fibre)
+        self.small_group = self.in_action.group
+
+    def _restrict_to_matrices(self, small: Group, group: Group, in_fibre: Representation | None) -> None:
+        require_is_group(
+            small, "subgroup", "make it by group.point_group.subgroup(elements), or give a smaller group of matrices"
+        )
+        require_is_group(group, "group")
+        if in_fibre is None:
+            raise ValueError(
+                "`in_fibre` is None; name the representation that is restricted, for example reps.Vector(group)."
+            )
+        require_fibre_of(in_fibre, group, "in_fibre")
+        self.group, self.in_fibre, self.out_fibre, self.index = group.open, in_fibre, in_fibre.restrict(small), 1
+
+    def _restrict_to_listed(self, subgroup: Subgroup, group: Group, in_fibre: Representation | None) -> None:
         point_group = point_group_of(group)
         if subgroup.group != point_group:
             raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the point group of `group` is {point_group!r}.")
-        self.subgroup, self.group = subgroup, require_group(group, None)
+        self.group = require_group(group, None)
         self.in_fibre = resolve_fibre(in_fibre, group, pool_default(group), "in_fibre")
         small = subgroup.as_group()
         regular = self.in_fibre == Regular(point_group)
         self.out_fibre = Regular(small) if regular else restrict(self.in_fibre, subgroup)
         self.index = subgroup.index if regular else 1
-        self.small_group = self.in_action.group
 
     @property
     def in_action(self) -> FieldAction:
@@ -80,7 +99,7 @@ class Restrict(Layer):
             )
         if self.index == 1:
             return inputs
-        y = jnp.take(inputs, jnp.asarray(_right_cosets(self.subgroup)), axis=-2)
+        y = jnp.take(inputs, jnp.asarray(_right_cosets(self.subgroup)), axis=-2)  # pyright: ignore[reportArgumentType]
         return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
 
 
