@@ -28,7 +28,7 @@ class Restrict(Layer):
 
     Args:
       subgroup: K, made by ``group.point_group.subgroup(elements)``; or any smaller group whose elements are matrices among
-        those of the fibre's group, such as ``Octahedral()`` in ``SO(3)``. Then ``in_fibre`` must be given, and stays as it is.
+        those of the fibre's group, such as ``Octahedral()`` in ``SO(3)``. Then ``in_fibre`` is needed; it stays as it is.
       group: the group of the input, whose point group contains K.
       in_fibre: representation of the point group on the input; None is ``Regular``.
 
