@@ -69,6 +69,7 @@ def test_dictionary(broken):
     assert emptied.to_dict()["error"] == [None, None, 1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_pictures(broken, exact, tmp_path):
     line = ej.audit.explain(Chain("bad", mean, bad=conv(3, 4, d=1, padding="SAME")), LINE, in_action=SHIFT1)
     volume = ej.audit.explain(Chain("bad", mean, bad=conv(3, 4, d=3, padding="SAME")), VOLUME, in_action=SHIFT3)

@@ -144,7 +144,9 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(k, marks=pytest.mark.slow if k == "number of the node" else ()) for k in PLANTED]
+)
 def test_the_right_row_and_the_right_causes(name):
     make, word, causes = PLANTED[name]
     found = ej.audit.explain(make(), GRAPH, in_action=ej.GraphAction())
@@ -211,7 +213,7 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", [pytest.param(k, marks=pytest.mark.slow if k == "points" else ()) for k in EXACT])
 def test_nobody_is_accused(name):
     make, graph, action = EXACT[name]
     found = ej.audit.explain(make(), graph, in_action=action)

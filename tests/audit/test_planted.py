@@ -41,6 +41,7 @@ def test_the_right_row_and_the_right_causes(case):
             assert abs(row.share - (culprit(row, case.expected) is not None and row.accused)) <= 1e-6
 
 
+@pytest.mark.slow
 def test_models_are_left_alone():
     for case in PLANTED[::6]:
         model = case.make()

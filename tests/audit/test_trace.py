@@ -49,7 +49,7 @@ class Stacked(nnx.Module):
         return forward(x, self.layers)
 
 
-@pytest.mark.parametrize("make", [Small, Stacked])
+@pytest.mark.parametrize("make", [pytest.param(Small, marks=pytest.mark.slow), Stacked])
 def test_replay_is_bitwise(make):
     model = make(nnx.Rngs(0))
     traced = trace(model, X)

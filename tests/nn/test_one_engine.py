@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def reference_of(layer, sizes):
     linear = ej.nn.EquivariantLinear(
         into, out, layer.in_features, layer.out_features, param_dtype=jnp.float64, rngs=nnx.Rngs(1)
     )
-    matrix = dense_matrix(layer, in_shape(layer, sizes))
+    matrix = dense_matrix(jax.jit(layer), in_shape(layer, sizes))
     matrix = matrix.reshape(out.size, layer.out_features, into.size, layer.in_features)
     orbits = linear.sharing.orbits
     assert defect(np.moveaxis(matrix, 2, 1), orbits) <= 1e-12
@@ -66,7 +67,7 @@ def test_any_mix_of_fibres_equals_the_reference_layer(name):
         into, out = layer.in_action.on((3, 3)), layer.out_action.on((3, 3))
         sharing = LinearSharing(into, out)
         assert sharing.count == layer.sharing.count
-        matrix = dense_matrix(layer, in_shape(layer, (3, 3)))
+        matrix = dense_matrix(jax.jit(layer), in_shape(layer, (3, 3)))
         assert sharing.defect(matrix.reshape(out.size, into.size)) <= 1e-12
 
 
@@ -79,7 +80,7 @@ def test_defect_of_smaller_windows(name, kind):
     into = layer.exactness(in_shape(layer, sizes)).in_action.on(sizes)
     out = layer.exactness(in_shape(layer, sizes)).out_action.on(layer.sampling.out_sizes(sizes))
     sharing = LinearSharing(into, out)
-    matrix = dense_matrix(layer, in_shape(layer, sizes)).reshape(out.size, into.size)
+    matrix = dense_matrix(jax.jit(layer), in_shape(layer, sizes)).reshape(out.size, into.size)
     assert sharing.defect(matrix) <= 1e-12
     spoiled = matrix.copy()
     spoiled[0, np.argmax(np.abs(matrix[0]))] *= 2
