@@ -66,6 +66,11 @@ class Action(abc.ABC):
         return tuple(axis for axis in self.axes(_MANY) if axis.role in ("base", "fibre"))
 
     @property
+    def is_known(self) -> bool:
+        """False where nothing is known of how arrays are moved: behind a function that nobody vouches for."""
+        return True
+
+    @property
     def open(self) -> "Action":
         """The action without what belongs to arrays of one size, as ``group.open``; itself where there is no such thing."""
         return self

@@ -10,7 +10,6 @@ import numpy as np
 
 from equijax.audit._error import widened
 from equijax.audit._fitting import Unmendable
-from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Layouts, Network, Step
@@ -19,6 +18,7 @@ from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause
 from equijax.audit._walk import SAFE, Finding, Walk
+from equijax.nn._jaxpr import Equation, Values
 
 #: Repairs are tried on this many of the worst elements of each class.
 WORST = 2

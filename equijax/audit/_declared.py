@@ -29,8 +29,12 @@ def _grid_layout(action: GridAction, layout: Layout | None, shape: tuple[int, ..
 
 def pools_graphs(module: Any) -> bool:
     """Tells whether one of our layers makes a row for each graph."""
-    graphs = isinstance(module, Layer) and isinstance(module.in_action, GraphAction)
-    return graphs and isinstance(module.out_action, TrivialAction)
+    if not (isinstance(module, Layer) and isinstance(module.in_action, GraphAction)):
+        return False
+    try:
+        return isinstance(module.out_action, TrivialAction)
+    except ValueError:  # a chain behind whose function nothing is known
+        return False
 
 
 def fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from equijax.audit._error import widened
 from equijax.audit._frame import Frame
-from equijax.audit._jaxpr import Values, evaluate
 from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network, Step, joined
 from equijax.audit._report import Infinitesimal
 from equijax.audit._walk import Walk
+from equijax.nn._jaxpr import Values, evaluate
 
 #: Below this part of the derivative of the activations a Lie derivative is rounding.
 ROUNDING = 1e-3

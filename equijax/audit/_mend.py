@@ -8,13 +8,13 @@ import numpy as np
 
 from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
-from equijax.audit._jaxpr import Equation, Values
 from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._orbits import is_shared, orbit_labels, shared
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
 from equijax.audit._rules_pick import writes_at_places
+from equijax.nn._jaxpr import Equation, Values
 
 Mends = frozenset[str]
 

@@ -11,12 +11,12 @@ from equijax.actions import Action
 from equijax.audit._actions import layout_of
 from equijax.audit._declared import declared, fitted, pools_graphs
 from equijax.audit._frame import Frame
-from equijax.audit._jaxpr import Call, Equation, Mark, Values, evaluate
 from equijax.audit._layout import Layout, reshaped
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
 from equijax.nn import Layer, Sequential
+from equijax.nn._jaxpr import Call, Equation, Mark, Values, evaluate
 
 Layouts = dict[int, Layout | None]
 

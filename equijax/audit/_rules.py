@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-from equijax.audit._jaxpr import Equation
 from equijax.audit._layout import Layout, Still, merged
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes
 from equijax.audit._rules_index import numbered_axis, numbers_of
@@ -11,18 +10,12 @@ from equijax.audit._rules_join import JOIN
 from equijax.audit._rules_pick import PICK
 from equijax.audit._rules_shape import SHAPE
 from equijax.audit._rules_sum import SUM
+from equijax.nn._jaxpr import POINTWISE, Equation
 
 #: Name of a primitive → its rule.
 RULES: dict[str, Rule] = {**SHAPE, **PICK, **JOIN, **SUM}
 
-ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil
-    clamp complex conj convert_element_type copy copy_p cos cosh cumlogsumexp cummax cummin cumprod cumsum device_put
-    digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igammac imag integer_pow is_finite le le_to
-    lgamma log log1p log2 logistic lt lt_to max min mul ne neg nextafter not one_minus_square optimization_barrier or
-    polygamma population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n shift_left
-    shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
-)
+ELEMENTWISE = POINTWISE | frozenset("cumlogsumexp cummax cummin cumprod cumsum".split())
 
 #: Elementwise operations that are linear in their one input, so that a matrix on the fibre passes through them.
 LINEAR = frozenset("add add_any sub neg convert_element_type copy copy_p reduce_precision stop_gradient".split())

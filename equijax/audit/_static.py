@@ -15,7 +15,6 @@ from equijax.actions import Action, GraphAction, GridAction
 from equijax.audit._elements import audited_elements
 from equijax.audit._explain import network_of
 from equijax.audit._frame import Frame
-from equijax.audit._jaxpr import Equation
 from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._mend import Replay
 from equijax.audit._network import Network, Step
@@ -26,6 +25,7 @@ from equijax.audit._static_report import StaticReport, StaticRow
 from equijax.groups import SpaceGroup
 from equijax.groups._space import point_group_of
 from equijax.nn import Layer
+from equijax.nn._jaxpr import Equation
 
 #: Shifts up to this many are tried together with every point element.
 TRIED = 16

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from equijax.audit._jaxpr import Call, Equation, Program, mark_name, read
+from equijax.nn._jaxpr import Call, Equation, Program, mark_name, read
 
 _CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
 _PATH = "equijax_audit_path"

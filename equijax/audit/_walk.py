@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._error import gap, widened
-from equijax.audit._jaxpr import Equation, Values, evaluate
 from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network, Step, joined
+from equijax.nn._jaxpr import Equation, Values, evaluate
 
 #: An error up to this many times its floor is rounding.
 SAFE = 10.0

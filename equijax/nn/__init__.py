@@ -16,6 +16,7 @@ from equijax.nn._conv import Conv as Conv
 from equijax.nn._conv_transpose import ConvTranspose as ConvTranspose
 from equijax.nn._coset import coset_subsample as coset_subsample
 from equijax.nn._coset import coset_unpool as coset_unpool
+from equijax.nn._declared import Declared as Declared
 from equijax.nn._exactness import Exactness as Exactness
 from equijax.nn._fourier import FilteredActivation as FilteredActivation
 from equijax.nn._fourier import FourierDownsample as FourierDownsample
@@ -54,6 +55,7 @@ from equijax.nn._symmetrize import Symmetrize as Symmetrize
 from equijax.nn._symmetrize import canonicalize as canonicalize
 from equijax.nn._symmetrize import frame_average as frame_average
 from equijax.nn._symmetrize import pca_frames as pca_frames
+from equijax.nn._upsample import Upsample as Upsample
 from equijax.nn.fields import EMLP as EMLP
 from equijax.nn.fields import Bilinear as Bilinear
 from equijax.nn.fields import EMLPBlock as EMLPBlock

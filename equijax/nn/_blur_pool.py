@@ -72,6 +72,11 @@ class BlurPool(WindowedLayer):
         self.sampling = Sampling(window, per_axis(strides, d, "strides"), (1,) * d, canonical_padding(padding, d, modes))
         self.allow_inexact = bool(allow_inexact)
 
+    @property
+    def needs_square(self) -> bool:
+        """False: what the shape had lost before is not refused here."""
+        return False
+
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Filters and subsamples ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
         require_input(inputs.shape, self.in_action, None)

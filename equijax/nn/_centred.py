@@ -12,8 +12,9 @@ from jax import lax
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._conv import Conv, merge_fibre, split_fibre
-from equijax.nn._exactness import Exactness
-from equijax.nn._layer import Layer, require_input
+from equijax.nn._exactness import Exactness, between_grids
+from equijax.nn._layer import Layer, require_input, sized
+from equijax.nn._lost import require_kept
 from equijax.nn._spatial_pool import AvgPool, MaxPool
 from equijax.nn._windowed import WindowedLayer
 from equijax.reps import Representation
@@ -60,6 +61,7 @@ class Centred(Layer):
 
     inner: WindowedLayer
     fill: float
+    allow_inexact: bool
 
     @property
     def in_action(self) -> Action:
@@ -71,16 +73,36 @@ class Centred(Layer):
         action = self.inner.out_action_for(in_action)
         return dataclasses.replace(action, boundary="zero")  # type: ignore[type-var]
 
-    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells that every point element is respected that maps the input to itself, about its centre; shifts are lost."""
-        action: Any = self.in_action
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells that every point element is respected that maps input and output to themselves; shifts are lost.
+
+        Strides that differ along axes that the group mixes lose elements, and so do hexagonal lattices.
+        """
+        self.out_action_for(in_action)
+        action: Any = sized(in_action, input_shape)
         sizes = action.sizes(tuple(input_shape))
-        fits = self._fits(sizes)
-        padded = list(input_shape)
-        first = len(input_shape) - 1 - len(self.inner.in_fibre.shape) - len(sizes)
-        for k, fit in enumerate(fits):
-            padded[first + k] += 2 * fit.pad - fit.halved
-        return self.inner.exactness(tuple(padded))
+        fits, sampling = self._fits(sizes), self.inner.sampling
+        shift = tuple((k - 1) / 2 - f.pad + f.halved / 2 for k, f in zip(sampling.extents, fits, strict=True))
+        output = dataclasses.replace(action.resampled(sampling.strides, shift), boundary="zero", fibre=self.inner.out_fibre)
+        kept = between_grids(action, sizes, output, self._out_sizes(sizes))
+        return Exactness(action, output, kept, f"{kept.reason} Shifts are lost: the layer has borders.".strip())
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output, by arithmetic."""
+        sizes = self.in_action.sizes(tuple(input_shape))  # type: ignore[attr-defined]
+        batch = input_shape[: len(input_shape) - 1 - len(sizes) - len(self.inner.in_fibre.shape)]
+        features = getattr(self.inner, "out_features", input_shape[-1])
+        return (*batch, *self._out_sizes(sizes), *self.inner.out_fibre.shape, features)
+
+    def _out_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        padded = tuple(n + 2 * fit.pad - fit.halved for n, fit in zip(sizes, self._fits(sizes), strict=True))
+        return self.inner.sampling.out_sizes(padded)
+
+    def _require_exact(self, input_shape: tuple[int, ...]) -> None:
+        sampling = self.inner.sampling
+        what = f"{type(self).__name__} (window {sampling.window}, strides {sampling.strides})"
+        remedy = "use equal strides along the axes that the group mixes, on a square lattice"
+        require_kept(self, self.exactness(input_shape), input_shape, what, remedy)
 
     def _fits(self, sizes: tuple[int, ...]) -> list[Fit]:
         sampling = self.inner.sampling
@@ -89,6 +111,7 @@ class Centred(Layer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the layer to ``(*batch, *sizes, fibre, features)`` of any size."""
         require_input(inputs.shape, self.in_action, None)
+        self._require_exact(inputs.shape)
         action: Any = self.in_action
         fits = self._fits(action.sizes(inputs.shape))
         x = merge_fibre(inputs, self.inner.in_fibre)
@@ -114,6 +137,7 @@ class CentredConv(Centred):
       kernel_size: one int per grid axis.
       strides: one int per grid axis, or one for all.
       group: as in :class:`Conv`.
+      allow_inexact: accept input shapes at which elements of the point group are lost (unequal strides, or sides).
       rngs: key source.
       **options: further arguments of :class:`Conv`, except ``padding``.
 
@@ -135,15 +159,26 @@ class CentredConv(Centred):
         strides: int | Sequence[int] = 2,
         *,
         group: Group,
+        allow_inexact: bool = False,
         rngs: nnx.Rngs,
         **options: Any,
     ):
         if "padding" in options:
             raise ValueError(f"`padding` is {options['padding']!r}; the layer finds its own. Leave it out, or use Conv.")
-        self.inner = Conv(
-            in_features, out_features, kernel_size, strides, padding="VALID", group=group, rngs=rngs, **options
-        )
+        given: dict[str, Any] = {"padding": "VALID", "group": group, "rngs": rngs, "allow_inexact": True, **options}
+        self.inner = Conv(in_features, out_features, kernel_size, strides, **given)
+        self.allow_inexact = bool(allow_inexact)
         self.fill = 0.0
+
+    def _require_exact(self, input_shape: tuple[int, ...]) -> None:
+        exactness = self.exactness(input_shape)
+        if not self.allow_inexact and not exactness.keeps_point_group:
+            raise ValueError(
+                f"`inputs` has shape {tuple(input_shape)}, at which this CentredConv keeps only "
+                f"{len(exactness.point_elements)} of the {self.inner.in_fibre.group.order} elements of "
+                f"{self.inner.in_fibre.group!r}. {exactness.reason} Remedies: use equal sizes and strides along the axes "
+                "that the group mixes, on a square lattice; or build the layer with allow_inexact=True and accept the loss."
+            )
 
 
 class CentredPool(Centred):
@@ -155,6 +190,7 @@ class CentredPool(Centred):
       mode: ``"max"`` or ``"mean"``; borders count as −∞ or 0.
       group: as in :class:`Conv`.
       in_fibre: representation of the point group; None is ``Regular`` (``Scalar`` on translations).
+      allow_inexact: accept input shapes at which elements of the point group are lost.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -170,10 +206,12 @@ class CentredPool(Centred):
         mode: str = "max",
         group: Group,
         in_fibre: Representation | None = None,
+        allow_inexact: bool = False,
     ):
         kinds = {"max": MaxPool, "mean": AvgPool}
         if mode not in kinds:
             raise ValueError(f"`mode` is {mode!r}; it must be 'max' or 'mean'.")
         steps = window_shape if strides is None else strides
-        self.inner = kinds[mode](window_shape, steps, "VALID", group=group, in_fibre=in_fibre)
+        self.inner = kinds[mode](window_shape, steps, "VALID", group=group, in_fibre=in_fibre, allow_inexact=True)
+        self.allow_inexact = bool(allow_inexact)
         self.fill = -jnp.inf if mode == "max" else 0.0

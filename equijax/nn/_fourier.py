@@ -9,13 +9,16 @@ import numpy as np
 from flax import nnx
 
 from equijax.actions import Action, GridAction
-from equijax.actions._motions import common_motions
+from equijax.actions._grid_motions import mapping_boxes
+from equijax.actions._kept import Nothing
+from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
-from equijax.nn._exactness import Exactness, from_motions
+from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._invariant import accumulation_dtype
-from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre
-from equijax.nn._phases import require_divided, strides_of
+from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre, sized
+from equijax.nn._lost import require_kept
+from equijax.nn._phases import require_divided, strides_of, subsampled_shape
 from equijax.reps import Representation, Scalar
 
 
@@ -105,6 +108,7 @@ class FourierDownsample(Layer):
       strides: one int per grid axis; an int stands for all axes of ``group``.
       group: ``Translation`` or ``SpaceGroup``; None is the translations of as many axes as ``strides`` has.
       in_fibre: representation of the point group; None is ``Scalar``.
+      allow_inexact: accept strides and lattices at which elements of the point group are lost.
 
     References:
       Karras et al., "Alias-free generative adversarial networks", NeurIPS 2021, section 2.
@@ -121,7 +125,9 @@ class FourierDownsample(Layer):
         *,
         group: Group | None = None,
         in_fibre: Representation | None = None,
+        allow_inexact: bool = False,
     ):
+        self.allow_inexact = bool(allow_inexact)
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
         self.strides = strides_of(strides, grid_ndim(self.group))
@@ -136,20 +142,30 @@ class FourierDownsample(Layer):
         require_same_group(self.in_action, in_action)
         return in_action.coarsen(self.strides)
 
-    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements map the input and the output to themselves; shifts by parts of a stride are respected too."""
-        action: Any = self.in_action
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements map the input and the output to themselves; shifts by parts of a stride are respected too.
+
+        The frequencies that pass are a box, which a hexagonal group does not map to itself.
+        """
+        action: Any = sized(in_action, input_shape)
         sizes = action.sizes(tuple(input_shape))
-        resolved = action.on(sizes).action
-        coarse: Any = (resolved.coarsen(self.strides), tuple(n // s for n, s in zip(sizes, self.strides, strict=True)))
-        motions = common_motions((resolved, sizes), coarse)
-        return from_motions((resolved, sizes), self.out_action_for(resolved), motions, coarse, "")
+        out_action: Any = self.out_action_for(action)
+        kept = between_grids(action, sizes, out_action, tuple(n // s for n, s in zip(sizes, self.strides, strict=True)))
+        kept = mapping_boxes(kept, "the box of frequencies that pass is not mapped to itself")
+        return Exactness(action, out_action, kept, kept.reason)
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output, by arithmetic."""
+        return subsampled_shape(input_shape, self.strides, 1 + len(self.in_fibre.shape))
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Filters and subsamples real ``(*batch, *sizes, fibre, features)``."""
         require_input(inputs.shape, self.in_action, None)
         trailing = 1 + len(self.in_fibre.shape)
         require_divided(inputs.shape, self.strides, trailing)
+        remedy = "use equal strides along the axes that the group mixes, on a square lattice"
+        what = f"FourierDownsample (strides {self.strides})"
+        require_kept(self, self.exactness(inputs.shape), inputs.shape, what, remedy)
         x = low_pass(inputs, self.strides, trailing)
         first = x.ndim - trailing - len(self.strides)
         return x[(slice(None),) * first + tuple(slice(None, None, s) for s in self.strides)]
@@ -202,6 +218,28 @@ class FilteredActivation(nnx.Module):
         self.coefficients = nnx.Param(jnp.asarray(start, param_dtype)) if activation is None else nnx.data(None)
         self.activation: Any = activation
         self.ndim, self.factor, self.trailing = ndim, factor, 2 if fibre else 1
+
+    def out_action_for(self, in_action: Action) -> Action:
+        """Returns the action on the input, which is that on the output."""
+        return in_action
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements are respected: those that map the input, and a box of frequencies, to themselves.
+
+        Nothing is claimed where the fibre is not permuted, or where there is no grid of ``ndim`` axes.
+        """
+        grid = in_action.grid(tuple(input_shape))
+        if grid is None or in_action.permutes is not True or grid[0].ndim != self.ndim:
+            return Exactness(
+                in_action, in_action, Nothing(in_action.group), "A filtered activation needs a grid that permutes."
+            )
+        own: Any = kept_by(in_action, input_shape)
+        kept = mapping_boxes(own, "the box of frequencies is not mapped to itself")
+        return Exactness(in_action, in_action, kept, kept.reason)
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the input."""
+        return input_shape
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the activation to real ``(*batch, *sizes, fibre, features)``."""

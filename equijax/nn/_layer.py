@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action, ProductAction
 from equijax.actions._action import require_action
 from equijax.actions._field import require_fibre
 from equijax.groups import Group, Translation
 from equijax.groups._group import require_is_group
 from equijax.groups._point import has_matrices
 from equijax.groups._space import point_group_of
-from equijax.nn._exactness import Exactness, everything, of_points
+from equijax.nn._exactness import Exactness, of_points
 from equijax.reps import Regular, Representation, Scalar
 
 
@@ -40,22 +40,59 @@ class Layer(nnx.Module):
         return self.out_action_for(self.in_action)
 
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements the layer respects exactly at this input shape: all that map the input to itself.
+        """Tells which elements the layer respects exactly at this input shape.
 
         What is no single array, such as a graph, is given itself instead of its shape.
         """
-        action = self.in_action
-        if not isinstance(action, GridAction):
-            action = sized(action, input_shape)
-            return everything(action, self.out_action_for(action))
-        resolved: GridAction = action.on(action.sizes(tuple(input_shape))).action  # pyright: ignore[reportAssignmentType]
-        return of_points(resolved, self.out_action_for(resolved), action.sizes(tuple(input_shape)))
+        return self.exactness_for(self.in_action, input_shape)
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects when ``in_action`` moves its input: those that map the input to itself.
+
+        A layer that loses some of them overrides this. In a chain ``in_action`` is what the layers before have made.
+        """
+        action = sized(in_action, input_shape)
+        return of_points(action, self.out_action_for(action), input_shape)
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output for an input of this shape; nothing is computed."""
+        return traced_shape(self, input_shape)
+
+
+def traced_shape(fn: Any, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape that a function or Flax module makes of a float array, without running it.
+
+    Raises:
+      TypeError: the result is not one array.
+    """
+    x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):
+        if isinstance(fn, nnx.Module):
+            graph, state = nnx.split(fn)
+            result = jax.eval_shape(lambda state, x: nnx.merge(graph, state)(x), state, x)
+        else:
+            result = jax.eval_shape(fn, x)
+    if not hasattr(result, "shape"):
+        raise TypeError(f"`fn` gives {jax.tree.structure(result)}; a chain hands one array from layer to layer.")
+    return result.shape
 
 
 def sized(action: Action, input_shape: Any) -> Action:
-    """Returns the action for an input of this shape; a graph is given itself."""
-    is_shape = isinstance(input_shape, (tuple, list))
-    return action.for_input(jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32) if is_shape else input_shape)
+    """Returns the action for an input of this shape, with the size of the torus; a graph is given itself."""
+    if not isinstance(input_shape, (tuple, list)):
+        return action.for_input(input_shape)
+    shape = tuple(input_shape)
+    return _on_tori(action.for_input(jax.ShapeDtypeStruct(shape, jnp.float32)), shape)
+
+
+def _on_tori(action: Action, shape: tuple[int, ...]) -> Action:
+    grid, parts = action.grid(shape), action.parts(shape)
+    if grid is not None:
+        return grid[0].on(grid[1]).action
+    if parts is None:
+        return action
+    factors = [_on_tori(factor, view) for factor, view in parts]
+    return action if all(a is b for a, (b, _) in zip(factors, parts, strict=True)) else ProductAction(*factors)
 
 
 def require_group(group: Any, kernel_ndim: int | None) -> Group:

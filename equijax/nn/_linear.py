@@ -10,9 +10,11 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._numbers import positive_int
-from equijax.actions import Action, GridAction
+from equijax.actions import Action
+from equijax.actions._kept import Nothing
+from equijax.actions._kept_parts import kept_by, meet
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._exactness import Exactness, everything, of_points
+from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.sharing import LinearSharing
@@ -111,13 +113,19 @@ class EquivariantLinear(Layer):
         require_same_group(self.in_action, in_action)
         return self.sharing.out_action
 
-    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements the layer respects exactly: all that permute the points of both sides."""
-        del input_shape
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects exactly: all that permute the points of both sides.
+
+        Its weights belong to one spacing, origin and boundary; where a chain brings another grid nothing is claimed.
+        """
+        self.out_action_for(in_action)
         into, out = self.sharing.in_action, self.sharing.out_action
-        if isinstance(into.action, GridAction):
-            return of_points(into.action, out.action, into.shape[: into.action.ndim])
-        return everything(into.action, out.action)
+        brought = in_action.grid(tuple(input_shape))
+        if brought is not None and brought[0].on(brought[1]).action != into.action:
+            why = f"The layer was built for {into.action!r}, but {brought[0]!r} comes."
+            return Exactness(in_action, out.action, Nothing(in_action.group), why)
+        kept = meet(kept_by(into.action, (*into.shape, 1)), kept_by(out.action, (*out.shape, 1)))
+        return Exactness(into.action, out.action, kept, "")
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the layer.

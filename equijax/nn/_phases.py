@@ -211,6 +211,13 @@ def require_divided(shape: tuple[int, ...], strides: tuple[int, ...], trailing: 
     return sizes
 
 
+def subsampled_shape(shape: tuple[int, ...], strides: tuple[int, ...], trailing: int) -> tuple[int, ...]:
+    """Returns the shape after every ``strides``-th sample was taken; ``trailing`` axes stand behind the grid."""
+    first = len(shape) - trailing - len(strides)
+    sizes = [n // s for n, s in zip(require_divided(tuple(shape), strides, trailing), strides, strict=True)]
+    return (*shape[:first], *sizes, *shape[first + len(strides) :])
+
+
 def strides_of(strides: Any, ndim: int) -> tuple[int, ...]:
     """Returns one stride for each axis, after checking that at least one is larger than 1."""
     result = per_axis(strides, ndim, "strides")

@@ -10,12 +10,12 @@ import numpy as np
 from flax import nnx
 
 from equijax.actions import Action, GridAction
-from equijax.actions._motions import common_motions
+from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
 from equijax.nn._conv import Conv
-from equijax.nn._exactness import Exactness, from_motions
-from equijax.nn._layer import Layer, require_group, require_input, require_permuted, require_same_group, resolve_fibre
+from equijax.nn._exactness import Exactness, between_grids
+from equijax.nn._layer import Layer, require_group, require_input, require_permuted, require_same_group, resolve_fibre, sized
 from equijax.nn._phases import (
     Choice,
     choice_of,
@@ -24,6 +24,7 @@ from equijax.nn._phases import (
     polyphase_upsample,
     require_divided,
     strides_of,
+    subsampled_shape,
     taken_phase,
 )
 from equijax.nn._spatial_pool import MaxPool
@@ -38,8 +39,10 @@ class Polyphase(Layer):
     strides: tuple[int, ...]
     order: float
     score: Callable[[jax.Array], jax.Array] | None
+    allow_inexact: bool
 
-    def _define(self, strides: Any, group: Any, in_fibre: Any, order: float, score: Any) -> None:
+    def _define(self, strides: Any, group: Any, in_fibre: Any, order: float, score: Any, allow_inexact: bool) -> None:
+        self.allow_inexact = bool(allow_inexact)
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         d = grid_ndim(self.group)
         if not d:
@@ -87,20 +90,43 @@ class Polyphase(Layer):
         offset = (0.0,) * len(self.strides) if choice is None else tuple(float(i) for i in np.asarray(choice))
         return action.resampled(self.strides, offset)
 
-    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements keep the choice: the shifts by multiples of the strides.
 
         All other shifts (and point elements) are respected too, but change the choice: see the law of the class.
         """
-        action: Any = self.in_action
+        action: Any = sized(in_action, input_shape)
         sizes = action.sizes(tuple(input_shape))
-        resolved = action.on(sizes).action
-        grid = (resolved, sizes)
-        coarse: Any = (self._resampled(resolved, None), tuple(n // s for n, s in zip(sizes, self.strides, strict=True)))
-        found = common_motions(grid, coarse)
-        lost = {h: "it changes the phase that is kept" for h in (*list(found.elements)[1:], *found.lost)}
-        plain = dataclasses.replace(found, elements={0: found.elements[0]}, lost=lost)
-        return from_motions(grid, self.out_action_for(resolved), plain, coarse, "")
+        coarse: Any = self.out_action_for(action)
+        found = between_grids(action, sizes, coarse, tuple(n // s for n, s in zip(sizes, self.strides, strict=True)))
+        changed = "it changes the phase that is kept"
+        lost = tuple((h, changed) for h in range(1, action.point_group.order))
+        kept = dataclasses.replace(found, moves=found.moves[:1], lost=lost)
+        return Exactness(action, coarse, kept, kept.reason)
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output, by arithmetic."""
+        *rest, features = subsampled_shape(input_shape, self.strides, self.trailing)
+        out_fibre: Any = self.out_action.fibre  # type: ignore[attr-defined]
+        return (*rest[: len(rest) + 1 - self.trailing], *out_fibre.shape, self._out_features(features))
+
+    def _out_features(self, features: int) -> int:
+        return features
+
+    def _require_exact(self, input_shape: tuple[int, ...]) -> None:
+        """Raises where a point element maps the input to itself, but not one phase to another."""
+        if self.allow_inexact or self.in_fibre.group.order == 1:
+            return
+        action: Any = sized(self.in_action, input_shape)
+        matrices = action.point_group.integer_matrices
+        steps = np.array(self.strides)
+        for h in kept_by(action, input_shape).point_elements:
+            if ((matrices[h] != 0) & (steps[:, None] != steps[None])).any():
+                raise ValueError(
+                    f"`inputs` has shape {tuple(input_shape)}, but element {h} of {action.point_group!r} exchanges axes "
+                    f"with the strides {self.strides}, so no phase of this {type(self).__name__} goes to another. Use equal "
+                    "strides along these axes; or build the layer with allow_inexact=True and accept the loss."
+                )
 
     def choose(self, inputs: jax.Array) -> Choice:
         """Returns the choice for ``(*batch, *sizes, fibre, features)``: phases int32 ``(*batch, d)``, and margins."""
@@ -118,6 +144,7 @@ class Polyphase(Layer):
         """
         require_input(inputs.shape, self.in_action, None)
         require_divided(inputs.shape, self.strides, self.trailing)
+        self._require_exact(inputs.shape)
         fields = self.full(inputs)
         trailing = fields.ndim - inputs.ndim + self.trailing
         parts = phases(fields, self.strides, trailing)
@@ -163,6 +190,7 @@ class PolyphaseDownsample(Polyphase):
       order: p of the norm, or ``inf``.
       score: module or function of one phase ``(…, *sizes, fibre, features)`` that returns ``(…)`` and does not change under
         shifts, such as :class:`PhaseScore`; None is the norm.
+      allow_inexact: accept strides that differ along axes that the group mixes, so that point elements are lost.
 
     Raises:
       ValueError: strides of 1, or a group without a grid.
@@ -188,8 +216,9 @@ class PolyphaseDownsample(Polyphase):
         in_fibre: Representation | None = None,
         order: float = 2,
         score: Callable[[jax.Array], jax.Array] | None = None,
+        allow_inexact: bool = False,
     ):
-        self._define(strides, group, in_fibre, order, score)
+        self._define(strides, group, in_fibre, order, score, allow_inexact)
 
     def full(self, inputs: jax.Array) -> jax.Array:
         """Returns the input."""
@@ -206,6 +235,7 @@ class PolyphaseMaxPool(Polyphase):
       in_fibre: as in :class:`PolyphaseDownsample`.
       order: as in :class:`PolyphaseDownsample`.
       score: as in :class:`PolyphaseDownsample`.
+      allow_inexact: as in :class:`PolyphaseDownsample`.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -222,9 +252,11 @@ class PolyphaseMaxPool(Polyphase):
         in_fibre: Representation | None = None,
         order: float = 2,
         score: Callable[[jax.Array], jax.Array] | None = None,
+        allow_inexact: bool = False,
     ):
-        self._define(window_shape if strides is None else strides, group, in_fibre, order, score)
+        self._define(window_shape if strides is None else strides, group, in_fibre, order, score, allow_inexact)
         options: dict[str, Any] = {"padding": "CIRCULAR", "group": self.group, "in_fibre": self.in_fibre}
+        options["allow_inexact"] = allow_inexact
         self.pool = MaxPool(window_shape, **options)
 
     def full(self, inputs: jax.Array) -> jax.Array:
@@ -247,6 +279,7 @@ class PolyphaseConv(Polyphase):
       out_fibre: as in :class:`Conv`.
       order: as in :class:`PolyphaseDownsample`; the norm is that of the output.
       score: as in :class:`PolyphaseDownsample`, of phases of the output.
+      allow_inexact: as in :class:`PolyphaseDownsample`.
       rngs: key source.
       **options: further arguments of :class:`Conv`, except ``padding``.
 
@@ -271,6 +304,7 @@ class PolyphaseConv(Polyphase):
         out_fibre: Representation | None = None,
         order: float = 2,
         score: Callable[[jax.Array], jax.Array] | None = None,
+        allow_inexact: bool = False,
         rngs: nnx.Rngs,
         **options: Any,
     ):
@@ -279,8 +313,9 @@ class PolyphaseConv(Polyphase):
                 f"`padding` is {options['padding']!r}; phases are chosen on a torus, padding is always CIRCULAR."
             )
         given: dict[str, Any] = {"group": group, "in_fibre": in_fibre, "out_fibre": out_fibre, "rngs": rngs, **options}
+        given["allow_inexact"] = allow_inexact
         self.conv = Conv(in_features, out_features, kernel_size, padding="CIRCULAR", **given)
-        self._define(strides, self.conv.group, in_fibre, order, score)
+        self._define(strides, self.conv.group, in_fibre, order, score, allow_inexact)
 
     @property
     def in_action(self) -> Action:
@@ -290,6 +325,9 @@ class PolyphaseConv(Polyphase):
     def out_action_for(self, in_action: Action, choice: Sequence[int] | None = None) -> Action:
         """Returns the action on the output where the phase ``choice`` was kept."""
         return self._resampled(self.conv.out_action_for(in_action), choice)
+
+    def _out_features(self, features: int) -> int:
+        return self.conv.out_features
 
     def full(self, inputs: jax.Array) -> jax.Array:
         """Returns the convolution at stride 1."""

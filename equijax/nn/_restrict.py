@@ -1,5 +1,7 @@
 """Restriction to a subgroup of the point group."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,8 @@ from equijax.actions._fibre import field_action, require_fibre_of
 from equijax.groups import Group, Subgroup
 from equijax.groups._group import require_is_group
 from equijax.groups._space import point_group_of
-from equijax.nn._layer import Layer, pool_default, require_group, require_same_group, resolve_fibre
+from equijax.nn._exactness import Exactness, of_points
+from equijax.nn._layer import Layer, pool_default, require_group, require_same_group, resolve_fibre, sized
 from equijax.nn._pool import with_fibre
 from equijax.reps import Regular, Representation, restrict
 
@@ -89,6 +92,14 @@ class Restrict(Layer):
             in_action = in_action.plain.restrict(self.subgroup)  # type: ignore[attr-defined]
         require_same_group(self.in_action, in_action, any_base=True)
         return with_fibre(in_action, self.out_fibre)
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements of the smaller group map the input to itself."""
+        action: Any = sized(in_action, input_shape)
+        out_action = self.out_action_for(action)
+        if action.group.open != self.in_action.group.open:
+            action = action.plain.restrict(self.subgroup)
+        return of_points(action, out_action, input_shape)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns ``(*batch, *sizes, |K|, index · features)`` for functions on H, else ``inputs`` itself."""

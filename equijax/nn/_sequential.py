@@ -1,37 +1,49 @@
 """A chain of layers whose actions fit."""
 
 import dataclasses
+import weakref
 from typing import Any
 
 from flax import nnx
 
 from equijax.actions import Action, GraphAction, GridAction, TensorAction, TrivialAction
-from equijax.groups import bare
-from equijax.nn._chain import exactness_of_chain
-from equijax.nn._exactness import Exactness, everything
-from equijax.nn._layer import Layer, sized
+from equijax.nn._chain import exactness_of_chain, fold, start_of_chain
+from equijax.nn._exactness import Exactness
+from equijax.nn._layer import Layer, traced_shape
 from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn._options import accepted_options
+from equijax.nn._passing import require_no_convolution
 from equijax.nn._restrict import Restrict
 from equijax.nn._windowed import WindowedLayer
-from equijax.nn.products._element import ElementLayer, SetExactness
+from equijax.nn.products._element import ElementLayer
+
+#: Chains → the entries with which they were found to fit, so that a call looks again only after a change.
+_FITTING: "weakref.WeakKeyDictionary[Any, tuple]" = weakref.WeakKeyDictionary()
 
 
 class Sequential(Layer):
     """Applies layers one after the other, after checking that each takes what the one before it gives.
 
     Layers of equijax are checked by group and fibre; boundary, spacing and origin are carried along. Functions and Flax
-    modules pass the action on as it is (``jax.nn.relu``, ``nnx.Linear``, ``nnx.BatchNorm``); keyword arguments of a call
-    go to every entry that accepts them.
+    modules are *followed*: their program is read, and where it treats all points alike (``jax.nn.relu``, ``nnx.Linear``,
+    ``nnx.BatchNorm``) or pools over all of them (a mean), that is what the chain reckons with. What can't be followed may
+    be :class:`Declared`; otherwise nothing is claimed behind it: the chain runs, ``exactness`` says that nothing is known,
+    and ``out_action`` raises. On a fibre that does not permute, pointwise functions and modules with a bias or mean for
+    each coordinate are refused. Keyword arguments of a call go to every entry that accepts them.
 
-    Law: ``model(in_action(g, x)) == out_action(g, model(x))`` for every g that ``model.exactness(x.shape)`` names, if the
-    functions and Flax modules act on each point alike.
+    ``in_action`` has the smallest spacing with which every grid of the chain has a whole one (2 in front of an upsampling
+    by 2), and shifts are counted in pixels of the finest grid. Where layers on a torus are followed by layers with borders,
+    its origin is such that the group turns the torus about the centre of the first array with borders.
+
+    Law: ``model(in_action(g, x)) == out_action(g, model(x))`` for every g that ``model.exactness(x.shape)`` names, with the
+    actions that it names.
 
     Args:
       *layers: equijax layers, Flax modules, functions.
 
     Raises:
-      ValueError: a layer does not fit its predecessor; the message names both.
+      ValueError: a layer does not fit its predecessor; the message names both. Layers that are changed later are checked at
+        the next call.
 
     Example:
       >>> import equijax as ej, jax, jax.numpy as jnp
@@ -54,14 +66,19 @@ class Sequential(Layer):
                 raise TypeError(f"`layers` holds {layer!r}, which can't be called.")
         if not any(isinstance(layer, Layer) for layer in layers):
             raise ValueError("`layers` holds no equijax layer, so no action is known. Use nnx.Sequential.")
-        for layer in layers:
-            if isinstance(layer, (nnx.Conv, nnx.ConvTranspose)):
-                raise ValueError(
-                    f"`layers` holds an nnx.{type(layer).__name__}, which does not share weights under the group and would "
-                    f"read the fibre as a grid axis. Use equijax.nn.{type(layer).__name__}."
-                )
         self.layers = nnx.List(layers)
-        self.out_action_for(self._whole_in_action)
+        self._require_fitting()
+
+    def _require_fitting(self) -> list[Any]:
+        """Returns all entries, after checking those that were not there at the last check."""
+        entries = self._entries()
+        known = _FITTING.get(self, ())
+        if len(known) != len(entries) or any(a is not b for a, b in zip(known, entries, strict=True)):
+            for entry in entries:
+                require_no_convolution(entry)
+            self._fold(self._whole_in_action)
+            _FITTING[self] = tuple(entries)
+        return entries
 
     def _entries(self) -> list[Any]:
         """All layers, with those of nested chains in their places."""
@@ -69,56 +86,73 @@ class Sequential(Layer):
 
     @property
     def _whole_in_action(self) -> Action:
-        return next(entry for entry in self._entries() if isinstance(entry, Layer)).in_action
+        return start_of_chain(self._entries())
 
     @property
     def in_action(self) -> Action:
         """The action on the input: that of the first layer, restricted where a later ``Restrict`` forgets elements."""
         action = self._whole_in_action
         for entry in self._entries():
-            if isinstance(entry, Restrict) and bare(action.group) == bare(entry.group):
-                action = action.restrict(entry.subgroup)  # type: ignore[attr-defined]
+            if isinstance(entry, Restrict) and action.group.open == entry.group.open:
+                action = action.plain.restrict(entry.subgroup)  # type: ignore[attr-defined]
         return action
 
     def out_action_for(self, in_action: Action) -> Action:
         """Folds an action through all layers: one of the first layer's group, or of the smaller group that is left.
 
         Raises:
-          ValueError: a layer does not fit its predecessor.
+          ValueError: a layer does not fit its predecessor, or nothing is known of the output.
         """
-        whole = self._whole_in_action
-        if bare(in_action.group) != bare(whole.group) and bare(in_action.group) == bare(self.in_action.group):
-            carried = ("boundary", "spacing", "origin", "torus") if isinstance(whole, GridAction) else ()
-            in_action = dataclasses.replace(whole, **{name: getattr(in_action, name) for name in carried})  # type: ignore[type-var]
-        action, before = in_action, "the input"
-        for k, entry in enumerate(self._entries()):
+        action = self._fold(self._of_whole_group(in_action))
+        if not action.is_known:
+            raise ValueError(action.reason)  # pyright: ignore[reportAttributeAccessIssue]
+        return action
+
+    def _of_whole_group(self, in_action: Action) -> Action:
+        """The action of the first layer's group, where one of the smaller group that is left is given."""
+        whole: Any = self._whole_in_action
+        if in_action.group.open == whole.group.open or in_action.group.open != self.in_action.group.open:
+            return in_action
+        carried = ("boundary", "spacing", "origin", "torus") if isinstance(whole, GridAction) else ()
+        return dataclasses.replace(whole, **{name: getattr(in_action, name) for name in carried})
+
+    def _fold(self, action: Action) -> Action:
+        entries = self._entries()
+        if isinstance(self._whole_in_action, GraphAction):
+            self._require_graphs(entries, action)
+        return fold(entries, action)
+
+    def _require_graphs(self, entries: list[Any], action: Action) -> None:
+        """Raises where a function of arrays follows a graph."""
+        before = "the input"
+        for k, entry in enumerate(entries):
             if isinstance(action, GraphAction) and _takes_arrays(entry):
                 raise ValueError(
                     f"layer {k} ({getattr(entry, '__name__', type(entry).__name__)}) takes arrays, but {before} is a graph. "
                     "Wrap it: MapNodes(…) for the features of the nodes, MapEdges(…) for those of the edges."
                 )
             if isinstance(entry, Layer):
-                try:
-                    action = entry.out_action_for(action)
-                except (TypeError, ValueError) as error:
-                    raise type(error)(f"layer {k} ({type(entry).__name__}) does not fit {before}: {error}") from None
-                before = f"layer {k} ({type(entry).__name__})"
-        return action
+                action, before = fold([entry], action), f"layer {k} ({type(entry).__name__})"
 
     def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements map every grid of the chain to itself.
+        """Tells which elements every step of the chain keeps, and how they move input and output.
 
-        A chain that mixes circular and zero padding can lose elements that each layer keeps, about different points.
-        Functions and Flax modules are taken to respect everything.
+        Use the ``in_action`` that is named: on a torus in front of arrays with borders its origin depends on the size.
+        Functions and Flax modules are followed; behind what can't be followed nothing is claimed.
         """
-        entries = self._entries()
-        if any(isinstance(entry, ElementLayer) for entry in entries):
-            points = sized(self.in_action, input_shape).factors[0]  # type: ignore[attr-defined]
-            return SetExactness.of(points, Sequential(*map(_on_one, entries)).exactness(input_shape))
-        if not isinstance(self._whole_in_action, GridAction):
-            action = sized(self.in_action, input_shape)
-            return everything(action, self.out_action_for(action))
-        return exactness_of_chain(entries, tuple(input_shape))
+        shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else input_shape
+        return exactness_of_chain(self._entries(), start_of_chain(self._entries(), shape), shape)
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements every step of the chain keeps when ``in_action`` moves its input."""
+        shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else input_shape
+        return exactness_of_chain(self._entries(), self._of_whole_group(in_action), shape)
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output for an input of this shape."""
+        for entry in self._entries():
+            input_shape = entry.out_shape(input_shape) if isinstance(entry, Layer) else traced_shape(entry, input_shape)
+        return input_shape
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -139,7 +173,7 @@ class Sequential(Layer):
           TypeError: no entry accepts an option.
           ValueError: the shape does not fit a layer, or loses an element of the point group.
         """
-        entries = self._entries()
+        entries = self._require_fitting()
         self._require_exact(entries, inputs)
         accepted = self._accepted(entries, options)
         unknown = set(options).difference(*accepted)
@@ -156,7 +190,7 @@ class Sequential(Layer):
         accepted = []
         for entry in entries:
             accepted.append(accepted_options(entry, options) if options else {})
-            if "mask" in options and isinstance(entry, Layer) and isinstance(entry.out_action, TrivialAction):
+            if "mask" in options and isinstance(entry, Layer) and _ends_invariant(entry):
                 options = {name: value for name, value in options.items() if name != "mask"}
         return accepted
 
@@ -178,12 +212,20 @@ class Sequential(Layer):
         if not mixed or any(entry.allow_inexact for entry in windowed) or moved[0].in_fibre.group.order == 1:
             return
         exactness = self.exactness(inputs.shape)
-        if not exactness.keeps_point_group:
+        if exactness.kept.is_known and not exactness.keeps_point_group:
             raise ValueError(
                 f"`inputs` has shape {inputs.shape}, at which this Sequential keeps only {len(exactness.point_elements)} "
-                f"elements of the point group, although each layer keeps all: {exactness.reason} Use one kind of padding "
+                f"elements of the point group: {exactness.reason} Use one kind of padding "
                 "throughout, circular or not; or build a layer with allow_inexact=True and accept the loss."
             )
+
+
+def _ends_invariant(layer: Layer) -> bool:
+    """Tells whether nothing moves the output of a layer any more."""
+    try:
+        return isinstance(layer.out_action, TrivialAction)
+    except ValueError:  # a chain behind whose function nothing is known
+        return False
 
 
 def _takes_arrays(entry: Any) -> bool:

@@ -55,6 +55,11 @@ class SpatialPool(WindowedLayer):
         require_window(self.in_fibre.group, sizes)
         self.allow_inexact = bool(allow_inexact)
 
+    @property
+    def needs_square(self) -> bool:
+        """False: what the shape had lost before is not refused by a pool."""
+        return False
+
     def _prepare(self, inputs: jax.Array) -> tuple[jax.Array, tuple[int, ...] | None]:
         require_input(inputs.shape, self.in_action, None)
         self._require_exact(inputs.shape)

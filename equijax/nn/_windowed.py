@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action, GridAction, kept_by
 from equijax.actions._fibre import FibreAction
 from equijax.groups import PointGroup
 from equijax.nn._exactness import Exactness, everything, of_grid
@@ -25,6 +25,14 @@ class WindowedLayer(Layer):
     out_fibre: Representation
     sampling: Sampling
     allow_inexact: bool
+
+    @property
+    def needs_square(self) -> bool:
+        """Whether a shape that the point group does not map to itself is refused: by convolutions that read neighbours.
+
+        Pools, and windows of one sample, lose only what is lost between their input and their output.
+        """
+        return any(k > 1 for k in self.sampling.window)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -55,19 +63,29 @@ class WindowedLayer(Layer):
             return FibreAction(self.out_fibre, in_action.group)
         return dataclasses.replace(self.sampling.moved(in_action), fibre=self.out_fibre)
 
-    def exactness(self, input_shape: tuple[int, ...]) -> Exactness:
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects exactly at this input shape, about which centre, and why not more.
 
         Args:
+          in_action: how the input is moved.
           input_shape: shape of the input, ``(*batch, *sizes, fibre, features)``.
 
         Returns:
           An :class:`Exactness`, found by index arithmetic.
         """
-        action = self.in_action
-        if not isinstance(action, GridAction):
-            return everything(action, self.out_action)
-        return _exactness(self.sampling, action, self.out_fibre, action.sizes(tuple(input_shape)))
+        out_action, grid = self.out_action_for(in_action), in_action.grid(tuple(input_shape))
+        if grid is None:
+            return everything(in_action, out_action)
+        return _exactness(self.sampling, grid[0], self.out_fibre, grid[1])
+
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output, by arithmetic, also where a call would be refused."""
+        grid = self.in_action.grid(tuple(input_shape))
+        if grid is None:
+            return super().out_shape(input_shape)
+        batch = input_shape[: len(input_shape) - 1 - len(grid[1]) - len(self.in_fibre.shape)]
+        features = getattr(self, "out_features", input_shape[-1])
+        return (*batch, *self.sampling.out_sizes(grid[1]), *self.out_fibre.shape, features)
 
     def _require_exact(self, input_shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where this shape loses an element of the point group."""
@@ -76,6 +94,10 @@ class WindowedLayer(Layer):
         exactness = self.exactness(input_shape)
         if exactness.keeps_point_group:
             return
+        if not self.needs_square:
+            acting = kept_by(exactness.in_action, input_shape).point_elements
+            if set(acting) <= set(exactness.point_elements):
+                return
         sizes = self.in_action.sizes(tuple(input_shape))  # type: ignore[attr-defined]
         remedies = _remedies(self.sampling, self.in_action, self.out_fibre, sizes)  # pyright: ignore[reportArgumentType]
         kept, total = len(exactness.point_elements), self.in_fibre.group.order
@@ -89,7 +111,7 @@ class WindowedLayer(Layer):
 
 @functools.lru_cache(maxsize=1024)
 def _exactness(sampling: Sampling, action: GridAction, out_fibre: Any, sizes: tuple[int, ...]) -> Exactness:
-    return of_grid(sampling, action, out_fibre, sizes)
+    return of_grid(sampling, action.on(sizes).action, out_fibre, sizes)  # pyright: ignore[reportArgumentType]
 
 
 def _keeps(sampling: Sampling, action: GridAction, out_fibre: Any, sizes: tuple[int, ...]) -> bool:

@@ -8,7 +8,7 @@ from flax import nnx
 
 import equijax as ej
 from equijax.audit._explain import prepare
-from equijax.audit._jaxpr import evaluate
+from equijax.nn._jaxpr import evaluate
 from tests.helpers import randn
 
 SHIFTS = jnp.asarray([[1, 0], [0, 3], [2, 2], [4, 0]])

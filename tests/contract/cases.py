@@ -169,6 +169,8 @@ POOLS = [
     Case("BlurPool", lambda **_: ej.nn.BlurPool(4, 2, group=P4), (6, 6, 4, 2), ()),
     Case("FourierDownsample", lambda **_: ej.nn.FourierDownsample((3, 2)), (6, 4, 2), ()),
     Case("CentredPool", lambda **_: ej.nn.CentredPool(3, 2, group=P4), (6, 6, 4, 2), ()),
+    Case("Upsample", lambda **_: ej.nn.Upsample(2, padding="CIRCULAR", group=P4), (3, 3, 4, 2), ()),
+    Case("Upsample edge", lambda **_: ej.nn.Upsample(3, group=P4M, in_fibre=Scalar(P4M.point_group)), (3, 3, 2), ()),
     Case("PolyphaseDownsample", lambda **_: ej.nn.PolyphaseDownsample((3, 2)), (6, 4, 2), ()),
     Case("PolyphaseMaxPool", lambda **_: ej.nn.PolyphaseMaxPool((2, 2)), (6, 4, 2), ()),
     Case("SetPool", lambda **_: ej.nn.SetPool(("logsumexp", "std")), (5, 2), ()),

@@ -68,11 +68,12 @@ def test_mixed_borders_keep_only_what_every_layer_keeps():
 
 
 def test_a_chain_with_a_broken_function_fails():
-    model = ej.nn.Sequential(
-        *classifier(P4M).layers[:3], lambda x: x.at[..., 0, :].multiply(2.0), *classifier(P4M).layers[3:]
-    )
+    """Declared, it is taken at its word, and the measurement finds it; undeclared, nothing is claimed behind it."""
+    broken = lambda x: x.at[..., 0, :].multiply(2.0)  # noqa: E731
+    layers, act = classifier(P4M).layers, GridAction(P4M, Regular(P4M.point_group), "zero")
     with pytest.raises(AssertionError, match="fails for"):
-        check_exact(model, randn((2, 8, 8, 1)))
+        check_exact(ej.nn.Sequential(*layers[:3], ej.nn.Declared(broken, act), *layers[3:]), randn((2, 8, 8, 1)))
+    assert not ej.nn.Sequential(*layers[:3], broken, *layers[3:]).exactness((2, 8, 8, 1)).kept.is_known
 
 
 @pytest.mark.parametrize("generators", [[1], [2], [4], [2, 4], []])
@@ -224,14 +225,15 @@ def test_a_chain_claims_no_element_that_it_loses(name, size, specs):
 
 
 def test_layers_that_turn_about_different_points_are_refused():
-    """Each keeps the whole group, the torus layer about a pixel, the other about the centre; together they keep less."""
-    torus = ej.nn.Conv(1, 1, 3, 2, padding="CIRCULAR", **options(P4))
+    """Each keeps the whole group, the one with borders about the centre, the torus layer half a pixel from it."""
+    torus = ej.nn.Conv(1, 1, 2, padding="CIRCULAR", **options(P4))
     border = ej.nn.Conv(1, 1, 3, **options(P4))
-    model = ej.nn.Sequential(torus, border)
+    model = ej.nn.Sequential(border, torus)
     with pytest.raises(ValueError, match=r"keeps only 1 elements .* Use one kind of padding"):
         model(randn((8, 8, 1)))
     lax_border = ej.nn.Conv(1, 1, 3, allow_inexact=True, **options(P4))
-    assert ej.nn.Sequential(torus, lax_border)(randn((8, 8, 1))).shape == (4, 4, 1)
+    assert ej.nn.Sequential(lax_border, torus)(randn((8, 8, 1))).shape == (8, 8, 1)
+    check_exact(ej.nn.Sequential(torus, border), randn((8, 8, 1)))  # a torus turns about any point
     assert ej.nn.Sequential(border, ej.nn.Conv(1, 1, 1, **options(P4)))(randn((8, 8, 1))).shape == (8, 8, 1)
 
 

@@ -1,15 +1,11 @@
 """What layers on sets of fields have in common: the set, and the layer that reads one field."""
 
-import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from equijax.actions import Action, ProductAction, SetAction
-from equijax.actions._acting import repeated
+from equijax.actions import Action, Everything, KeptProduct, ProductAction, SetAction
 from equijax.actions._action import require_action
-from equijax.groups._group import Element
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, require_same_group, sized
 from equijax.nn._mask import require_mask
@@ -38,60 +34,18 @@ class ElementLayer(Layer):
         require_same_group(SetAction(), points)
         return ProductAction(points, self.element.out_action_for(field))
 
-    def exactness(self, input_shape: tuple[int, ...]) -> "SetExactness":
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects exactly: all orders of the set, and what ``element`` keeps of a field."""
-        points: SetAction = sized(self.in_action, input_shape).factors[0]  # type: ignore[attr-defined]
-        return SetExactness.of(points, self.element.exactness(input_shape))
+        action = sized(in_action, input_shape)
+        out_action = self.out_action_for(action)
+        (points, _), (field, shape) = action.parts(tuple(input_shape))  # type: ignore[misc]
+        local = self.element.exactness_for(field, shape)
+        kept = KeptProduct(action.group, (Everything(points.group), local.kept))
+        if local.kept.is_known:
+            out_action = ProductAction(points, local.out_action)
+        return Exactness(ProductAction(points, local.in_action), out_action, kept, local.reason)
 
     def _require_set(self, inputs: jax.Array, mask: jax.Array | None) -> tuple[int, jax.Array | None]:
         """Returns the axis of the set, and the mask after checking it."""
         axis = len(self.in_action.views(inputs.shape)[0]) - 2
         return axis, None if mask is None else require_mask(mask, inputs.shape[: axis + 1])
-
-
-@dataclasses.dataclass(frozen=True)
-class SetExactness(Exactness):
-    """The elements that a layer on sets of fields respects: every order of the set, with what is kept of each field.
-
-    Attributes:
-      element: what the layer keeps of one field; the other attributes of :class:`Exactness` are copied from it.
-      points: the action on the set.
-    """
-
-    element: Exactness
-    points: SetAction
-
-    @staticmethod
-    def of(points: SetAction, element: Exactness) -> "SetExactness":
-        """Puts the exactness on a set together from that on one field."""
-        copied = {field.name: getattr(element, field.name) for field in dataclasses.fields(Exactness)}
-        for name in ("in_action", "out_action"):
-            copied[name] = ProductAction(points, copied[name])
-        return SetExactness(**copied, element=element, points=points)
-
-    @property
-    def keeps_point_group(self) -> bool:
-        """True where every element of the point group is kept (perhaps together with a shift)."""
-        return self.element.keeps_point_group
-
-    def generators(self) -> list[Element]:
-        """Returns group elements that generate everything that is kept."""
-        group = ProductAction(self.points, self.element.in_action).group
-        orders = [group.embed(0, p) for p in self.points.group.generators]
-        return orders + [group.embed(1, g) for g in self.element.generators()]
-
-    def elements(self) -> Element:
-        """Returns every kept point element with its translation, stacked, each with one of a few orders of the set."""
-        points = self.points.group
-        orders = jnp.stack([jnp.asarray(p) for p in points.generators or (points.identity,)])
-        moved = self.element.elements()
-        count = max(len(orders), len(jax.tree.leaves(moved)[0]))
-        return (repeated(orders, count), repeated(moved, count))
-
-    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
-        """Draws kept elements: uniform orders of the set, and what the layer on one field draws; leading axes ``shape``."""
-        for_points, for_field = jax.random.split(key)
-        return (self.points.group.sample(for_points, shape), self.element.sample(for_field, shape))
-
-    def __str__(self) -> str:
-        return f"Every order of the {self.points.n} elements; of each, {self.element}"
