@@ -65,6 +65,7 @@ from equijax.nn.fields import FieldGroupNorm as FieldGroupNorm
 from equijax.nn.fields import FieldLayer as FieldLayer
 from equijax.nn.fields import FieldLayerNorm as FieldLayerNorm
 from equijax.nn.fields import FieldRMSNorm as FieldRMSNorm
+from equijax.nn.fields import FourierNonlinearity as FourierNonlinearity
 from equijax.nn.fields import Gate as Gate
 from equijax.nn.fields import InvariantPool as InvariantPool
 from equijax.nn.fields import NormNonlinearity as NormNonlinearity

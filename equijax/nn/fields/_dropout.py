@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax.groups import Group
-from equijax.groups._space import grid_ndim
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.reps import Representation
@@ -76,7 +75,7 @@ class FieldDropout(FieldLayer):
         Raises:
           ValueError: ``rngs`` is missing.
         """
-        ndim = grid_ndim(self.group)
+        ndim = self.group.grid_ndim
         require_fields(inputs, self.in_fibre, ndim)
         if (self.deterministic if deterministic is None else deterministic) or self.rate == 0:
             return inputs

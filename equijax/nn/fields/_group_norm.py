@@ -10,7 +10,6 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.groups import Group
-from equijax.groups._space import grid_ndim
 from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init
 from equijax.nn.fields._layer import require_fields
 from equijax.nn.fields._statistics import statistics
@@ -98,8 +97,8 @@ class FieldGroupNorm(FieldNorm):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Normalises ``(*batch, *sizes, fibre, num_features)``; any number of batch axes."""
-        require_fields(inputs, self.in_fibre, grid_ndim(self.group))
+        require_fields(inputs, self.in_fibre, self.group.grid_ndim)
         v, scale, bias, dtype = self._promoted(inputs)
-        axes = tuple(range(v.ndim - 2 - grid_ndim(self.group), v.ndim - 2))
+        axes = tuple(range(v.ndim - 2 - self.group.grid_ndim, v.ndim - 2))
         found = statistics(v, self.in_fibre, axes, self.num_groups, centre=True)
         return self._normalised(v, found, scale, bias, dtype)

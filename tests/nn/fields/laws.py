@@ -11,7 +11,8 @@ from flax import nnx
 class Law:
     """Measures the law of several layers that take one fibre, with one compiled program for all of them.
 
-    The gradient's law is that of the adjoint, ``vjp(fn, x)(ρᵀ v) = ρᵀ vjp(fn, ρ x)(v)``.
+    The gradient's law is that of the adjoint, ``vjp(fn, x)(ρᵀ v) = ρᵀ vjp(fn, ρ x)(v)``. Along the Lie algebra of the fibre
+    the law is that of the derivative, ``jvp(fn, x)(A x) = B fn(x)``.
 
     Args:
       layers: layers of one input fibre, or functions of an array, with their output fibres: pairs.
@@ -24,6 +25,7 @@ class Law:
         self.split = [nnx.split(layer) if isinstance(layer, nnx.Module) else (layer, ()) for layer, _ in layers]
         self.into = matrices(fibre, elements)
         self.out = [matrices(out, elements) for _, out in layers]
+        self.along = np.stack(fibre.algebra) if fibre.algebra else np.zeros((0, fibre.dim, fibre.dim))
 
     def errors(self, x):
         """The largest relative errors of each layer over the elements, ``(layers, 2)``: forward and gradient."""
@@ -52,7 +54,19 @@ class Law:
             gradient = jnp.abs(move(a.T, pull_moved(v)[0], self.fibre) - pulled).max()
             return jnp.stack([forward / (1 + jnp.abs(y).max()), gradient / (1 + jnp.abs(pulled).max())])
 
-        return jax.lax.map(errors, (into, out)).max(0)
+        found = jax.lax.map(errors, (into, out)).max(0)
+        for a, b in zip(self.along, out_fibre.algebra, strict=True):
+            derivative = jax.jvp(fn, (x,), (move(a, x, self.fibre),))[1]
+            wanted = move(jnp.asarray(b), y, out_fibre) if out_fibre.shape else jnp.zeros_like(y)
+            away = jnp.abs(derivative - wanted).max() / (1 + jnp.abs(y).max())
+            found = jnp.maximum(found, away)
+        return found
+
+
+def some_elements(group):
+    """One random element of each connected component."""
+    first = group.draw(jax.random.key(5))
+    return [group.compose(first, jnp.asarray(c)) for c in group.components]
 
 
 def move(matrix, x, fibre):
