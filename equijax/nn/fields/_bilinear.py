@@ -16,6 +16,7 @@ from equijax.nn._conv import default_kernel_init
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._products import Output, Product, products_into
+from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
 
@@ -122,19 +123,19 @@ class Bilinear(FieldLayer):
         place = np.argsort(np.concatenate([output.coordinates.reshape(-1) for output in outputs]))
         y = found[0] if len(found) == 1 else jnp.concatenate(found, axis=-2)
         if (place != np.arange(len(place))).any():
-            y = jnp.take(y, place, axis=-2, mode="clip")
+            y = taken(y, place)
         return from_vectors(y, self.out_fibre)
 
     def _mixed(self, v: jax.Array, matrices: jax.Array) -> jax.Array:
         """The features of each block mixed by its matrix."""
         if matrices.ndim == 2:
             return jnp.matmul(v, matrices, precision=self.precision)
-        each = jnp.take(matrices, block_numbers(self.in_fibre), axis=0, mode="clip")
+        each = taken(matrices, block_numbers(self.in_fibre), axis=0)
         return jnp.einsum("...di,dio->...do", v, each, precision=self.precision)
 
     def _term(self, l: jax.Array, r: jax.Array, product: Product, kernel: jax.Array) -> jax.Array:  # noqa: E741
         """One product for all copies of the output, ``(…, copies, out part, features)``."""
-        left, right = (jnp.take(x, at, axis=-2, mode="clip") for x, at in ((l, product.left), (r, product.right)))
+        left, right = (taken(x, at) for x, at in ((l, product.left), (r, product.right)))
         paths, copies = len(product.basis), len(product.left)
         weights = kernel[product.rows : product.rows + paths * copies].reshape(paths, copies, -1)
         pairs = left[..., :, None, :] * right[..., None, :, :]

@@ -9,6 +9,7 @@ from flax import nnx
 from equijax.groups import Group
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
+from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
 
@@ -87,7 +88,7 @@ class FieldDropout(FieldLayer):
         batch = v.shape[: v.ndim - 2 - ndim]
         shape = (*batch, *(1,) * ndim, block_count(self.in_fibre), v.shape[-1])
         kept = jax.random.bernoulli(self._key(rngs), 1 - self.rate, shape)
-        each = jnp.take(kept, block_numbers(self.in_fibre), axis=-2, mode="clip")
+        each = taken(kept, block_numbers(self.in_fibre))
         scaled = v / jnp.asarray(1 - self.rate, v.dtype)
         return from_vectors(jnp.where(jnp.broadcast_to(each, v.shape), scaled, jnp.zeros_like(v)), self.in_fibre)
 

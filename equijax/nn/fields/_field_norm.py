@@ -23,6 +23,7 @@ from equijax.nn.fields._layer import (
     to_vectors,
 )
 from equijax.nn.fields._statistics import Statistics, divide, subtract_mean
+from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
 ones_init, zeros_init = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
@@ -79,7 +80,7 @@ class FieldNorm(FieldLayer):
         """Subtracts and divides, then multiplies by the scale and adds the bias along the invariants."""
         y = divide(subtract_mean(v, found.mean, self.in_fibre), found.var, self.in_fibre, self.epsilon).astype(dtype)
         if scale is not None:
-            each = jnp.take(broadcast(scale, y.ndim), block_numbers(self.in_fibre), axis=-2, mode="clip")
+            each = taken(broadcast(scale, y.ndim), block_numbers(self.in_fibre))
             y = y * jnp.broadcast_to(each, y.shape)
         if bias is not None:
             invariants = jnp.asarray(self.in_fibre.invariants, y.dtype)

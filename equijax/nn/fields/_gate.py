@@ -11,6 +11,7 @@ from equijax._arrays import read_only
 from equijax.groups import Group
 from equijax.nn.fields._blocks import block_numbers, pointwise_coordinates
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
+from equijax.nn.fields._taken import taken
 from equijax.reps import Representation, Scalar
 
 
@@ -71,7 +72,7 @@ class Gate(FieldLayer):
         number = _gate_of(self.out_fibre)
         if not self.gates:
             return from_vectors(self.activation(v), self.out_fibre)
-        gated = v * jnp.take(self.gate(scalars), np.maximum(number, 0), axis=-2, mode="clip")
+        gated = v * taken(self.gate(scalars), np.maximum(number, 0))
         if (number >= 0).all():
             return gated
         free = jnp.asarray(number < 0).reshape((1,) * (v.ndim - 2) + (len(number), 1))

@@ -23,6 +23,7 @@ from equijax.nn.fields._layer import (
     require_orthogonal,
     to_vectors,
 )
+from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
 _half = nnx.initializers.constant(0.5)
@@ -101,7 +102,7 @@ class NormNonlinearity(FieldLayer):
         length = block_lengths(wide, self.in_fibre, self.epsilon)
         moved = length if bias is None else length - broadcast(bias.astype(wide.dtype), length.ndim)
         factor = (self.activation(moved) / length).astype(v.dtype)
-        return from_vectors(v * jnp.take(factor, block_numbers(self.in_fibre), axis=-2, mode="clip"), self.in_fibre)
+        return from_vectors(v * taken(factor, block_numbers(self.in_fibre)), self.in_fibre)
 
 
 def block_lengths(v: jax.Array, fibre: Representation, epsilon: float) -> jax.Array:

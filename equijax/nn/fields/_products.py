@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +62,9 @@ class Output(NamedTuple):
 def products_into(in_fibre: Representation, out_fibre: Representation, largest: int) -> tuple[Output, ...]:
     """Returns the products of two vectors of ``in_fibre`` that give vectors of ``out_fibre``, by the blocks of the output.
 
-    Copy c of a block of the output takes its left factor from copy c mod m and its right one from copy ⌊c / m⌋ mod n, where
-    m and n count the copies in the input: each pair in turn. Triples of more than ``largest`` entries are left out.
+    Copy c of a block of the output takes its left factor from copy c mod m and its right one from copy (c + ⌊c / lcm(m, n)⌋)
+    mod n, where m and n count the copies in the input: each pair in turn, equal numbers first. Triples of more than
+    ``largest`` entries are left out.
     """
     into, found, rows = pieces_of(in_fibre), [], 0
     for out_piece, coordinates in pieces_of(out_fibre):
@@ -73,7 +75,8 @@ def products_into(in_fibre: Representation, out_fibre: Representation, largest: 
                     continue
                 basis = bilinear_maps(left_piece, right_piece, out_piece)
                 if len(basis):
-                    pair = left[copies % len(left)], right[copies // len(left) % len(right)]
+                    lcm = math.lcm(len(left), len(right))
+                    pair = left[copies % len(left)], right[(copies + copies // lcm) % len(right)]
                     products.append(Product(basis, read_only(pair[0]), read_only(pair[1]), rows + fan_in * len(copies)))
                     fan_in += len(basis)
         rows += fan_in * len(copies)

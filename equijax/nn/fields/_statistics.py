@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax.nn.fields._blocks import block_indicators, block_numbers, coefficients_of_invariants
+from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
 
@@ -56,7 +57,7 @@ def subtract_mean(v: jax.Array, mean: jax.Array, fibre: Representation) -> jax.A
 def divide(v: jax.Array, var: jax.Array, fibre: Representation, epsilon: float) -> jax.Array:
     """Returns the field with each block divided by the root of its variance ``(…, blocks, groups)``."""
     factor = jax.lax.rsqrt(var + jnp.asarray(epsilon, var.dtype))
-    return v * _per_feature(jnp.take(factor, block_numbers(fibre), axis=-2, mode="clip"), v)
+    return v * _per_feature(taken(factor, block_numbers(fibre)), v)
 
 
 def _over(rows: jax.Array, axes: tuple[int, ...], groups: int) -> jax.Array:
