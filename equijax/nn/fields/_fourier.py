@@ -1,12 +1,17 @@
 """Pointwise functions of band-limited functions: sample, act, transform back."""
 
+import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from equijax._numbers import positive_int
+from equijax.actions import Action
+from equijax.actions._kept import Nothing
 from equijax.groups import Group, PointGroup
+from equijax.nn._exactness import Exactness
 from equijax.nn.fields._layer import (
     FieldLayer,
     from_vectors,
@@ -90,6 +95,19 @@ class FourierNonlinearity(FieldLayer):
     def sample_count(self) -> int:
         """Number of different samples."""
         return len(samples_of(self.in_fibre, self.samples, self.symmetry).values)
+
+    @property
+    def is_exact(self) -> bool:
+        """True for a finite group, whose elements are all sampled."""
+        return self.in_fibre.group.order < math.inf
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects: all of a finite group; of rotations it claims nothing."""
+        found = super().exactness_for(in_action, input_shape)
+        if self.is_exact:
+            return found
+        why = f"Rotations move functions between {self.sample_count} samples, which only those of `symmetry` permute."
+        return dataclasses.replace(found, kept=Nothing(found.in_action.group), reason=why)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the function to ``(*batch, *positions, fibre, features)``; any number of batch axes."""

@@ -101,3 +101,13 @@ def test_fibres_that_are_no_functions_are_refused():
     check_message(lambda: ej.nn.FourierNonlinearity(3 * Irrep(d3, 2)), ValueError, ["at most 2"])
     check_message(lambda: ej.nn.FourierNonlinearity(ej.reps.Vector(ej.Lorentz())), ValueError, ["not orthogonal"])
     check_message(lambda: ej.nn.FourierNonlinearity(ej.reps.Vector(ej.SO(4))), ValueError, ["SO(4)"])
+
+
+def test_what_is_claimed():
+    assert ej.nn.FourierNonlinearity(Regular(ej.Cyclic(3))).exactness((3, 2)).kept.is_everything
+    layer = ej.nn.FourierNonlinearity(band_limited(ej.SO(2), 1))
+    found = layer.exactness((3, 2))
+    assert not found.kept.is_known
+    assert "samples" in found.reason
+    chain = ej.nn.Sequential(layer, ej.nn.InvariantPool(layer.in_fibre))
+    assert not chain.exactness((3, 2)).kept.is_known

@@ -1,0 +1,94 @@
+"""Networks between two representations of any group."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import equijax as ej
+from equijax.reps import Irrep, PermutationRep, Regular, Scalar, Vector, tensors
+from tests.helpers import check_message, randn
+from tests.nn.fields.laws import Law, some_elements, trained
+
+S3 = ej.FiniteGroup.from_permutations([[1, 2, 0], [1, 0, 2]])
+POINTS = PermutationRep.from_generators(S3, [[1, 2, 0], [1, 0, 2]])
+
+
+def model(in_rep, out_rep, **more):
+    options = {"in_features": 2, "hidden": 24, "layers": 2, "param_dtype": jnp.float64, "rngs": nnx.Rngs(0), **more}
+    return ej.nn.EMLP(in_rep, out_rep, **options)
+
+
+CASES = {
+    "O(3) inertia": (Vector(ej.O(3)), tensors(Vector(ej.O(3)), 2)),
+    "Lorentz": (Vector(ej.Lorentz()), Scalar(ej.Lorentz())),
+    "SL(2)": (Vector(ej.SL(2)) + Scalar(ej.SL(2)), Vector(ej.SL(2))),
+    "S3": (POINTS, POINTS),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("SL(2)", "S3"))) for n in CASES])
+def test_law_before_and_after_training(name):
+    in_rep, out_rep = CASES[name]
+    network, group = model(in_rep, out_rep, layers=1), in_rep.group
+    elements = range(6) if group == S3 else some_elements(group)
+    law = Law([(network, out_rep)], in_rep, elements)
+    x = 0.5 * randn((4, in_rep.dim, 2))
+    assert law.errors(x).max() <= 1e-11
+    trained([network], x)
+    assert law.errors(x).max() <= 1e-11
+    assert float(jnp.abs(network(x)).max()) > 0
+
+
+def test_it_learns_the_square_of_a_vector():
+    import optax
+
+    in_rep, out_rep = Vector(ej.O(3)), Scalar(ej.O(3))
+    network = ej.nn.EMLP(in_rep, out_rep, hidden=32, layers=1, rngs=nnx.Rngs(0))
+    x = randn((64, 3, 1), dtype=jnp.float32)
+    target = (x**2).sum(-2)
+    optimizer = nnx.Optimizer(network, optax.adam(0.02), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(network, optimizer):
+        loss, gradient = nnx.value_and_grad(lambda network: jnp.mean((network(x) - target) ** 2))(network)
+        optimizer.update(network, gradient)
+        return loss
+
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to a count
+        losses = [float(step(network, optimizer)) for _ in range(150)]
+    assert losses[-1] < 0.02 * losses[0]
+
+
+def test_state_shapes_and_actions():
+    network = model(POINTS, Scalar(S3), hidden_rep=Regular(S3))
+    assert network(jnp.ones((5, 3, 2))).shape == (5, 1)
+    assert network.out_action_for(network.in_action).plain == ej.FibreAction(Scalar(S3))
+    tree = nnx.to_pure_dict(nnx.state(network))
+    assert set(tree) == {"blocks", "linear"}
+    assert set(tree["blocks"][0]) == {"bilinear", "linear"}
+    assert set(tree["blocks"][0]["bilinear"]) == {"kernel", "left", "right"}
+    graph, state = nnx.split(network)
+    assert hash(graph) == hash(nnx.split(model(POINTS, Scalar(S3), hidden_rep=Regular(S3)))[0])
+    x = randn((5, 3, 2))
+    np.testing.assert_array_equal(nnx.merge(graph, state)(x), network(x))
+    np.testing.assert_allclose(jax.jit(jax.vmap(network))(x), network(x), rtol=1e-12)
+
+
+def test_hidden_representation():
+    network = model(Vector(ej.SO(3)), tensors(Vector(ej.SO(3)), 2), hidden=60)
+    degrees = {getattr(part, "index", 0) for part in network.hidden_rep.parts}
+    assert degrees == {0, 1, 2}
+    assert model(POINTS, POINTS, hidden_rep=POINTS).hidden_rep == POINTS
+
+
+def test_bad_input_is_explained():
+    v = Vector(ej.O(3))
+    check_message(lambda: model(v, Scalar(ej.O(2))), ValueError, ["`out_rep`", "O(2)"])
+    check_message(lambda: model("v", v), TypeError, ["`in_rep`"])
+    check_message(lambda: model(v, v, group=ej.O(2)), ValueError, ["`in_rep`"])
+    check_message(lambda: model(v, v, hidden_rep=Scalar(ej.O(2))), ValueError, ["`hidden_rep`"])
+    check_message(lambda: model(v, v, layers=0), ValueError, ["`layers`"])
+    check_message(lambda: model(v, v)(jnp.ones((4, 3, 1))), ValueError, ["`inputs`"])
+    check_message(lambda: Irrep(ej.Lorentz(), 1), ValueError, ["irreps"])
