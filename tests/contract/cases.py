@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import equijax as ej
-from equijax.reps import Quotient, Regular, Scalar
+from equijax.reps import Irrep, Quotient, Regular, Scalar
 from tests.helpers import QUATERNIONS, dna, options
 
 P4, P4M, P6 = ej.wallpaper("p4"), ej.wallpaper("p4m"), ej.wallpaper("p6")
@@ -78,6 +78,21 @@ def _norm(**more):
     return ej.nn.GroupNorm(features, 1, **given)
 
 
+PLANE = Scalar(P4.point_group) + Irrep(P4.point_group, 1)
+
+
+def _field(kind, names, widths=1):
+    """A layer of fields on a grid with a scalar and a vector at each pixel."""
+
+    def build(features=(2, 3), **more):
+        given = options(P4, **more)
+        for name in ("padding", "use_bias", *(("bias_init",) if kind == "Bilinear" else ())):
+            given.pop(name, None)
+        return getattr(ej.nn, kind)(*features[:widths], PLANE, **given)
+
+    return Case(kind, build, (4, 4, 3, 2), names)
+
+
 def _sequential(**more):
     dtype = {k: v for k, v in more.items() if k in ("param_dtype", "dtype")}
     features = more.get("features", (2, 3))
@@ -147,11 +162,16 @@ CASES = [
     _on_sets("SetLinear", names=("['bias']", "['kernel']", "['pool_kernel']")),
     _on_sets("SetAttentionBlock", 2, use_norm=False, widths=1, names=_block("['block']")),
     _tensors(1, 2, 16), _tensors(2, 2, 24),
+    _field("NormNonlinearity", ("['bias']",)), _field("FieldLayerNorm", ("['bias']", "['scale']")),
+    _field("Bilinear", ("['kernel']", "['left']", "['right']"), 2),
     _on_sets("MatrixProductBlock", shape=(5, 5, 2), names=tuple(
              f"['{part}']['layers'][{k}]['{kind}']" for part in ("left", "right", "beside") for k in (0, 2) for kind in ("bias", "kernel"))),
 ]  # fmt: skip
 
 POOLS = [
+    Case("Gate", lambda **_: ej.nn.Gate(PLANE, group=P4), (4, 4, 4, 2), ()),
+    Case("InvariantPool", lambda **_: ej.nn.InvariantPool(PLANE, group=P4), (4, 4, 3, 2), ()),
+    Case("FourierNonlinearity", lambda **_: ej.nn.FourierNonlinearity(PLANE, group=P4), (4, 4, 3, 2), ()),
     Case("FibrePool", lambda **_: ej.nn.FibrePool(group=P4), (5, 5, 4, 2), ()),
     Case("FibrePool finite", lambda **_: ej.nn.FibrePool("mean", group=QUATERNIONS), (8, 2), ()),
     Case("CosetPool", lambda **_: ej.nn.CosetPool(P4M.point_group.subgroup([4]), group=P4M), (5, 5, 8, 2), ()),
