@@ -1,6 +1,7 @@
 """Which elements of a group map arrays of given shapes to themselves, and how to draw some."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -78,7 +79,7 @@ def _drawn(group: Group, sides: list[Side], key: jax.Array, shape: tuple[int, ..
         return drawn
     fixed = [len(leaf.shape) for leaf in jax.tree.leaves(group.element_shape)]
     leaves, structure = jax.tree.flatten(drawn)
-    flat = [leaf.reshape(-1, *leaf.shape[leaf.ndim - n :]) for leaf, n in zip(leaves, fixed, strict=True)]
+    flat = [leaf.reshape(math.prod(shape), *leaf.shape[leaf.ndim - n :]) for leaf, n in zip(leaves, fixed, strict=True)]
     for i in np.flatnonzero(~_all_act(structure.unflatten(flat), sides)):
         keys = jax.random.split(jax.random.fold_in(key, int(i)), _TRIES)
         tries = (group.draw(k) for k in keys)
