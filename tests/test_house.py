@@ -31,7 +31,8 @@ def test_the_counter_sees_questions_and_nothing_else():
     assert [question.line for question in own] == [2, 5, 6, 7]  # of groups it may ask itself
 
 
-def test_every_question_has_its_place():
+def test_every_question_has_its_place_and_there_are_few():
     asked = questions()
+    assert len(asked) <= 25, "ask the contract: a method or property of Group, Representation or Action"
     assert all(question.line and question.code for question in asked)
     assert {question.folder for question in asked} <= {"groups", "reps", "actions", "sharing", "nn", "audit", "testing"}

@@ -45,12 +45,14 @@ class Action(abc.ABC):
         the default, is unknown, and behind a pointwise function nothing is claimed then.
       factors: how each factor of a direct product of groups acts, on axes of its own; None where the action is no product.
       moves: class of what is moved where it is no array, such as ``Graph``; None for arrays and for any pytree.
+      sets: for each base axis, over which of the ``group.point_sets`` it runs; None where base axes run over other things.
     """
 
     group: Any
     permutes: Any = None
     factors: Any = None
     moves: Any = None
+    sets: Any = None
 
     @abc.abstractmethod
     def __call__(self, g: Element, x: Any) -> Any:

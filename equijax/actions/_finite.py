@@ -70,6 +70,11 @@ class FiniteAction(Action):
         return self.action.factors
 
     @property
+    def sets(self) -> tuple[int, ...] | None:
+        """Those of the action itself."""
+        return self.action.sets
+
+    @property
     def vector(self) -> "FibreAction | None":
         """That of the action itself."""
         return self.action.vector

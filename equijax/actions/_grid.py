@@ -225,7 +225,7 @@ class GridAction(FieldAction):
         spacing, origin = (xp.asarray(row, np.int32)[None] for row in (self.spacing, np.rint(2 * np.array(self.origin))))
         centre = xp.asarray(self.doubled_centre(sizes), np.int32)[None]
         here = xp.asarray(_samples(sizes)) * (2 * spacing) + origin
-        offset = (here - centre - 2 * t[None]) @ back.T + centre - origin
+        offset = turned(back, centre, here - 2 * t[None]) - origin
         if self.boundary == "wrap":
             offset = offset % (2 * xp.asarray(self.period(sizes), np.int32)[None])
         index, rest = offset // (2 * spacing), offset % (2 * spacing)
@@ -242,6 +242,17 @@ class GridAction(FieldAction):
     @property
     def _mixed_axes(self) -> tuple[tuple[int, ...], ...]:
         return self.point_group.mixed_axes
+
+
+def turned(matrix: Any, centre: Any, points: Any) -> Any:
+    """Returns ``h(p - c) + c``, points turned about a centre: the geometry of grids, in any unit.
+
+    Args:
+      matrix: of h, int ``(d, d)``.
+      centre: int ``(d,)``, or ``(1, d)`` for traced arrays.
+      points: int ``(…, d)``.
+    """
+    return (points - centre) @ matrix.T + centre
 
 
 def _positions(value: Any, ndim: int, name: str) -> tuple[float, ...]:

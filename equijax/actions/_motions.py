@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions._grid import GridAction
+from equijax.actions._grid import GridAction, turned
 from equijax.groups._group import Element
 
 Grid = tuple[GridAction, tuple[int, ...]]
@@ -117,7 +117,6 @@ def _residues(matrix: np.ndarray, grids: Grids) -> Iterator[tuple[list[int], lis
     period = np.array(action.period(sizes))
     centre = np.array(action.doubled_centre(sizes))
     signed = bool((np.abs(matrix).sum(0) == 1).all())
-    moved = np.eye(len(period), dtype=int) - matrix
     for action, sizes in grids:
         if action.boundary == "zero":
             continue
@@ -128,7 +127,7 @@ def _residues(matrix: np.ndarray, grids: Grids) -> Iterator[tuple[list[int], lis
         origin = np.rint(2 * np.array(action.origin)).astype(int)
         spacing = np.array(action.spacing)
         about = np.where(even, origin, origin + spacing * (np.array(sizes) - 1))
-        doubled = moved @ (about - centre)
+        doubled = about - turned(matrix, centre, about)
         if (doubled % 2).any():
             yield "the samples lie half a pixel off every point about which it could turn them"
             return
@@ -147,13 +146,13 @@ def _turn_of_arrays(matrix: np.ndarray, grids: Grids) -> tuple[int, ...] | str:
     for residue in _residues(matrix, grids):
         if isinstance(residue, str) or any(residue[0]):
             return "on the torus it needs a shift, which the border forbids"
-    moved = np.eye(len(matrix), dtype=int) - matrix
     centre = np.array(grids[0][0].doubled_centre(grids[0][1]))
     for action, sizes in grids:
         if action.boundary == "zero":
-            gap = np.array(action.doubled_centre(sizes)) - centre
-            if (moved @ gap).any():
-                axis = int(np.flatnonzero(moved @ gap)[0])
-                side = "after" if gap[axis] > 0 else "before"
-                return f"the output is centred {abs(gap[axis]) / 2:g} pixels {side} the input along axis {axis}"
+            own = np.array(action.doubled_centre(sizes))
+            off = np.flatnonzero(own - turned(matrix, centre, own))
+            if len(off):
+                gap = (own - centre)[off[0]]
+                side = "after" if gap > 0 else "before"
+                return f"the output is centred {abs(gap) / 2:g} pixels {side} the input along axis {off[0]}"
     return (0,) * len(matrix)

@@ -66,6 +66,15 @@ class ProductAction(Action):
         return all_permute(factor.permutes for factor in self.factors)
 
     @property
+    def sets(self) -> tuple[int, ...] | None:
+        """Those of the factors, counted through; None where the axes of a factor run over other things."""
+        own = [factor.sets for factor in self.factors]
+        first = np.cumsum([0, *(factor.group.point_sets for factor in self.factors)])
+        if any(sets is None for sets in own):
+            return None
+        return tuple(int(start) + k for start, sets in zip(first[:-1], own, strict=True) for k in sets or ())
+
+    @property
     def open(self) -> "ProductAction":
         """The product of the factors without their sizes."""
         return ProductAction(*(factor.open for factor in self.factors))

@@ -53,6 +53,11 @@ class TensorAction(Action):
         return True
 
     @property
+    def sets(self) -> tuple[int, ...]:
+        """All axes run over the one set."""
+        return (0,) * self.order
+
+    @property
     def open(self) -> Action:
         """The action on any number of points; order 0 does not move."""
         return TensorAction(None, self.order) if self.order else TrivialAction(Permutation())

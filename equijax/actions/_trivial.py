@@ -30,6 +30,11 @@ class TrivialAction(Action):
         return True
 
     @property
+    def sets(self) -> tuple[int, ...]:
+        """Empty: there is no base axis."""
+        return ()
+
+    @property
     def open(self) -> "TrivialAction":
         """The trivial action of the group without its sizes."""
         return TrivialAction(self.group.open)

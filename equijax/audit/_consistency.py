@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action
+from equijax.audit._actions import is_action
 from equijax.audit._report import Consistency
 
 
@@ -27,16 +28,19 @@ def consistency_of(model: nnx.Module, x: Any, in_action: Action, *, shifts: int 
       The parts of predictions that stay; None where the action has no grid or the output is no row of scores. Crops are a
       quarter smaller than the input; a model that takes one size only (flatten + dense) has no figure, and a note.
     """
-    if not isinstance(in_action, GridAction) or isinstance(x, (dict, list, tuple)):
+    if not is_action(in_action) or in_action.moves is not None or len(jax.tree.leaves(x)) != 1:
         return None
-    x = jnp.asarray(x)
+    (x,) = map(jnp.asarray, jax.tree.leaves(x))
+    grid = in_action.grid(x.shape)
+    if grid is None:
+        return None
     graph, state = nnx.split(model)
     call = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
     scores = call(state, x)
     if not isinstance(scores, jax.Array) or scores.ndim != 2 or scores.shape[0] != x.shape[0] or scores.shape[1] < 2:
         return None
     random = np.random.default_rng(seed)
-    sizes = in_action.sizes(x.shape)
+    sizes = grid[1]
     first = x.ndim - len(in_action.axes(x.ndim)) + [axis.role for axis in in_action.axes(x.ndim)].index("base")
     axes = tuple(range(first, first + len(sizes)))
     labels = np.argmax(np.asarray(scores), -1)

@@ -4,14 +4,20 @@ import dataclasses
 from fractions import Fraction
 from typing import Any
 
-from equijax.actions import FiniteAction, GraphAction, GridAction, TrivialAction
+from equijax.actions import Action
 from equijax.audit._actions import layout_of
 from equijax.audit._layout import Base, Layout, Still
 from equijax.nn import Layer
 
 
-def _grid_layout(action: GridAction, layout: Layout | None, shape: tuple[int, ...]) -> GridAction | None:
-    """Returns a layer's grid action with the spacing and the origin that were propagated; None where they don't fit."""
+def _moves_grid(action: Action) -> bool:
+    """Tells whether an action moves a field over the points of a grid of any size."""
+    points = action.vector is not None and any(axis.role == "base" for axis in action.moved_axes)
+    return points and action.group.grid_ndim > 0 and action.plain is action
+
+
+def _on_grid(action: Any, layout: Layout | None, shape: tuple[int, ...]) -> Action | None:
+    """Returns a layer's action on a grid with the spacing and the origin that were propagated; None where they don't fit."""
     if layout is None or layout.custom is not None or len(layout.axes) != len(shape):
         return None
     bases = [axis for axis, role in zip(layout.axes, action.axes(len(shape)), strict=True) if role.role == "base"]
@@ -29,10 +35,10 @@ def _grid_layout(action: GridAction, layout: Layout | None, shape: tuple[int, ..
 
 def pools_graphs(module: Any) -> bool:
     """Tells whether one of our layers makes a row for each graph."""
-    if not (isinstance(module, Layer) and isinstance(module.in_action, GraphAction)):
+    if not (isinstance(module, Layer) and module.in_action.moves is not None):
         return False
     try:
-        return isinstance(module.out_action, TrivialAction)
+        return module.out_action.moves is None
     except ValueError:  # a chain behind whose function nothing is known
         return False
 
@@ -41,9 +47,9 @@ def fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layou
     """Returns the layout that a layer expects of its input, where the propagated one leaves the fibre open."""
     try:
         action = layer.in_action
-        if isinstance(action, GridAction):
-            action = _grid_layout(action, layout, shape)
-        elif isinstance(action, FiniteAction) or layout is None or layout.base:
+        if _moves_grid(action):
+            action = _on_grid(action, layout, shape)
+        elif action.plain is not action or layout is None or layout.base:
             return None
         if action is None or layout is None:
             return None
@@ -60,15 +66,13 @@ def declared(layer: Layer, entered: Layout | None, shape: tuple[int, ...]) -> La
     """Returns the layout of the output of one of our layers."""
     try:
         action = layer.in_action
-        if isinstance(action, GridAction):
-            inner = None if entered is None else _grid_layout(action, entered, entered.shape)
+        if _moves_grid(action):
+            inner = None if entered is None else _on_grid(action, entered, entered.shape)
             if inner is None:
                 return None
             action = inner
         out = layer.out_action_for(action)
-        if isinstance(out, FiniteAction):
-            out = out.action
-        layout = layout_of(out, shape)
-        return layout if layout.shape == shape else None
+        layout = layout_of(out, shape) if out.is_known else None
+        return layout if layout is not None and layout.shape == shape else None
     except (ValueError, TypeError, NotImplementedError):
         return None

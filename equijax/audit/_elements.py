@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions import Action, GraphAction, GridAction, ProductAction
-from equijax.groups import DirectProduct, FiniteGroup, Permutation, SpaceGroup, Translation
+from equijax.actions import Action
+from equijax.audit._actions import moves_graph
+from equijax.groups import Group
 from equijax.groups._group import Element
-from equijax.groups._space import point_group_of
 
 
 def audited_elements(action: Action, x: Any) -> Element:
@@ -22,47 +22,58 @@ def audited_elements(action: Action, x: Any) -> Element:
     taken only where there is nothing else.
     """
     group = action.group
-    if isinstance(group, (Translation, SpaceGroup)):
+    if group.grid_ndim:
         return _of_grid(action, x)
-    if isinstance(group, DirectProduct):
+    if group.factors is not None:
         return _of_product(action, x)
-    if isinstance(group, Permutation):
+    if group.point_sets:
         points = np.asarray(group.identity)
         swap = points.copy()
         swap[:2] = swap[:2][::-1]
         drawn = np.asarray(group.draw(jax.random.key(0), (2,)))
         return jnp.asarray(np.concatenate([[swap, np.roll(points, 1)], drawn]))
-    if isinstance(group, FiniteGroup):
-        return jnp.asarray(group.generators or (0,), jnp.int32)
-    return group.draw(jax.random.key(0), (4,))
+    named = _named(group)
+    return group.draw(jax.random.key(0), (4,)) if named is None else named
+
+
+def _named(group: Group) -> Element | None:
+    """Returns the generators, stacked, or the identity where there are none; None where the group names none."""
+    try:
+        named = group.generators or (group.identity,)
+    except ValueError:
+        return None
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *named)
 
 
 def _of_product(action: Action, x: Any) -> Element:
-    group: DirectProduct = action.group
-    factors = action.factors or ()
-    views = action.views(np.shape(x)) if isinstance(action, ProductAction) else []
+    group: Any = action.group
+    parts = action.parts(np.shape(x)) if action.moves is None else None
     columns: list[Element] = []
     for i, factor in enumerate(group.factors):
-        if isinstance(action, GraphAction) and isinstance(factor, Permutation):
+        if moves_graph(action) and factor.point_sets:
             backwards = factor.identity[::-1]  # changes the order of every pair
             own = jnp.stack([backwards, factor.draw(jax.random.key(i), ())])
         else:
-            own = factor.draw(jax.random.key(i), (2,)) if not views else audited_elements(factors[i], np.empty(views[i]))
+            own = factor.draw(jax.random.key(i), (2,)) if parts is None else _of_part(*parts[i])
         count = len(jax.tree.leaves(own)[0])
         still = jax.tree.map(lambda leaf, n=count: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), group.identity)
         columns.append((*still[:i], own, *still[i + 1 :]))
-    columns.append(group.draw(jax.random.key(9), (1 if isinstance(action, GraphAction) else 2,)))
+    columns.append(group.draw(jax.random.key(9), (1 if moves_graph(action) else 2,)))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *columns)
+
+
+def _of_part(action: Action, shape: tuple[int, ...]) -> Element:
+    return audited_elements(action, np.empty(shape))
 
 
 def label_of(action: Action, g: Element) -> str:
     """Returns a name of an element that is no motion of a grid."""
-    if isinstance(action, GraphAction):
+    if moves_graph(action):
         names = ("relabelling", "edge order", "motion", "turn")
         parts = zip(names, g, action.group.identity, strict=False)
         moved = [f"{name} {_shown(own)}" for name, own, still in parts if not _same(own, still)]
         return " and ".join(moved) or "identity"
-    if isinstance(action.group, Permutation):
+    if action.group.factors is None and action.group.point_sets:
         return f"permutation {np.asarray(g).tolist()}"
     return f"element {_shown(g)}"
 
@@ -81,13 +92,13 @@ def _same(g: Element, h: Element) -> bool:
 
 def _of_grid(action: Action, x: Any) -> Element:
     group: Any = action.group
-    units = np.eye(group.ndim, dtype=np.int32)
-    if isinstance(group, Translation):
-        return jnp.asarray(units)
-    turns = [int(h) for h in point_group_of(group).generators]
-    here = np.zeros(group.ndim, np.int32)
-    if isinstance(action, GridAction) and not isinstance(x, (dict, list, tuple)):
-        turns = [h for h in turns if action.acts((here, np.int32(h)), np.shape(x))]
-    shifts = [] if isinstance(action, GridAction) and action.boundary == "zero" and turns else list(units)
+    units = np.eye(group.grid_ndim, dtype=np.int32)
+    turns = [int(h) for h in group.point_group.generators if int(h)]
+    here = np.zeros(group.grid_ndim, np.int32)
+    leaves = jax.tree.leaves(x)
+    grid = action.grid(np.shape(leaves[0])) if len(leaves) == 1 else None
+    if grid is not None:
+        turns = [h for h in turns if action.acts(group.join(here, np.int32(h)), np.shape(leaves[0]))]
+    shifts = [] if grid is not None and grid[0].boundary == "zero" and turns else list(units)
     t = np.array([here] * len(turns) + shifts, np.int32)
-    return jnp.asarray(t), jnp.asarray(turns + [0] * len(shifts), jnp.int32)
+    return group.join(jnp.asarray(t), jnp.asarray(turns + [0] * len(shifts), jnp.int32))

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax.actions import Action, FiniteAction, GraphAction, GridAction
-from equijax.audit._actions import layout_of
+from equijax.actions import Action
+from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph
 from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements
 from equijax.audit._frame import Frame
@@ -140,7 +140,7 @@ def prepare(
     _leader(in_action)
     x = jax.tree.map(jnp.asarray, x)
     x = x.replace(table=None) if isinstance(x, Graph) else x
-    in_action = jax.tree.map(lambda a, part: a.for_input(part), in_action, x, is_leaf=lambda a: isinstance(a, Action))
+    in_action = jax.tree.map(lambda a, part: a.for_input(part), in_action, x, is_leaf=is_action)
     leader = _leader(in_action)
     if group is not None and not agree(group, leader.group):
         raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
@@ -162,12 +162,12 @@ def network_of(
 ) -> Network:
     """Traces a model and finds the action on every activation; ``x`` may be abstract."""
     leader, leaves = _leader(in_action), jax.tree.leaves(x)
-    sizes = leader.sizes(np.shape(leaves[0])) if isinstance(leader, GridAction) else ()
-    places = GraphPlaces.of(leader, x) if isinstance(leader, GraphAction) else None
-    if isinstance(in_action, Action) and len(leaves) == 1:
+    grid = leader.grid(np.shape(leaves[0])) if leader.moves is None else None
+    places = GraphPlaces.of(leader, x) if moves_graph(leader) else None  # pyright: ignore[reportArgumentType]
+    if is_action(in_action) and len(leaves) == 1:
         layout_of(leader, np.shape(leaves[0]))
     traced = trace(model, x)
-    frame = Frame(leader, elements, sizes, places)
+    frame = Frame(leader, elements, grid, places)
     unknown = set(actions or {}) - set(traced.modules) - {str(m.call) for m in traced.program.marks}
     if unknown:
         paths = sorted(path for path in traced.modules if path)
@@ -186,43 +186,39 @@ def network_of(
 
 def _leader(in_action: Any) -> Action:
     """Returns the action of the first leaf of the input, after checking that there is one."""
-    leaders = jax.tree.leaves(in_action, is_leaf=lambda a: isinstance(a, Action))
-    if not leaders or not all(isinstance(a, Action) for a in leaders):
+    leaders = actions_in(in_action)
+    if not leaders or not all(map(is_action, leaders)):
         raise TypeError(
             f"`in_action` is {in_action!r}; it must be an Action such as GridAction(wallpaper('p4')) or SetAction(n), or a "
             "pytree of actions like `x`."
         )
-    return _plain(leaders[0])
-
-
-def _plain(action: Action) -> Action:
-    return action.action if isinstance(action, FiniteAction) else action
+    return leaders[0].plain
 
 
 def _per_leaf(action: Any, structure: Any) -> list[Any]:
     """Returns one action for each leaf of a tree: a pytree of actions is spread over it, a single action stands for all."""
-    if isinstance(action, Action):
+    if is_action(action):
         return [action] * structure.num_leaves
     spread = jax.tree.map(
         lambda a, part: [a] * part.num_leaves,
         action,
         jax.tree.unflatten(structure, [jax.tree.structure(0)] * structure.num_leaves),
-        is_leaf=lambda a: isinstance(a, Action),
+        is_leaf=is_action,
     )
-    return jax.tree.leaves(spread, is_leaf=lambda a: isinstance(a, Action))
+    return actions_in(spread)
 
 
 def _input_layouts(in_action: Any, traced: Trace, frame: Frame) -> list[Layout]:
     if frame.places is not None:
         return frame.places.layouts(jax.tree.unflatten(traced.x_tree, traced.x))  # pyright: ignore[reportReturnType]
-    if isinstance(in_action, Action) and len(traced.x) > 1:
+    if is_action(in_action) and len(traced.x) > 1:
         return probed_layouts(in_action, traced, frame)
     actions = _per_leaf(in_action, traced.x_tree)
-    return [layout_of(_plain(a), leaf.shape) for a, leaf in zip(actions, traced.x, strict=True)]
+    return [layout_of(a, leaf.shape) for a, leaf in zip(actions, traced.x, strict=True)]
 
 
 def _moved(in_action: Any, g: Element, x: Any, traced: Trace) -> tuple[Any, ...]:
-    if isinstance(in_action, Action):
+    if is_action(in_action):
         shape = np.shape(traced.x[0]) if len(traced.x) == 1 else ()
         in_action.require_acts(g, shape)
         return tuple(jax.tree.leaves(in_action(g, x)))
@@ -232,7 +228,7 @@ def _moved(in_action: Any, g: Element, x: Any, traced: Trace) -> tuple[Any, ...]
 
 def _output_layouts(out_action: Any, traced: Trace, frame: Frame) -> list[Layout | None]:
     avals = [traced.program.avals[v] for v in traced.result_variables]
-    if frame.places is not None and (out_action is None or isinstance(out_action, GraphAction)):
+    if frame.places is not None and (out_action is None or all(map(moves_graph, actions_in(out_action)))):
         return frame.places.layouts(jax.tree.unflatten(traced.out_tree, avals))
     if out_action is None:
         return [None] * len(avals)
@@ -240,12 +236,10 @@ def _output_layouts(out_action: Any, traced: Trace, frame: Frame) -> list[Layout
     layouts: list[Layout | None] = []
     for action, aval in zip(actions, avals, strict=True):
         try:
-            layouts.append(layout_of(_plain(action), aval.shape))
+            layouts.append(layout_of(action, aval.shape))
         except ValueError as error:
             raise ValueError(f"`out_action` does not fit the output of shape {aval.shape}: {error}") from error
         action.axes(len(aval.shape))
-        if isinstance(action, GridAction):
-            action.sizes(aval.shape)
     return layouts
 
 

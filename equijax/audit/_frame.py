@@ -8,17 +8,18 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions import Action, GridAction
+from equijax.actions import Action
+from equijax.actions._grid import turned
 from equijax.audit._actions import permutations_of
 from equijax.audit._elements import label_of
 from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._layout import Base, Fibre, Layout, Numbers
-from equijax.groups import FiniteGroup, Group, PointGroup, SpaceGroup, Translation
+from equijax.groups import Group
 from equijax.groups._group import Element
-from equijax.groups._space import point_group_of
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 #: The smallest part of an array that has to have a known image for an element to count as acting on it.
 LEAST_COVER = 0.25
@@ -44,36 +45,31 @@ class Frame:
     Args:
       action: the action on the input.
       elements: group elements stacked along a leading axis.
-      sizes: sizes of the grid of the input; empty where there is none.
+      grid: the grid of the input, an action and the sizes of its axes; None where there is none.
       places: the nodes, edges and graphs of the input, where it is a graph.
     """
 
-    def __init__(self, action: Action, elements: Element, sizes: tuple[int, ...] = (), places: GraphPlaces | None = None):
+    def __init__(self, action: Action, elements: Element, grid: Any = None, places: GraphPlaces | None = None):
         self.action = action
         self.group: Group = action.group
         self.elements = jax.tree.map(np.asarray, elements)
         self.count = len(jax.tree.leaves(self.elements)[0])
         self.period: tuple[int, ...] | None = None
-        self.is_grid = isinstance(self.group, (Translation, SpaceGroup))
-        self.sizes = sizes
+        self.is_grid = self.group.grid_ndim > 0
         self.places = places
         self.permutations = permutations_of(action, self.elements, places)
-        self.wraps = isinstance(action, GridAction) and action.boundary == "wrap"
+        self.wraps = grid is not None and grid[0].boundary == "wrap"
         self._moves = functools.cache(self._base_moves)
-        self._fibres = functools.cache(self._fibre_table)
+        self._fibres = functools.cache(self._elements_on)
         if self.is_grid:
             self.shift, self.point = (np.asarray(part) for part in self.group.split(self.elements))
-            group: PointGroup = point_group_of(self.group)  # pyright: ignore[reportAssignmentType]
+            group: Any = self.group.point_group
             self.matrices = np.asarray(group.integer_matrices)
             self.inverse = self.matrices[np.asarray(group.inverses)]
-            grid: GridAction = action  # pyright: ignore[reportAssignmentType]
-            resolved = isinstance(action, GridAction) and sizes
-            doubled = grid.doubled_centre(sizes) if resolved else (0,) * group.ndim
+            doubled = (0,) * group.ndim if grid is None else grid[0].doubled_centre(grid[1])
             self.centre = tuple(Fraction(c, 2) for c in doubled)
-            if resolved and self.wraps:
-                self.period = grid.period(sizes)
-        elif isinstance(self.group, FiniteGroup):
-            self.point = self.elements
+            if grid is not None and self.wraps:
+                self.period = grid[0].period(grid[1])
 
     def element(self, e: int) -> Element:
         """Returns one element."""
@@ -104,7 +100,7 @@ class Frame:
         if layout.custom is not None:
             return layout.custom.acts(self.element(e), layout.shape)
         base = all(self._moves(pieces, e).acts for pieces in _copies(layout))
-        return base and all(self._fibres(a.fibre)[1][e] for a in layout.atoms if isinstance(a, Fibre))
+        return base and all(self._fibres(a.fibre)[e] is not None for a in layout.atoms if isinstance(a, Fibre))
 
     def bordered(self) -> "Frame":
         """Returns the same elements on arrays with borders, about the same centre."""
@@ -168,7 +164,7 @@ class Frame:
                 known = mask if known is None else known & mask
         for k, atom in enumerate(atoms):
             if isinstance(atom, Fibre) and e is not None:
-                result = np.take(result, self._fibres(atom.fibre)[0][e], axis=k)
+                result = _on_fibre(atom.fibre, self._fibres(atom.fibre)[e], result, k)
         return result.reshape(value.shape), None if known is None else known.reshape(value.shape)
 
     def rolled(self, shift: Mapping[int, Any], value: Any, layout: Layout) -> np.ndarray:
@@ -184,24 +180,14 @@ class Frame:
 
         return self._through(np.asarray(value), layout, None, cyclic)[0]
 
-    def _fibre_table(self, fibre: PermutationRepresentation) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the sources of every element on a fibre, int ``(elements, dim)``, and whether each acts on it."""
-        identity = np.broadcast_to(np.arange(fibre.dim), (self.count, fibre.dim))
-        if not self.is_grid and not isinstance(self.group, FiniteGroup):
-            return identity, np.zeros(self.count, bool)
-        own, theirs = point_group_of(self.group), fibre.group
-        number = np.full(own.order, -1)
-        if own == theirs:
-            number = np.arange(own.order)
-        elif isinstance(own, PointGroup) and isinstance(theirs, PointGroup) and own.ndim == theirs.ndim:
-            for h, matrix in enumerate(own.matrices):
-                hits = np.flatnonzero((np.abs(np.asarray(theirs.matrices) - matrix) < 1e-9).all((1, 2)))
-                number[h] = hits[0] if len(hits) else -1
-        else:
-            number[0] = 0
-        h = number[np.asarray(self.point)]
-        table = np.asarray(fibre.table)[np.asarray(theirs.inverses)[np.maximum(h, 0)]]
-        return np.where((h >= 0)[:, None], table, identity), h >= 0
+    def _elements_on(self, fibre: Representation) -> list[Element | None]:
+        """Returns the elements by which a fibre is moved; None for those that do not act on it."""
+        if fibre.group == self.group:
+            return [self.element(e) for e in range(self.count)]
+        points = [self.group.split(self.element(e))[1] for e in range(self.count)]
+        if fibre.group == self.group.point_group:
+            return points
+        return [_embedded(self.group.point_group, h, fibre.group) for h in points]
 
     def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int) -> Moves:
         sizes = [math.prod(p.size for p in axis) for axis in pieces]
@@ -225,17 +211,38 @@ class Frame:
         unit = math.lcm(2, *(x.denominator for axis in pieces for p in axis for x in (p.spacing, p.origin)))
         positions = [_positions(axis, unit) for axis in pieces]
         centre = np.array([int(self.centre[k] * unit) for k in axes])
-        place = np.stack([p.reshape(-1) for p in np.meshgrid(*positions, indexing="ij")])
-        source = back[np.ix_(axes, axes)] @ (place - centre[:, None] - unit * self.shift[e][axes][:, None]) + centre[:, None]
-        index: Any = np.zeros(place.shape[1], np.int64)
-        inside = np.ones(place.shape[1], bool)
-        for row, own, size, axis in zip(source, positions, sizes, axes, strict=True):
+        places = np.stack([p.reshape(-1) for p in np.meshgrid(*positions, indexing="ij")], axis=1)
+        source = turned(back[np.ix_(axes, axes)], centre, places - unit * self.shift[e][axes])
+        index: Any = np.zeros(len(places), np.int64)
+        inside = np.ones(len(places), bool)
+        for row, own, size, axis in zip(source.T, positions, sizes, axes, strict=True):
             period = self.period[axis] * unit if self.period is not None else None
             found = _lookup(row, own, period)
             if found is None:
                 return None
             index, inside = index * size + np.maximum(found, 0), inside & (found >= 0)
         return Moves(np.asarray(index), inside, bool(inside.mean() >= LEAST_COVER)) if len(inside) else None
+
+
+def _on_fibre(fibre: Representation, g: Element, value: np.ndarray, axis: int) -> np.ndarray:
+    """Moves one axis of an array, as actions on fields do."""
+    if fibre.is_permutation:
+        return np.take(value, fibre.sources(g), axis=axis)
+    return np.asarray(fibre.act(g, value, axis))
+
+
+def _embedded(own: Group, h: Element, theirs: Group) -> Element | None:
+    """Returns the element of another group that has the matrix of ``h``; None where there is none."""
+    if bool(own.isclose(h, own.identity)):
+        return theirs.identity
+    try:
+        matrix = own.matrix(h)
+        g = theirs.element(matrix)
+        theirs.require_element(g)
+        found = theirs.matrix(g)
+    except (TypeError, ValueError):
+        return None
+    return g if found.shape == matrix.shape and bool(jnp.allclose(found, matrix, atol=1e-5)) else None
 
 
 def _positions(axis: Sequence[Base], unit: int) -> np.ndarray:

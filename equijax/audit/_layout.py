@@ -8,7 +8,7 @@ import math
 from fractions import Fraction
 
 from equijax.actions import Action
-from equijax.reps import PermutationRepresentation
+from equijax.reps import Representation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Base:
 
 @dataclasses.dataclass(frozen=True)
 class Fibre:
-    """The points that a permutation representation permutes."""
+    """The coordinates of a fibre."""
 
-    fibre: PermutationRepresentation
+    fibre: Representation
 
     @property
     def size(self) -> int:
-        """Number of points."""
+        """Number of coordinates."""
         return self.fibre.dim
 
 

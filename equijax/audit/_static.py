@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax.actions import Action, GraphAction, GridAction
+from equijax.actions import Action
 from equijax.audit._elements import audited_elements
 from equijax.audit._explain import network_of
 from equijax.audit._frame import Frame
@@ -22,8 +22,6 @@ from equijax.audit._report import Cause
 from equijax.audit._rules import ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
-from equijax.groups import SpaceGroup
-from equijax.groups._space import point_group_of
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Equation
 
@@ -71,9 +69,10 @@ def static(
       >>> ej.audit.static(Net(), (1, 8, 8, 3), in_action=ej.GridAction(ej.Translation(2))).steps
       (2, 2)
     """
-    if isinstance(in_action, GraphAction):
+    if in_action.moves is not None:
         raise ValueError(
-            "`in_action` moves a Graph, and `static` reads arrays only. Use explain(model, graph, in_action=…)."
+            f"`in_action` moves a {in_action.moves.__name__}, and `static` reads arrays only. "
+            "Use explain(model, graph, in_action=…)."
         )
     shape = tuple(int(n) for n in input_shape)
     in_action = in_action.for_input(jax.ShapeDtypeStruct(shape, dtype))
@@ -86,12 +85,13 @@ def static(
 def _elements(action: Action, shape: tuple[int, ...]) -> tuple[Any, list[tuple[int, ...]]]:
     """Returns every point element with a few shifts, point by point, then unit shifts; and the shifts that were tried."""
     group: Any = action.group
-    if not isinstance(action, GridAction):
+    grid = action.plain.grid(shape)
+    if grid is None or action.plain is not action:
         return audited_elements(action, np.zeros(shape)), []
-    d = action.ndim
-    reach = max(1, int(TRIED ** (1 / d))) if action.boundary == "wrap" else 1
+    d = len(grid[1])
+    reach = max(1, int(TRIED ** (1 / d))) if grid[0].boundary == "wrap" else 1
     tried = list(itertools.product(range(reach), repeat=d))
-    order = point_group_of(group).order if isinstance(group, SpaceGroup) else 1
+    order = group.point_group.order
     pairs = [(t, h) for h in range(1, order) for t in tried] + [(tuple(row), 0) for row in np.eye(d, dtype=int)]
     t, h = np.array([t for t, _ in pairs], np.int32), np.array([h for _, h in pairs], np.int32)
     return group.join(t, h), tried

@@ -45,9 +45,11 @@ class Group(abc.ABC):
 
     Attributes:
       factors: the factors of a direct product, whose elements are tuples; None where the group is written as no product.
+      point_sets: number of sets whose points the elements permute: 1 of ``Permutation``, their sum of a direct product.
     """
 
     factors: Any = None
+    point_sets: int = 0
 
     @property
     @abc.abstractmethod
@@ -204,6 +206,11 @@ class Group(abc.ABC):
     def with_point_group(self, point_group: "Group") -> "Group":
         """Returns the group with a smaller point group: with the same translations of a grid, where it has any."""
         return point_group
+
+    def images(self, g: Element) -> tuple[Any, ...]:
+        """Returns where ``g`` sends the points of each of the ``point_sets``, int ``(…, points)`` each."""
+        del g
+        return ()
 
     def require_element(self, g: Element, name: str = "g") -> None:
         """Raises ``ValueError`` where a *known* ``g`` is no element of the group; traced ones pass."""

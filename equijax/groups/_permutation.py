@@ -30,6 +30,7 @@ class Permutation(Group):
     """
 
     n: int | None = None
+    point_sets = 1
 
     def __post_init__(self) -> None:
         if self.n is not None:
@@ -62,6 +63,10 @@ class Permutation(Group):
         """Draws uniform permutations, int32 ``(*shape, n)``."""
         start = jnp.broadcast_to(self.identity, (*shape, self._size))
         return jax.random.permutation(key, start, axis=-1, independent=True)
+
+    def images(self, g: Any) -> tuple[Any, ...]:
+        """Returns the image vector itself."""
+        return (g,)
 
     def matrix(self, g: Any) -> jax.Array:
         """Returns permutation matrices, float ``(…, n, n)``: column i has its 1 in row ``g[i]``."""

@@ -132,6 +132,15 @@ class DirectProduct(Group):
             return False
         return all(mine.agrees(factor) for mine, factor in zip(self.factors, theirs, strict=True))
 
+    @property
+    def point_sets(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of sets whose points the factors permute."""
+        return sum(factor.point_sets for factor in self.factors)
+
+    def images(self, g: Element) -> tuple[Any, ...]:
+        """Returns the images of all factors, one after another."""
+        return tuple(image for factor, own in zip(self.factors, g, strict=True) for image in factor.images(own))
+
     def embed(self, index: int, g: Element) -> Element:
         """Returns the tuple with the element ``g`` of factor number ``index``, and identities elsewhere."""
         return (*self.identity[:index], g, *self.identity[index + 1 :])

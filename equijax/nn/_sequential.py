@@ -6,7 +6,8 @@ from typing import Any
 
 from flax import nnx
 
-from equijax.actions import Action, GraphAction, GridAction, TensorAction, TrivialAction
+from equijax.actions import Action, GridAction
+from equijax.graphs import Graph
 from equijax.nn._chain import exactness_of_chain, fold, start_of_chain
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, traced_shape
@@ -118,7 +119,7 @@ class Sequential(Layer):
 
     def _fold(self, action: Action) -> Action:
         entries = self._entries()
-        if isinstance(self._whole_in_action, GraphAction):
+        if self._whole_in_action.moves is Graph:
             self._require_graphs(entries, action)
         return fold(entries, action)
 
@@ -126,7 +127,7 @@ class Sequential(Layer):
         """Raises where a function of arrays follows a graph."""
         before = "the input"
         for k, entry in enumerate(entries):
-            if isinstance(action, GraphAction) and _takes_arrays(entry):
+            if action.moves is Graph and _takes_arrays(entry):
                 raise ValueError(
                     f"layer {k} ({getattr(entry, '__name__', type(entry).__name__)}) takes arrays, but {before} is a graph. "
                     "Wrap it: MapNodes(…) for the features of the nodes, MapEdges(…) for those of the edges."
@@ -197,9 +198,10 @@ class Sequential(Layer):
     def _without_padding(self, inputs: Any, mask: Any) -> Any:
         """Puts zeros where the mask of elements is False, since functions and Flax modules know nothing of it."""
         action = self._whole_in_action
-        if mask is None or not isinstance(action, TensorAction) or not action.order:
+        if mask is None or not action.sets or action.group.factors is not None:
             return inputs
-        return keep_nodes(inputs, require_mask(mask, inputs.shape[: inputs.ndim - action.order]), action.order)
+        order = len(action.sets)
+        return keep_nodes(inputs, require_mask(mask, inputs.shape[: inputs.ndim - order]), order)
 
     def _require_exact(self, entries: list[Any], inputs: Any) -> None:
         """Raises where layers keep the point group one by one, but about different points.
@@ -223,8 +225,8 @@ class Sequential(Layer):
 def _ends_invariant(layer: Layer) -> bool:
     """Tells whether nothing moves the output of a layer any more."""
     try:
-        return isinstance(layer.out_action, TrivialAction)
-    except ValueError:  # a chain behind whose function nothing is known
+        return not layer.out_action.moved_axes
+    except (NotImplementedError, ValueError):  # a chain behind whose function nothing is known
         return False
 
 

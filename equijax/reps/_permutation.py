@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
-from equijax.groups import FiniteGroup, Group, Subgroup
+from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import batch_shape, require_numbers
+from equijax.groups._group import require_is_group
 from equijax.reps._representation import Representation, require_finite_group, require_same_group
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ class Scalar(PermutationRepresentation):
     group: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.group, Group) or self.group.grid_ndim:
+        require_is_group(self.group, "group", "a fibre belongs to a FiniteGroup or another group, for example Dihedral(4)")
+        if self.group.grid_ndim:
             require_finite_group(self.group)
 
     @property

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import scipy.linalg
 
-from equijax.groups import Group, Subgroup
-from equijax.groups._group import Element
+from equijax.groups import Subgroup
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._matrix import MatrixRepresentation, matrices
 from equijax.reps._representation import Representation
 
@@ -90,11 +90,12 @@ def restricted(rep: Representation, subgroup: Any) -> Representation:
     if isinstance(subgroup, Subgroup):
         require_subgroup(rep, subgroup)
         return MatrixRepresentation(subgroup.as_group(), matrices(rep)[list(subgroup.elements)])
-    if not isinstance(subgroup, Group):
-        raise TypeError(
-            f"`subgroup` is {subgroup!r} of type {type(subgroup).__name__}; it must be a Subgroup, which "
-            "group.subgroup(elements) makes, or a group whose elements are matrices of the larger one."
-        )
+    require_is_group(
+        subgroup,
+        "subgroup",
+        "it must be a Subgroup, which group.subgroup(elements) makes, or a group whose elements are matrices of the larger "
+        "one",
+    )
     if subgroup == rep.group:
         return rep
     return Restricted(rep, subgroup)

@@ -13,7 +13,7 @@ from equijax.audit import equivariance_error
 from equijax.audit._error import is_floating
 from equijax.audit._graph_changes import blank, changed, filled, joined, padded, rewired, rows, seen
 from equijax.graphs import Graph
-from equijax.groups import Group, Permutation
+from equijax.groups import Group
 from equijax.nn import Layer
 from equijax.testing._checks import _distance, _equivariance_tolerance, _require, check_equivariance
 
@@ -218,7 +218,7 @@ def _finite(leaf: Any) -> bool:
 def _elements(factor: Group, key: jax.Array) -> Any:
     """Two random elements, and the generators where there are some: of few points random ones may be the identity."""
     drawn = factor.draw(key, (2,))
-    if not isinstance(factor, Permutation) or not factor.generators:
+    if not factor.point_sets or not factor.generators:
         return drawn
     return jnp.concatenate([jnp.asarray(np.stack(factor.generators)), drawn])
 

@@ -75,18 +75,18 @@ def test_lie_derivative_of_an_alias_free_network_is_rounding():
 class VectorField(ej.Action):
     """Pairs of features that turn with the grid."""
 
-    grid: ej.GridAction
+    pixels: ej.GridAction
 
     @property
     def group(self):
-        return self.grid.group
+        return self.pixels.group
 
     def axes(self, ndim):
-        return self.grid.axes(ndim)
+        return self.pixels.axes(ndim)
 
     def __call__(self, g, x):
         matrix = jnp.asarray(self.group.point_group.matrices)[g[1]]
-        moved = self.grid(g, x)
+        moved = self.pixels(g, x)
         return (moved.reshape(*x.shape[:-1], -1, 2) @ matrix.T).reshape(x.shape)
 
 
