@@ -171,7 +171,9 @@ class EMLP(Layer):
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action on vectors of ``out_rep``."""
-        return self.linear.out_action_for(self.blocks[-1].out_action_for(self.blocks[0].out_action_for(in_action)))
+        for block in self.blocks:
+            in_action = block.out_action_for(in_action)
+        return self.linear.out_action_for(in_action)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, in_rep.dim, in_features)`` to ``(*batch, out_rep.dim, out_features)``."""

@@ -83,6 +83,14 @@ def test_hidden_representation():
     assert model(POINTS, POINTS, hidden_rep=POINTS).hidden_rep == POINTS
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_actions_for_any_number_of_layers(layers):
+    network = model(POINTS, Scalar(S3), hidden_rep=Regular(S3), layers=layers)
+    assert network.out_action.plain == ej.FibreAction(Scalar(S3))
+    with pytest.raises(ValueError, match="in_action"):
+        network.out_action_for(ej.FibreAction(Regular(S3)))
+
+
 def test_bad_input_is_explained():
     v = Vector(ej.O(3))
     check_message(lambda: model(v, Scalar(ej.O(2))), ValueError, ["`out_rep`", "O(2)"])
