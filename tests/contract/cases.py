@@ -4,12 +4,16 @@ import dataclasses
 from collections.abc import Callable
 
 import equijax as ej
-from equijax.reps import Irrep, Quotient, Regular, Scalar
+from equijax.reps import Irrep, Quotient, Regular, Representation, Scalar, Vector
 from tests.helpers import QUATERNIONS, dna, options
 
 P4, P4M, P6 = ej.wallpaper("p4"), ej.wallpaper("p4m"), ej.wallpaper("p6")
 CUBE = ej.SpaceGroup(ej.Octahedral())
 LINE = ej.SpaceGroup(ej.Reflection(1))
+#: A scalar and a vector, of the quarter turns, of all rotations of space and of the Lorentz group.
+PLANE = Scalar(P4.point_group) + Vector(P4.point_group)
+SPACE: Representation = Scalar(ej.SO(3)) + Vector(ej.SO(3))
+EVENTS: Representation = Scalar(ej.Lorentz()) + Vector(ej.Lorentz())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,21 +42,26 @@ def _quotient(**more):
     return _conv("Conv", P4M, (5, 5, 4, 2), 3, in_fibre=fibre, out_fibre=fibre).build(**more)
 
 
-def _transposed(**more):
-    regular = Regular(P4.point_group)
-    more.setdefault("padding", "CIRCULAR")
-    return ej.nn.ConvTranspose(
-        *more.pop("features", (2, 3)), 4, 2, **options(P4, in_fibre=regular, out_fibre=regular, **more)
-    )
+def _transposed(fibre, kernel_size=4):
+    """A transposed convolution that doubles the grid, between two fields of one fibre."""
+
+    def build(features=(2, 3), **more):
+        more.setdefault("padding", "CIRCULAR")
+        return ej.nn.ConvTranspose(*features, kernel_size, 2, **options(P4, in_fibre=fibre, out_fibre=fibre, **more))
+
+    return build
 
 
-def _linear(**more):
-    more.pop("padding", None)
-    features = more.pop("features", (2, 3))
-    act = ej.GridAction(P4, Regular(P4.point_group)).on((3, 3))
-    given = options(None, **more)
-    given.pop("group")
-    return ej.nn.EquivariantLinear(act, act, *features, **given)
+def _linear(into, out=None):
+    """The linear layer between two actions; one that is told gives both."""
+
+    def build(features=(2, 3), **more):
+        more.pop("padding", None)
+        given = options(None, **more)
+        given.pop("group")
+        return ej.nn.EquivariantLinear(into, out or into, *features, **given)
+
+    return build
 
 
 def _plain(kind, group, **fixed):
@@ -78,19 +87,25 @@ def _norm(**more):
     return ej.nn.GroupNorm(features, 1, **given)
 
 
-PLANE = Scalar(P4.point_group) + Irrep(P4.point_group, 1)
-
-
-def _field(kind, names, widths=1):
-    """A layer of fields on a grid with a scalar and a vector at each pixel."""
+def _field(kind, names, *arguments, widths=1, without=("bias_init",), **fixed):
+    """A layer of fields on a grid with a scalar and a vector at each pixel; ``without`` are options that it does not take."""
 
     def build(features=(2, 3), **more):
-        given = options(P4, **more)
-        for name in ("padding", "use_bias", *(("bias_init",) if kind == "Bilinear" else ())):
+        given = options(P4, **(fixed | more))
+        for name in ("padding", "use_bias", *without):
             given.pop(name, None)
-        return getattr(ej.nn, kind)(*features[:widths], PLANE, **given)
+        return getattr(ej.nn, kind)(*features[:widths], *arguments, PLANE, **given)
 
     return Case(kind, build, (4, 4, 3, 2), names)
+
+
+def _emlp(features=(1, 1), **more):
+    """Scalars and vectors of space to a vector."""
+    given = options(None, **more)
+    for name in ("group", "padding", "use_bias"):
+        given.pop(name, None)
+    widths = {"in_features": features[0], "out_features": features[1]}
+    return ej.nn.EMLP(SPACE, Vector(SPACE.group), hidden=8, layers=1, **widths, **given)
 
 
 def _sequential(**more):
@@ -132,6 +147,17 @@ def _block(path):
     return tuple(f"{linear}['{name}']" for linear in linears for name in ("bias", "kernel"))
 
 
+EMLP_NAMES = tuple(
+    f"{path}['{name}']"
+    for path, names in (
+        ("['blocks'][0]['bilinear']", ("kernel", "left", "right")),
+        ("['blocks'][0]['linear']", ("bias", "kernel")),
+        ("['linear']", ("kernel",)),
+    )
+    for name in names
+)
+
+
 def first_minus_square_of_second(pairs):
     """A function of ordered pairs."""
     return pairs[..., 0, :] - pairs[..., 1, :] ** 2
@@ -147,12 +173,18 @@ CASES = [
     _conv("LiftingConv", CUBE, (3, 3, 3, 2), 3, label="LiftingConv cube"),
     _conv("ProjectionConv", P4, (5, 5, 4, 2), 3, label="ProjectionConv p4"),
     Case("Conv quotient fibres", _quotient, (5, 5, 4, 2)),
-    Case("ConvTranspose p4", _transposed, (3, 3, 4, 2)),
+    Case("ConvTranspose p4", _transposed(Regular(P4.point_group)), (3, 3, 4, 2)),
+    _conv("Conv", P4, (4, 4, 3, 2), 3, label="Conv vectors", in_fibre=PLANE, out_fibre=PLANE),
+    _conv("LiftingConv", P4M, (4, 4, 2), 2, label="LiftingConv irrep", out_fibre=Irrep(P4M.point_group, 4), names=("['kernel']",)),
+    Case("ConvTranspose vectors", _transposed(PLANE, 2), (2, 2, 3, 2)),
     Case("LiftingConv DNA", _dna, (9, 4, 2)),
     Case("GroupConv quaternions", _plain("GroupConv", QUATERNIONS), (8, 2)),
     Case("Conv two orbits", _plain("Conv", ej.Dihedral(3), in_fibre=Regular(ej.Dihedral(3)),
          out_fibre=Regular(ej.Dihedral(3)) + Quotient(ej.Dihedral(3).subgroup([3]))), (6, 2)),
-    Case("EquivariantLinear", _linear, (3, 3, 4, 2)),
+    Case("EquivariantLinear", _linear(ej.GridAction(P4, Regular(P4.point_group)).on((3, 3))), (3, 3, 4, 2)),
+    Case("EquivariantLinear vectors", _linear(ej.GridAction(P4, PLANE).on((3, 3))), (3, 3, 3, 2)),
+    Case("EquivariantLinear SO(3)", _linear(ej.FibreAction(SPACE)), (4, 2)),
+    Case("EquivariantLinear Lorentz", _linear(ej.FibreAction(EVENTS)), (5, 2)),
     Case("GroupNorm", _norm, (5, 5, 4, 2), ("['bias']", "['scale']")),
     Case("Sequential", _sequential, (5, 5, 2), (
         "['layers'][0]['bias']", "['layers'][0]['kernel']", "['layers'][1]['bias']", "['layers'][1]['kernel']")),
@@ -162,8 +194,11 @@ CASES = [
     _on_sets("SetLinear", names=("['bias']", "['kernel']", "['pool_kernel']")),
     _on_sets("SetAttentionBlock", 2, use_norm=False, widths=1, names=_block("['block']")),
     _tensors(1, 2, 16), _tensors(2, 2, 24),
-    _field("NormNonlinearity", ("['bias']",)), _field("FieldLayerNorm", ("['bias']", "['scale']")),
-    _field("Bilinear", ("['kernel']", "['left']", "['right']"), 2),
+    _field("NormNonlinearity", ("['bias']",), without=()),
+    _field("FieldLayerNorm", ("['bias']", "['scale']"), without=()),
+    _field("FieldRMSNorm", ("['scale']",)), _field("FieldGroupNorm", ("['bias']", "['scale']"), 1, without=()),
+    _field("Bilinear", ("['kernel']", "['left']", "['right']"), widths=2),
+    Case("EMLP", _emlp, (4, 1), EMLP_NAMES),
     _on_sets("MatrixProductBlock", shape=(5, 5, 2), names=tuple(
              f"['{part}']['layers'][{k}]['{kind}']" for part in ("left", "right", "beside") for k in (0, 2) for kind in ("bias", "kernel"))),
 ]  # fmt: skip
@@ -186,6 +221,11 @@ POOLS = [
     Case("Restrict", lambda **_: ej.nn.Restrict(P4M.point_group.subgroup([1]), group=P4M), (5, 5, 8, 2), ()),
     Case("Restrict quotient", lambda **_: ej.nn.Restrict(P4M.point_group.subgroup([2, 4]), group=P4M,
          in_fibre=Quotient(P4M.point_group.subgroup([4]))), (5, 5, 4, 2), ()),
+    Case("Restrict vectors", lambda **_: ej.nn.Restrict(
+        P4M.point_group.subgroup([1]), group=P4M, in_fibre=Irrep(P4M.point_group, 4)), (4, 4, 2, 2), ()),
+    Case("AvgPool vectors", lambda **_: ej.nn.AvgPool(2, 2, "CIRCULAR", group=P4, in_fibre=PLANE), (4, 4, 3, 2), ()),
+    Case("GlobalPool vectors", lambda **_: ej.nn.GlobalPool(group=P4, in_fibre=PLANE), (4, 4, 3, 2), ()),
+    Case("Upsample vectors", lambda **_: ej.nn.Upsample(2, padding="CIRCULAR", group=P4, in_fibre=PLANE), (2, 2, 3, 2), ()),
     Case("BlurPool", lambda **_: ej.nn.BlurPool(4, 2, group=P4), (6, 6, 4, 2), ()),
     Case("FourierDownsample", lambda **_: ej.nn.FourierDownsample((3, 2)), (6, 4, 2), ()),
     Case("CentredPool", lambda **_: ej.nn.CentredPool(3, 2, group=P4), (6, 6, 4, 2), ()),

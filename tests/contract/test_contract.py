@@ -32,14 +32,24 @@ KINDS = [
     "SetConv",
 ]
 KINDS += ["PermutationEquivariantLinear 1 to 2", "FibrePool", "PolyphaseDownsample", "AttentionPool"]
+KINDS += ["Conv vectors", "EquivariantLinear SO(3)"]
+
+#: Layers that are not one linear map, whose variance their own tests measure.
+NOT_LINEAR = ["GroupNorm", "Sequential", "SetAttentionBlock", "MatrixProductBlock", "EMLP"]
+NOT_LINEAR += ["NormNonlinearity", "FieldLayerNorm", "FieldRMSNorm", "FieldGroupNorm", "Bilinear"]
+
+#: Layers whose law the tests of ``tests/nn`` show too, and takes long to compile.
+SLOW_LAWS = ["EMLP", "EquivariantLinear vectors", "EquivariantLinear Lorentz", "LiftingConv irrep", "FieldGroupNorm"]
 
 
-def _slow_unless_a_kind(cases):
-    marked = [pytest.param(case, marks=() if case.name in KINDS else pytest.mark.slow) for case in cases]
+def _marked(cases, slow):
+    marked = [pytest.param(case, marks=pytest.mark.slow if slow(case) else ()) for case in cases]
     return pytest.mark.parametrize("case", marked, ids=lambda case: case.name)
 
 
-each_kind_of_layer, each_kind = _slow_unless_a_kind(CASES), _slow_unless_a_kind(CASES + POOLS)
+each_kind_of_layer = _marked(CASES, lambda case: case.name not in KINDS)
+each_kind = _marked(CASES + POOLS, lambda case: case.name not in KINDS)
+each_law = _marked(CASES + POOLS, lambda case: case.name in SLOW_LAWS)
 
 
 def batch(case, size=4, dtype=jnp.float64, seed=0):
@@ -53,7 +63,7 @@ def kept_elements(layer, x):
 
 
 def check_law(layer, x, **more):
-    if isinstance(layer, ej.nn.EquivariantLinear):
+    if isinstance(layer, (ej.nn.EquivariantLinear, ej.nn.EMLP)):  # no grid: all of the group, by elements that are drawn
         check_equivariance(jax.jit(layer), layer.in_action, layer.out_action, x, **more)
     else:
         exactness, elements = kept_elements(layer, x)
@@ -67,7 +77,7 @@ def close(a, b, tolerance=1e-13):
     )
 
 
-@every_pool
+@each_law
 def test_law_forward_and_gradient(case):
     check_law(case(), batch(case, 2))
 
@@ -267,9 +277,7 @@ def test_data_parallel_equals_one_device(case):
 
 @every_layer
 def test_variance_at_initialisation(case):
-    if case.name in (
-        "GroupNorm", "Sequential", "SetAttentionBlock", "MatrixProductBlock", "NormNonlinearity", "FieldLayerNorm", "Bilinear"
-    ):  # fmt: skip
+    if case.name in NOT_LINEAR:
         pytest.skip("not one linear map")
     variances = []
     apply = jax.jit(lambda definition, state, x: nnx.merge(definition, state)(x), static_argnums=0)
@@ -281,7 +289,7 @@ def test_variance_at_initialisation(case):
             x = randn((32, *(1,) * alike, *case.shape[alike:-1], 32), seed)
             x = jnp.broadcast_to(x, (32, *case.shape[:-1], 32))
         y = np.asarray(apply(*nnx.split(layer), x))
-        if case.name == "ConvTranspose p4":
+        if case.name.startswith("ConvTranspose"):
             y = y * np.sqrt(4.0)  # every output meets 1 / strides² of the window
         variances.append(y.var())
     assert abs(np.mean(variances) - 1.0) <= 0.1, variances
@@ -305,6 +313,7 @@ GOLDEN = {
     "GroupConv quaternions": {"bias": (3,), "kernel": (8, 2, 3)},
     "Conv two orbits": {"bias": (2, 3), "kernel": (9, 2, 3)},
     "EquivariantLinear": {"bias": (3,), "kernel": (36, 2, 3)},
+    "Conv vectors": {"bias": (1, 3), "kernel": (21, 2, 3)},
     "ExchangeableLinear": {"bias": (3,), "kernel": (2, 3), "pool_kernel": (3, 2, 3)},
     "PermutationEquivariantLinear 1 to 2": {"bias": (2, 3), "kernel": (5, 2, 3)},
     "PermutationEquivariantLinear 2 to 2": {"bias": (2, 3), "kernel": (15, 2, 3)},

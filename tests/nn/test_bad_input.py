@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import Irrep, PermutationRep, Quotient, Regular, Scalar
 from tests.helpers import options
 
 P4, P4M, P6 = ej.wallpaper("p4"), ej.wallpaper("p4m"), ej.wallpaper("p6")
@@ -250,6 +250,41 @@ WRONG = {
         ["`in_action`", "spacing", "strides"],
     ),
 }
+
+VECTORS = Irrep(C4, 1)
+#: Layers that treat each coordinate of the fibre on its own, or are made of functions on the group.
+COORDINATES = {
+    "FibrePool": lambda: ej.nn.FibrePool("mean", group=P4, in_fibre=VECTORS),
+    "FibrePool of a sum": lambda: ej.nn.FibrePool(group=P4, in_fibre=Scalar(C4) + VECTORS),
+    "GlobalPool": lambda: ej.nn.GlobalPool("max", group=P4, in_fibre=VECTORS),
+    "MaxPool": lambda: ej.nn.MaxPool(2, 2, group=P4, in_fibre=VECTORS),
+    "CentredPool": lambda: ej.nn.CentredPool(3, 2, group=P4, in_fibre=VECTORS, mode="max"),
+    "PolyphaseMaxPool": lambda: ej.nn.PolyphaseMaxPool((2, 2), group=P4, in_fibre=VECTORS),
+    "PolyphaseDownsample": lambda: ej.nn.PolyphaseDownsample(2, order=1, group=P4, in_fibre=VECTORS),
+    "GroupNorm": lambda: ej.nn.GroupNorm(
+        2, 1, **{k: v for k, v in options(P4).items() if k != "bias_init"}, in_fibre=VECTORS
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COORDINATES)
+def test_layers_that_treat_each_coordinate_on_its_own_refuse_vectors(name):
+    with pytest.raises(ValueError, match="`in_fibre` is .*mixes its coordinates.*map to one by a linear layer first"):
+        COORDINATES[name]()
+
+
+def test_averages_take_vectors_and_functions_on_the_group_do_not():
+    assert ej.nn.GlobalPool("mean", group=P4, in_fibre=VECTORS)(jnp.ones((4, 4, 2, 3))).shape == (2, 3)
+    assert ej.nn.AvgPool(2, 2, group=P4, in_fibre=VECTORS)(jnp.ones((4, 4, 2, 3))).shape == (2, 2, 2, 3)
+    pool = ej.nn.CosetPool(C4.subgroup([2]), group=P4)
+    with pytest.raises(ValueError, match="fibre"):
+        pool.out_action_for(ej.GridAction(P4, VECTORS))
+    for kind in ("GroupConv", "LiftingConv", "ProjectionConv"):
+        layer = conv(kind)
+        fibre = layer.out_fibre if kind == "LiftingConv" else layer.in_fibre
+        assert fibre == Regular(C4)
+        with pytest.raises(ValueError, match="fibre"):
+            layer.out_action_for(ej.GridAction(P4, VECTORS))
 
 
 @pytest.mark.parametrize("name", WRONG)
