@@ -19,6 +19,9 @@ from equijax.nn.fields._products import Output, Product, products_into
 from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
+_MAX_TERMS = 128
+"""Maps with more entries than this are applied as matrices."""
+
 
 class Bilinear(FieldLayer):
     r"""Multiplies two linear images of each vector in every way that commutes with the group.
@@ -138,10 +141,27 @@ class Bilinear(FieldLayer):
         left, right = (taken(x, at) for x, at in ((l, product.left), (r, product.right)))
         paths, copies = len(product.basis), len(product.left)
         weights = kernel[product.rows : product.rows + paths * copies].reshape(paths, copies, -1)
+        if np.count_nonzero(product.basis) <= _MAX_TERMS:
+            return _by_entries(left, right, product.basis, weights)
         pairs = left[..., :, None, :] * right[..., None, :, :]
         maps = jnp.asarray(product.basis, pairs.dtype)
         each = jnp.einsum("kzxy,...cxyf->...kczf", maps, pairs, precision=self.precision)
         return jnp.einsum("...kczf,kcf->...czf", each, weights, precision=self.precision)
+
+
+def _by_entries(left: jax.Array, right: jax.Array, basis: np.ndarray, weights: jax.Array) -> jax.Array:
+    """The products entry by entry, for maps that are mostly zeros: the gradient of a fused sum is ten times faster."""
+    l, r = ([x[..., k, :] for k in range(x.shape[-2])] for x in (left, right))  # noqa: E741
+    weights = weights.reshape(-1, *(1,) * (l[0].ndim - 2), *weights.shape[1:])
+    rows = []
+    for z in range(basis.shape[1]):
+        terms = []
+        for path, weight in zip(basis[:, z], weights, strict=True):
+            entries = [l[x] * r[y] * np.asarray(path[x, y], left.dtype) for x, y in np.argwhere(path).tolist()]
+            if entries:
+                terms.append(sum(entries[1:], entries[0]) * weight)
+        rows.append(sum(terms[1:], terms[0]) if terms else jnp.zeros_like(l[0] * r[0]))
+    return jnp.stack(rows, axis=-2)
 
 
 def _require_reached(outputs: tuple[Output, ...], in_fibre: Representation, out_fibre: Representation, largest: int) -> None:

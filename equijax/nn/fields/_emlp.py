@@ -19,11 +19,16 @@ from equijax.nn.fields._hidden import hidden_fibre
 from equijax.nn.fields._layer import FieldLayer, require_field
 from equijax.reps import Representation
 
+_PRODUCTS = 0.1
+"""Size of the products beside the gated values: polynomials of a higher degree enter gently."""
+
 
 class EMLPBlock(FieldLayer):
-    r"""A linear layer, a bilinear one on top of it, and gates: one step of :class:`EMLP`.
+    r"""A linear layer, gates, and products beside them: one step of :class:`EMLP`.
 
-    .. math:: y = \mathrm{gate}(h + B(h, h)), \qquad h = W x + b
+    .. math:: y = \mathrm{gate}(h) + B(h, h) / 10, \qquad h = W x + b
+
+    The products stand beside the gates, not before them, so that polynomials pass unbent, and start small.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g, for every group.
 
@@ -72,19 +77,19 @@ class EMLPBlock(FieldLayer):
             self.linear = EquivariantLinear(
                 FibreAction(in_fibre), FibreAction(wide), in_features, out_features, bias_init=bias_init, **options
             )
-        self.bilinear = Bilinear(out_features, out_features, wide, **options)
+        self.bilinear = Bilinear(out_features, out_features, wide, out_fibre, **options)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, in fibre, in_features)`` to ``(*batch, out fibre, out_features)``."""
         h = self.linear(inputs)
-        return self.gate(h + self.bilinear(h))
+        return self.gate(h) + _PRODUCTS * self.bilinear(h)
 
 
 class EMLP(Layer):
     r"""A multilayer perceptron that commutes with a group, between any two of its representations.
 
-    Each layer is :class:`EMLPBlock`: the most general linear map, products of its result with itself, gates. A linear map
-    ends the network. It works for finite groups and Lie groups, for matrices that are orthogonal and for others.
+    Each layer is :class:`EMLPBlock`: the most general linear map, gates, and products of its result with itself. A linear
+    map ends the network. It works for finite groups and Lie groups, for matrices that are orthogonal and for others.
 
     Arrays are ``(*batch, fibre, features)`` as everywhere: the group mixes the fibre, features are copies beside it. Ten
     vectors are one fibre ``10 * v`` with one feature, or the fibre ``v`` with ``in_features=10``; the second way costs less,

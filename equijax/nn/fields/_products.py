@@ -12,6 +12,8 @@ from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.reps import Representation
 from equijax.reps._solver import solve
 
+_ZERO = 1e-13
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
@@ -95,6 +97,7 @@ def bilinear_maps(left: Piece, right: Piece, out: Piece) -> np.ndarray:
     along = [np.kron(a.array, other) + np.kron(one, b.array) for a, b in zip(left.algebra, right.algebra, strict=True)]
     generators, algebra = ([m.array for m in matrices] for matrices in (out.generators, out.algebra))
     maps = solve(pairs, generators, along, algebra, in_dim=left.dim * right.dim, out_dim=out.dim)
+    maps = np.where(np.abs(maps) < _ZERO, 0.0, maps)  # without the rounding of the solver
     return read_only(np.sqrt(out.dim) * maps.reshape(len(maps), out.dim, left.dim, right.dim))
 
 
