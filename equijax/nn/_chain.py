@@ -59,6 +59,7 @@ def exactness_of_chain(entries: Entries, in_action: Action, shape: Any) -> Exact
     action = in_action = sized(in_action, shape)
     kept = kept_by(action, shape)
     reasons = [kept.reason] if isinstance(kept, GridMotions) else []
+    is_torus_new = False
     for k, entry in enumerate(entries):
         place = f"layer {k} ({name_of(entry)})"
         if not action.is_known:
@@ -81,10 +82,13 @@ def exactness_of_chain(entries: Entries, in_action: Action, shape: Any) -> Exact
             shape = _shape_after(entry, shape, kept)
             if shape is not None:
                 arrays = as_arrays(action, shape)
-                kept = kept if arrays is action else meet(kept, kept_by(arrays, shape))
+                kept = kept if arrays is action else meet(kept, kept_by(with_grid(action, boundary="zero"), shape))
+                is_torus_new = is_torus_new or arrays is not action
                 action = arrays
     if not action.is_known:
         return Exactness(in_action, action, Nothing(in_action.group), action.reason)  # type: ignore[attr-defined]
+    if is_torus_new:
+        action = _of_group(action, in_action)
     return Exactness(in_action, action, kept, " ".join(reason for reason in reasons if reason))
 
 
@@ -114,10 +118,10 @@ def start_of_chain(entries: Entries, shape: Any = None) -> Action:
 
 
 def as_arrays(action: Action, shape: tuple[int, ...]) -> Action:
-    """Returns the action on what is no whole torus any more, since a stride did not divide its size: arrays with borders.
+    """Returns the action on what is no whole torus any more, since a stride did not divide its size.
 
-    A later layer that wraps such an array around makes another torus of it. What is left are the point elements about the
-    centre of the array; where the stride divides the size along one axis only, the shifts along it are not claimed.
+    A later layer that wraps such an array around makes another torus of it, with the same centre. What is left are the point
+    elements about that centre; where the stride divides the size along one axis only, the shifts along it are not claimed.
     """
     parts = action.parts(shape) if isinstance(action, ProductAction) else None
     if parts is not None:
@@ -125,7 +129,11 @@ def as_arrays(action: Action, shape: tuple[int, ...]) -> Action:
     grid = action.grid(shape)
     if grid is None or grid[0].boundary == "zero" or not _is_uneven(*grid):
         return action
-    return with_grid(grid[0], boundary="zero")
+    if grid[0].point_group.is_lattice_centred:
+        return with_grid(grid[0], boundary="zero")
+    torus = tuple(s * n for s, n in zip(grid[0].spacing, grid[1], strict=True))
+    origin = tuple((s - 1) / 2 for s in grid[0].spacing)
+    return with_grid(grid[0], group=grid[0].group.open, torus=torus, origin=origin)
 
 
 def with_grid(action: Action, **changes: Any) -> Action:
@@ -135,6 +143,18 @@ def with_grid(action: Action, **changes: Any) -> Action:
     if isinstance(action, ProductAction):
         return ProductAction(*(with_grid(factor, **changes) for factor in action.factors))
     return action
+
+
+def _of_group(action: Action, in_action: Action) -> Action:
+    """Returns the action as one of the group of the input, whose torus may be another; its elements without shifts count."""
+    if isinstance(action, ProductAction) and isinstance(in_action, ProductAction):
+        return ProductAction(*map(_of_group, action.factors, in_action.factors))
+    fields: Any = action
+    return (
+        dataclasses.replace(fields, group=in_action.group)
+        if "group" in getattr(action, "__dataclass_fields__", ())
+        else action
+    )
 
 
 def _grid_in(action: Action) -> Any:

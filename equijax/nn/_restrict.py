@@ -1,7 +1,5 @@
 """Restriction to a subgroup of the point group."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,20 +84,22 @@ class Restrict(Layer):
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action of the smaller group on the output, from one of either group on the input."""
-        whole = field_action(self.group, self.in_fibre)
-        if in_action.group.open != self.in_action.group.open:
-            require_same_group(whole, in_action, any_base=True)
-            in_action = in_action.plain.restrict(self.subgroup)  # type: ignore[attr-defined]
-        require_same_group(self.in_action, in_action, any_base=True)
-        return with_fibre(in_action, self.out_fibre)
+        action = self._restricted(in_action)
+        require_same_group(self.in_action, action, any_base=True)
+        return with_fibre(action, self.out_fibre)
+
+    def _restricted(self, in_action: Action) -> Action:
+        """The action of the smaller group, from one of either group; the whole group may be the smaller one."""
+        brought = in_action.vector
+        if in_action.group.open == self.in_action.group.open and (brought is None or brought.fibre != self.in_fibre):
+            return in_action
+        require_same_group(field_action(self.group, self.in_fibre), in_action, any_base=True)
+        return in_action.plain.restrict(self.subgroup)  # type: ignore[attr-defined]
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements of the smaller group map the input to itself."""
-        action: Any = sized(in_action, input_shape)
-        out_action = self.out_action_for(action)
-        if action.group.open != self.in_action.group.open:
-            action = action.plain.restrict(self.subgroup)
-        return of_points(action, out_action, input_shape)
+        action = self._restricted(sized(in_action, input_shape))
+        return of_points(action, self.out_action_for(action), input_shape)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns ``(*batch, *sizes, |K|, index · features)`` for functions on H, else ``inputs`` itself."""

@@ -302,6 +302,8 @@ def draw(seed):
                 out = traced_shape(layer, d.shape) if not hasattr(layer, "out_shape") else layer.out_shape(d.shape)
                 if fibre is None or min(out) < 1 or np.prod(out) > 4000:
                     raise ValueError
+                if any(isinstance(known, ej.nn.Layer) for known in [*d.layers, layer]):
+                    ej.nn.Sequential(*d.layers, layer)
                 d.tight = d.tight and not _is_partly_uneven(layer, d.sizes) and not _reads_all(layer, d.sizes)
                 d.layers.append(layer)
                 d.shape = tuple(out)

@@ -13,6 +13,7 @@ from equijax.actions import Everything, GridMotions, Kept, KeptProduct, Listed, 
 from equijax.actions._kept_parts import meet
 from equijax.nn._following import UNIFORM, Blocks, ends_as_field, follow
 from tests.helpers import check_message, options, randn
+from tests.nn.claims_fuzzer import draw, measure
 
 P4, P6 = ej.wallpaper("p4"), ej.wallpaper("p6")
 SCALAR, REGULAR = ej.reps.Scalar(P4.point_group), ej.reps.Regular(P4.point_group)
@@ -257,6 +258,21 @@ def test_what_may_follow_a_fibre_that_does_not_permute(permutes):
     if broken is not None:
         x = randn((5, 2, 3))
         assert np.abs(broken(act(1, x)) - act(1, broken(x))).max() > 1e-2
+
+
+@pytest.mark.parametrize("fibre", [REGULAR, SCALAR, ej.reps.Quotient(P4.point_group.subgroup([2]))])
+def test_a_restriction_to_the_whole_group_stands_in_a_chain(fibre):
+    """Found by the fuzzer: the fibre that is restricted to the whole group was not the fibre that comes."""
+    restrict = ej.nn.Restrict(P4.point_group.subgroup([1]), group=P4, in_fibre=fibre)
+    norm = ej.nn.GroupNorm(1, 1, group=P4, in_fibre=fibre, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    holds(S(norm, restrict), (5, 5, *fibre.shape, 1), 4, (1, 1))
+
+
+@pytest.mark.parametrize("seed", [4, 19, 380])
+def test_chains_that_were_found_wrong(seed):
+    """A declared function with borders behind a torus; tori that stay where a stride does not divide the size."""
+    faults, _ = measure(draw(seed))
+    assert not faults
 
 
 # Values.
