@@ -5,6 +5,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
 import numpy as np
 
 from equijax.groups._group import Element
@@ -123,7 +124,8 @@ class Action(abc.ABC):
         Meant for actions that permute the entries of ``shape[:-1]``; the last axis, the features, is not counted.
         """
         numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32).reshape(*shape[:-1], 1)
-        return np.asarray(self(g, numbers)).reshape(-1)
+        with jax.ensure_compile_time_eval():
+            return np.asarray(self(g, numbers)).reshape(-1)
 
     def for_input(self, x: Any) -> "Action":
         """Returns the action with the sizes that it leaves open taken from ``x``; itself where it leaves none open."""

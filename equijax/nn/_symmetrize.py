@@ -115,7 +115,8 @@ class _Listed:
 
 
 def _all_elements(group: Group) -> Element:
-    return group.averaged_elements(LARGEST)
+    with jax.ensure_compile_time_eval():
+        return group.averaged_elements(LARGEST)
 
 
 def canonicalize(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import jax
 import numpy as np
 
 from equijax.actions import Action, FiniteAction
@@ -64,7 +65,8 @@ class LinearSharing(MadeSharing):
     def generators(self) -> tuple[Element, ...]:
         """Generators of the elements that permute the points of both sides."""
         sides = (self.in_action, self.out_action)
-        return tuple(g for g in _candidates(*sides) if all(side.acts(g) for side in sides))
+        with jax.ensure_compile_time_eval():
+            return tuple(g for g in _candidates(*sides) if all(side.acts(g) for side in sides))
 
     @property
     def rule(self) -> Sharing:
