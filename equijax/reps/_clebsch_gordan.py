@@ -29,7 +29,8 @@ def clebsch_gordan(a: Representation, b: Representation, c: Representation) -> n
       >>> import equijax as ej
       >>> square = ej.Dihedral(4)
       >>> plane, number = ej.reps.Irrep(square, 4), ej.reps.Irrep(square, 0)
-      >>> (ej.reps.clebsch_gordan(plane, plane, number) * 2**0.5).round(3).tolist()
+      >>> maps = ej.reps.clebsch_gordan(plane, plane, number) * 2**0.5
+      >>> (maps.round(3) + 0.0).tolist()  # + 0.0 turns -0.0 into 0.0
       [[[[1.0, 0.0], [0.0, 1.0]]]]
     """
     for rep, name in ((a, "a"), (b, "b"), (c, "c")):

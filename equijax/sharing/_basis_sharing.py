@@ -33,7 +33,7 @@ class BasisSharing(Sharing):
       >>> sharing = BasisSharing([np.eye(2), [[0, -1], [1, 0]]], np.zeros((0, 2)))
       >>> sharing.count, sharing.bias_shape
       (2, None)
-      >>> sharing.project(np.array([[1.0, 2.0], [0.0, 3.0]])).tolist()
+      >>> sharing.project(np.array([[1.0, 2.0], [0.0, 3.0]])).round(12).tolist()
       [[2.0, 1.0], [-1.0, 2.0]]
     """
 
