@@ -18,6 +18,7 @@ import json
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +41,9 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 SIZES, VALIDATION, TEST = (30, 100, 300, 1000, 3000, 10000, 30000), 1000, 5000
 BATCH, CHUNK = 300, 100
+
+# A 3×3 matrix has an antisymmetric part, a pseudovector. The moment of inertia has none, and the network carries none.
+warnings.filterwarnings("ignore", message="no equivariant map reaches Irrep\\(O\\(3\\), 1, parity=1\\)")
 
 O5, O3, LORENTZ = ej.O(5), ej.O(3), ej.Lorentz()
 VECTOR, SCALAR = ej.reps.Vector, ej.reps.Scalar

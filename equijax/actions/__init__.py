@@ -13,6 +13,7 @@ from equijax.actions._kept import Everything as Everything
 from equijax.actions._kept import Kept as Kept
 from equijax.actions._kept import Listed as Listed
 from equijax.actions._kept import Nothing as Nothing
+from equijax.actions._kept_matrices import ListedMatrices as ListedMatrices
 from equijax.actions._kept_parts import KeptProduct as KeptProduct
 from equijax.actions._kept_parts import kept_by as kept_by
 from equijax.actions._product import ProductAction as ProductAction

@@ -74,6 +74,11 @@ class Action(abc.ABC):
         return True
 
     @property
+    def is_orthogonal(self) -> bool | None:
+        """Whether every element keeps the lengths of (tangent) vectors: True, False, or None where it is not known."""
+        return True if self.permutes else None
+
+    @property
     def open(self) -> "Action":
         """The action without what belongs to arrays of one size, as ``group.open``; itself where there is no such thing."""
         return self

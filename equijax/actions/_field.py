@@ -58,6 +58,11 @@ class FieldAction(Action):
         return self.fibre.is_permutation
 
     @property
+    def is_orthogonal(self) -> bool:
+        """As the fibre: points are permuted."""
+        return self.fibre.is_orthogonal
+
+    @property
     def vector(self) -> "FibreAction":
         """The action on one vector of the fibre: what is left of the field when its points are pooled."""
         from equijax.actions._fibre import FibreAction

@@ -106,6 +106,11 @@ class GraphAction(Action):
         return all_permute([*fibres, True if self.node_action is None else self.node_action.permutes])
 
     @property
+    def is_orthogonal(self) -> bool | None:
+        """True where everything is permuted and no space moves the points; with a space it is not asked."""
+        return True if self.permutes and self.space is None else None
+
+    @property
     def open(self) -> "GraphAction":
         """The action on any number of nodes and edges."""
         inner = None if self.node_action is None else self.node_action.open

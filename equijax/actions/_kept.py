@@ -16,7 +16,8 @@ from equijax.groups._group import Element, Group
 class Kept(abc.ABC):
     """The elements of a group that a map respects. An immutable value, hashable and equal by value.
 
-    Kinds: :class:`Everything`, :class:`GridMotions`, :class:`Listed` elements of the point group, a :class:`KeptProduct`
+    Kinds: :class:`Everything`, :class:`GridMotions`, :class:`Listed` elements of the point group,
+    :class:`ListedMatrices` of a group of matrices, a :class:`KeptProduct`
     with one part for each factor of a product of groups, and :class:`Nothing`, where nothing is known.
 
     Attributes:

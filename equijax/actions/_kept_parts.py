@@ -8,6 +8,7 @@ import jax
 from equijax.actions._acting import repeated
 from equijax.actions._grid_motions import GridMotions, common, motions_kept
 from equijax.actions._kept import Everything, Kept, Listed, Nothing
+from equijax.actions._kept_matrices import ListedMatrices
 from equijax.actions._motions import common_motions
 from equijax.groups._group import Element, Group
 
@@ -114,6 +115,8 @@ def meet(a: Kept, b: Kept) -> Kept:
         return KeptProduct(a.group, tuple(map(meet, a.factors, b.factors)))
     if isinstance(a, GridMotions) and isinstance(b, GridMotions):
         return common(a, b)
+    if isinstance(a, ListedMatrices) and isinstance(b, ListedMatrices):
+        return a.common(b)
     numbers = [h for h in a.point_elements if h in b.point_elements]
     if isinstance(a, Listed) and isinstance(b, Listed):
         return Listed(a.group, tuple(numbers))

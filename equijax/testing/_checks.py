@@ -119,9 +119,9 @@ def check_equivariance(
 ) -> None:
     r"""Checks that ``fn(in_action(g, x)) == out_action(g, fn(x))``, forward and in the gradient.
 
-    The gradient's law is that of the adjoint: for every cotangent v,
-    ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)``, which holds where both actions permute the entries (not for shifts that
-    move zeros in).
+    The gradient's law is that of the adjoint: for every cotangent v, ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)``. Where g keeps
+    lengths it moves cotangents like vectors, else (a boost, a skew basis) by the inverse of its transpose. Shifts that move
+    zeros in have no inverse: leave the gradient out for them.
 
     Args:
       fn: the function.
@@ -158,8 +158,8 @@ def check_equivariance(
             point, cotangent = pair
             return jax.vjp(lambda floats: _floats(fn(_with_floats(point, floats))), _floats(point))[1](cotangent)[0]
 
-        both = _Pair(in_action, _differential(out_action, y))
-        errors = equivariance_error(pull, both, _differential(in_action, x), (x, v), elements)
+        both = _Pair(in_action, _on_cotangents(out_action, y))
+        errors = equivariance_error(pull, both, _on_cotangents(in_action, x), (x, v), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
 
 
@@ -174,8 +174,10 @@ def _with_floats(tree: Any, floats: list[jax.Array]) -> Any:
     return structure.unflatten([next(given) if is_floating(leaf) else leaf for leaf in leaves])
 
 
-def _differential(action: Action, point: Any) -> Action:
-    """The action on tangent vectors at a point; on a single array the actions are linear, so it is the action itself."""
+def _on_cotangents(action: Action, point: Any) -> Action:
+    """The action on cotangents at a point. Where lengths are kept it is that on vectors; on one array the action itself."""
+    if not action.is_orthogonal:
+        return _Cotangents(action, point)
     return _InList(action) if isinstance(point, jax.Array) else _Differential(action, point)
 
 
@@ -191,6 +193,26 @@ class _InList(Action):
 
     def __call__(self, g: Element, x: Any) -> Any:
         return [self.action(g, x[0])]
+
+    def axes(self, ndim: int) -> tuple:
+        return self.action.axes(ndim)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Cotangents(Action):
+    """Moves the floating leaves of a cotangent by the adjoint of the derivative of the inverse at the moved ``point``."""
+
+    action: Action
+    point: Any
+
+    @property
+    def group(self) -> Group:
+        return self.action.group
+
+    def __call__(self, g: Element, x: Any) -> Any:
+        moved, back = self.action(g, self.point), self.group.inverse(g)
+        undo = lambda floats: _floats(self.action(back, _with_floats(moved, floats)))  # noqa: E731
+        return jax.vjp(undo, _floats(moved))[1](x)[0]
 
     def axes(self, ndim: int) -> tuple:
         return self.action.axes(ndim)

@@ -10,6 +10,7 @@ from flax import nnx
 
 from equijax.groups import Group
 from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._mask import require_mask
 from equijax.nn.fields._blocks import block_count
 from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init
 from equijax.nn.fields._layer import broadcast, per_block
@@ -40,6 +41,7 @@ class FieldBatchNorm(FieldNorm):
       use_running_average: whether to use the stored averages instead of those of the batch.
       momentum: how much of the old averages is kept.
       epsilon: added to the variance.
+      axis_name: name of an axis mapped by ``vmap`` or ``shard_map`` over which the statistics are taken too.
       dtype: dtype of the result; None promotes inputs and parameters. Statistics are at least float32.
       param_dtype: dtype in which the parameters are stored.
       use_bias: whether to add β.
@@ -73,6 +75,7 @@ class FieldBatchNorm(FieldNorm):
         use_running_average: bool = False,
         momentum: float = 0.99,
         epsilon: float = 1e-5,
+        axis_name: str | None = None,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         use_bias: bool = True,
@@ -98,7 +101,7 @@ class FieldBatchNorm(FieldNorm):
             bias_metadata=bias_metadata,
             scale_metadata=scale_metadata,
         )
-        self.use_running_average, self.momentum = use_running_average, momentum
+        self.use_running_average, self.momentum, self.axis_name = use_running_average, momentum, axis_name
         kept = accumulation_dtype(param_dtype)
         blocks, invariants = per_block(block_count(fibre), num_features), len(fibre.invariants)
         self.var = nnx.BatchStat(jnp.ones(blocks, kept))
@@ -106,12 +109,20 @@ class FieldBatchNorm(FieldNorm):
         if invariants:
             self.mean = nnx.BatchStat(jnp.zeros(per_block(invariants, num_features), kept))
 
-    def __call__(self, inputs: jax.Array, use_running_average: bool | None = None) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
+    ) -> jax.Array:
         """Normalises ``(*batch, *positions, fibre, num_features)``; any number of batch axes.
 
         Args:
           inputs: the field.
           use_running_average: whether to use the stored averages; None is what the layer was built with.
+          mask: bool ``(*batch, *positions)``: which vectors count in the statistics, such as those that are
+            no padding; every vector is normalised. The law holds where the mask moves along. None is all.
+
+        Raises:
+          ValueError: the mask has another shape.
+          TypeError: the mask is not bool.
         """
         v, scale, bias, dtype = self._promoted(inputs)
         stored = self.use_running_average if use_running_average is None else use_running_average
@@ -120,7 +131,9 @@ class FieldBatchNorm(FieldNorm):
             none = jnp.zeros((*var.shape[:-2], 0, var.shape[-1]), v.dtype)
             mean = none if self.mean is None else broadcast(self.mean[...], v.ndim).astype(v.dtype)
             return self._normalised(v, Statistics(mean, var), scale, bias, dtype)
-        found = statistics(v, self.in_fibre, tuple(range(v.ndim - 2)), self.num_features, centre=True)
+        mask = None if mask is None else require_mask(mask, v.shape[:-2])
+        axes = tuple(range(v.ndim - 2))
+        found = statistics(v, self.in_fibre, axes, self.num_features, True, mask, self.axis_name)
         self._update(self.var, found.var)
         if self.mean is not None:
             self._update(self.mean, found.mean)

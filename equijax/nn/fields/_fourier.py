@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax._numbers import positive_int
-from equijax.actions import Action
-from equijax.actions._kept import Nothing
+from equijax.actions import Action, ListedMatrices, Nothing
 from equijax.groups import Group, PointGroup
 from equijax.nn._exactness import Exactness
 from equijax.nn.fields._layer import (
@@ -102,17 +101,21 @@ class FourierNonlinearity(FieldLayer):
         return self.in_fibre.group.order < math.inf
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements the layer respects: all of a finite group; of rotations it claims nothing."""
+        """Tells which elements the layer respects: all of a finite group, else those that map the samples to themselves."""
         found = super().exactness_for(in_action, input_shape)
-        if self.is_exact:
+        symmetry = samples_of(self.in_fibre, self.samples, self.symmetry).symmetry
+        if symmetry is None:
             return found
-        why = f"Rotations move functions between {self.sample_count} samples, which only those of `symmetry` permute."
-        return dataclasses.replace(found, kept=Nothing(found.in_action.group), reason=why)
+        group = found.in_action.group
+        kept = ListedMatrices.of(group, symmetry) if group == self.in_fibre.group else Nothing(group)
+        why = f"Other elements move functions between the {self.sample_count} samples, up to a sampling error."
+        return dataclasses.replace(found, kept=kept, reason=why)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the function to ``(*batch, *positions, fibre, features)``; any number of batch axes."""
         require_fields(inputs, self.in_fibre)
         v = to_vectors(inputs, self.in_fibre)
-        values, back = (jnp.asarray(table, v.dtype) for table in samples_of(self.in_fibre, self.samples, self.symmetry))
+        samples = samples_of(self.in_fibre, self.samples, self.symmetry)
+        values, back = (jnp.asarray(table, v.dtype) for table in (samples.values, samples.back))
         f = self.activation(jnp.einsum("nd,...df->...nf", values, v, precision="highest"))
         return from_vectors(jnp.einsum("dn,...nf->...df", back, f, precision="highest"), self.in_fibre)

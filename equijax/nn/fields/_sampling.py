@@ -14,6 +14,9 @@ from equijax.reps import Representation, decompose, intertwiners, spherical_harm
 
 _TOLERANCE = 1e-9
 
+#: Rows ρ(g) w, their weights, and the elements that permute the rows.
+Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 class Samples(NamedTuple):
     """How a vector is read as a function and back.
@@ -21,10 +24,12 @@ class Samples(NamedTuple):
     Attributes:
       values: S, float64 ``(samples, dim)``: the values of the function of a vector. Read-only.
       back: T, float64 ``(dim, samples)`` with ``T S = 1``: the vector of the nearest band-limited function. Read-only.
+      symmetry: the elements that map the samples to themselves, float64 ``(count, n, n)``; None for all of a finite group.
     """
 
     values: np.ndarray
     back: np.ndarray
+    symmetry: np.ndarray | None
 
 
 @functools.lru_cache(maxsize=64)
@@ -37,11 +42,11 @@ def samples_of(fibre: Representation, count: int | None, symmetry: PointGroup | 
     found = decompose(fibre)
     group: Any = fibre.group
     if group.order < math.inf:
-        rows, weights = _over_finite(found.irreps, group)
+        rows, weights, kept = *_over_finite(found.irreps, group), None
     elif len(group.algebra) == 1:
-        rows, weights = _over_circle(found.irreps, group, count, 4 if symmetry is None else _rotations_of(symmetry))
+        rows, weights, kept = _over_circle(found.irreps, group, count, 4 if symmetry is None else _rotations_of(symmetry))
     elif len(group.algebra) == 3:
-        rows, weights = _over_sphere(found.irreps, group, count, Octahedral() if symmetry is None else symmetry)
+        rows, weights, kept = _over_sphere(found.irreps, group, count, Octahedral() if symmetry is None else symmetry)
     else:
         raise ValueError(
             f"`fibre` belongs to {group!r}; samples are known for finite groups and the rotations of the plane and of "
@@ -55,7 +60,7 @@ def samples_of(fibre: Representation, count: int | None, symmetry: PointGroup | 
         raise ValueError(
             f"`samples` is {count}; {len(values)} samples do not tell the functions of {fibre!r} apart. Give more samples."
         )
-    return Samples(read_only(values), read_only(np.linalg.solve(gram, weighted)))
+    return Samples(read_only(values), read_only(np.linalg.solve(gram, weighted)), kept)
 
 
 def _over_finite(irreps: Any, group: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +69,7 @@ def _over_finite(irreps: Any, group: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(rows, axis=1), np.ones(group.order) / group.order
 
 
-def _over_circle(irreps: Any, group: Any, count: int | None, multiple: int) -> tuple[np.ndarray, np.ndarray]:
+def _over_circle(irreps: Any, group: Any, count: int | None, multiple: int) -> Drawn:
     """Equal angles, in every component of the group."""
     largest = max(round(np.abs(np.linalg.eigvals(irrep.algebra[0])).max()) for irrep, _ in irreps)
     number = multiple * math.ceil((4 * largest + 1) / multiple) if count is None else count
@@ -79,10 +84,10 @@ def _over_circle(irreps: Any, group: Any, count: int | None, multiple: int) -> t
         elements = [group.compose(turns, jnp.asarray(component)) for component in group.components]
         matrices = {irrep: np.concatenate([np.asarray(irrep(g)) for g in elements]) for irrep, _ in irreps}
     rows = np.concatenate([matrices[irrep] @ u for irrep, copies in irreps for u in _probes(irrep, copies)], axis=1)
-    return rows, np.ones(len(rows)) / len(rows)
+    return rows, np.ones(len(rows)) / len(rows), np.concatenate([np.asarray(g) for g in elements])
 
 
-def _over_sphere(irreps: Any, group: Any, count: int | None, symmetry: PointGroup) -> tuple[np.ndarray, np.ndarray]:
+def _over_sphere(irreps: Any, group: Any, count: int | None, symmetry: PointGroup) -> Drawn:
     """Orbits of points of the sphere under a finite group, with weights that integrate polynomials exactly."""
     for irrep, copies in irreps:
         if copies > 1 or irrep.parity not in (None, (-1) ** irrep.index):
@@ -105,7 +110,7 @@ def _over_sphere(irreps: Any, group: Any, count: int | None, symmetry: PointGrou
     points = np.einsum("kij,nj->nki", turns, seeds).reshape(-1, 3)
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         rows = np.concatenate([np.asarray(spherical_harmonics(irrep.index, points)) for irrep, _ in irreps], axis=1)
-    return rows, np.repeat(weights, size) / size
+    return rows, np.repeat(weights, size) / size, turns
 
 
 def _quadrature(turns: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Mean and variance of a field that a group may move."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -22,7 +23,15 @@ class Statistics(NamedTuple):
     var: jax.Array
 
 
-def statistics(v: jax.Array, fibre: Representation, axes: tuple[int, ...], groups: int, centre: bool) -> Statistics:
+def statistics(
+    v: jax.Array,
+    fibre: Representation,
+    axes: tuple[int, ...],
+    groups: int,
+    centre: bool,
+    mask: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> Statistics:
     """Returns mean and variance over some axes of positions and over the features of a group of features.
 
     The mean is that of the coefficients of the invariants, the only vectors that a group can't move; the variance is over
@@ -34,16 +43,17 @@ def statistics(v: jax.Array, fibre: Representation, axes: tuple[int, ...], group
       axes: the axes to reduce over beside the features of a group, counted from the front; they stay with length 1.
       groups: number of groups of features.
       centre: whether to subtract a mean; without it the mean is zero.
+      mask: bool, one for each vector, broadcasts to ``(…)``: which of them count; None is all.
+      axis_name: name of an axis mapped by ``vmap`` or ``shard_map`` to reduce over too.
     """
     read = jnp.asarray(coefficients_of_invariants(fibre), v.dtype)
-    mean = _over(jnp.einsum("kd,...df->...kf", read, v, precision="highest"), axes, groups)
+    over = functools.partial(_over, axes=axes, groups=groups, mask=mask, axis_name=axis_name)
+    mean = over(jnp.einsum("kd,...df->...kf", read, v, precision="highest"))
     mean = mean if centre else jnp.zeros_like(mean)
     centred = subtract_mean(v, mean, fibre)
     indicators = block_indicators(fibre)
     weights = jnp.asarray(indicators / indicators.sum(1, keepdims=True), v.dtype)
-    return Statistics(
-        mean, _over(jnp.einsum("kd,...df->...kf", weights, jnp.square(centred), precision="highest"), axes, groups)
-    )
+    return Statistics(mean, over(jnp.einsum("kd,...df->...kf", weights, jnp.square(centred), precision="highest")))
 
 
 def subtract_mean(v: jax.Array, mean: jax.Array, fibre: Representation) -> jax.Array:
@@ -60,10 +70,18 @@ def divide(v: jax.Array, var: jax.Array, fibre: Representation, epsilon: float) 
     return v * _per_feature(taken(factor, block_numbers(fibre)), v)
 
 
-def _over(rows: jax.Array, axes: tuple[int, ...], groups: int) -> jax.Array:
+def _over(rows: jax.Array, axes: tuple[int, ...], groups: int, mask: jax.Array | None, axis_name: str | None) -> jax.Array:
     """Means of ``(…, rows, features)`` over axes and the features of each group."""
     split = rows.reshape(*rows.shape[:-1], groups, rows.shape[-1] // groups).mean(-1)
-    return split.mean(axes, keepdims=True) if axes else split
+    if mask is None:
+        mean = split.mean(axes, keepdims=True) if axes else split
+        return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+    counts = jnp.broadcast_to(mask, split.shape[:-2])[..., None, None]
+    total = jnp.where(counts, split, jnp.zeros_like(split)).sum(axes, keepdims=True)
+    count = counts.sum(axes, keepdims=True, dtype=split.dtype)
+    if axis_name is not None:
+        total, count = jax.lax.psum((total, count), axis_name)
+    return total / jnp.maximum(count, jnp.ones_like(count))
 
 
 def _per_feature(values: jax.Array, v: jax.Array) -> jax.Array:

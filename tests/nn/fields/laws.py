@@ -49,18 +49,23 @@ class Law:
         def errors(pair):
             a, b = pair
             moved, pull_moved = jax.vjp(fn, move(a, x, self.fibre))
-            forward = jnp.abs(moved - move(b, y, out_fibre)).max()
             (pulled,) = pull(move(b.T, v, out_fibre))
-            gradient = jnp.abs(move(a.T, pull_moved(v)[0], self.fibre) - pulled).max()
-            return jnp.stack([forward / (1 + jnp.abs(y).max()), gradient / (1 + jnp.abs(pulled).max())])
+            back = pull_moved(v)[0]
+            pairs = ((moved, move(b, y, out_fibre), y), (move(a.T, back, self.fibre), pulled, back))
+            return jnp.stack([jnp.abs(p - q).max() / largest(p, q, r) for p, q, r in pairs])
 
         found = jax.lax.map(errors, (into, out)).max(0)
         for a, b in zip(self.along, out_fibre.algebra, strict=True):
             derivative = jax.jvp(fn, (x,), (move(a, x, self.fibre),))[1]
             wanted = move(jnp.asarray(b), y, out_fibre) if out_fibre.shape else jnp.zeros_like(y)
-            away = jnp.abs(derivative - wanted).max() / (1 + jnp.abs(y).max())
+            away = jnp.abs(derivative - wanted).max() / largest(wanted, y)
             found = jnp.maximum(found, away)
         return found
+
+
+def largest(*arrays):
+    """One plus the largest entry: that to which rounding is relative, also where a boost makes numbers large."""
+    return 1 + jnp.stack([jnp.abs(a).max() for a in arrays]).max()
 
 
 def some_elements(group):

@@ -35,9 +35,9 @@ def test_law_before_and_after_training(name):
     elements = range(6) if group == S3 else some_elements(group)
     law = Law([(network, out_rep)], in_rep, elements)
     x = 0.5 * randn((4, in_rep.dim, 2))
-    assert law.errors(x).max() <= 1e-11
+    assert law.errors(x).max() <= 1e-12
     trained([network], x)
-    assert law.errors(x).max() <= 1e-11
+    assert law.errors(x).max() <= 1e-12
     assert float(jnp.abs(network(x)).max()) > 0
 
 

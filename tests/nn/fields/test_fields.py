@@ -125,6 +125,38 @@ def test_batch_norm_gives_unit_blocks_and_keeps_averages():
     assert set(nnx.to_pure_dict(nnx.state(bare))) == {"scale", "var"}
 
 
+def test_batch_norm_counts_what_the_mask_keeps():
+    norm = ej.nn.FieldBatchNorm(4, MIXED, **options())
+    x = 5 + 3 * randn((6, 7, MIXED.dim, 4))
+    mask = jnp.arange(7)[None] < jnp.arange(2, 8)[:, None]
+    y = norm(x, mask=mask)
+    other = ej.nn.FieldBatchNorm(4, MIXED, **options())
+    np.testing.assert_allclose(y[mask], other(x[mask]), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(norm.mean[...], other.mean[...], rtol=1e-12)
+    np.testing.assert_allclose(norm.var[...], other.var[...], rtol=1e-12)
+    graph, state = nnx.split(norm)
+    masked = lambda x: nnx.merge(graph, state, copy=True)(x, mask=mask)  # noqa: E731
+    law = Law([(masked, MIXED)], MIXED, range(8))
+    assert law.errors(x).max() <= TOLERANCE
+    check_message(lambda: norm(x, mask=mask[0]), ValueError, ["`mask`", "(7,)", "(6, 7)"])
+    check_message(lambda: norm(x, mask=mask.astype(int)), TypeError, ["`mask`", "bool"])
+
+
+def test_batch_norm_over_a_mapped_axis():
+    whole, split = (ej.nn.FieldBatchNorm(4, MIXED, axis_name=name, **options()) for name in (None, "devices"))
+    x = 5 + 3 * randn((2, 6, MIXED.dim, 4))
+    graph, state = nnx.split(split)
+
+    def run(x):
+        norm = nnx.merge(graph, state, copy=True)
+        return norm(x), nnx.state(norm, nnx.BatchStat)
+
+    found, stats = jax.vmap(run, axis_name="devices", out_axes=(0, None))(x)
+    np.testing.assert_allclose(found, whole(x), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(stats["mean"][...], whole.mean[...], rtol=1e-12)
+    np.testing.assert_allclose(stats["var"][...], whole.var[...], rtol=1e-12)
+
+
 def test_gate():
     gate = ej.nn.Gate(REGULAR)
     x = randn((3, 8, 4))

@@ -105,9 +105,27 @@ def test_fibres_that_are_no_functions_are_refused():
 
 def test_what_is_claimed():
     assert ej.nn.FourierNonlinearity(Regular(ej.Cyclic(3))).exactness((3, 2)).kept.is_everything
-    layer = ej.nn.FourierNonlinearity(band_limited(ej.SO(2), 1))
+    layer = ej.nn.FourierNonlinearity(band_limited(ej.O(2), 1))
     found = layer.exactness((3, 2))
-    assert not found.kept.is_known
     assert "samples" in found.reason
-    chain = ej.nn.Sequential(layer, ej.nn.InvariantPool(layer.in_fibre))
-    assert not chain.exactness((3, 2)).kept.is_known
+    assert not found.kept.is_everything
+    assert found.elements().shape == (16, 2, 2)
+    x = randn((4, 3, 2))
+    assert ej.equivariance_error(layer, found.in_action, found.out_action, x, found.elements()).max() <= 1e-12
+    others = ej.O(2).sample(jax.random.key(0), (4,))
+    assert ej.equivariance_error(layer, found.in_action, found.out_action, x, others).min() > 1e-3
+    chain = ej.nn.Sequential(
+        layer, ej.nn.FourierNonlinearity(layer.in_fibre, samples=12), ej.nn.InvariantPool(layer.in_fibre)
+    )
+    found = chain.exactness((3, 2))
+    assert found.elements().shape == (8, 2, 2)  # the eighths of a turn of the first layer, the twelfths of the second
+    assert ej.equivariance_error(chain, found.in_action, found.out_action, x, found.elements()).max() <= 1e-12
+
+
+@pytest.mark.parametrize(("group", "count"), [(ej.SO(3), 24), (ej.O(3), 48)], ids=["SO(3)", "O(3)"])
+def test_rotations_of_the_cube_are_claimed(group, count):
+    layer = ej.nn.FourierNonlinearity(band_limited(group, 1))
+    found = layer.exactness((4, 2))
+    assert found.elements().shape == (count, 3, 3)
+    x = randn((2, layer.in_fibre.dim, 2))
+    assert ej.equivariance_error(layer, found.in_action, found.out_action, x, found.elements()).max() <= 1e-12
