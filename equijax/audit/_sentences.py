@@ -50,6 +50,12 @@ _TEXTS: dict[CauseKind, tuple[str, str]] = {
         "`{where}` has a weight of its own for every place",
         "ej.nn.GlobalPool before the dense layer, a convolution, or ej.nn.EquivariantLinear",
     ),
+    "fibre": (
+        "`{where}` treats the coordinates of a fibre one by one (a weight, a bias, a scale, a sum over them), but the group "
+        "mixes them",
+        "ej.nn.EquivariantLinear or ej.nn.Conv between the fibres, whose bias is invariant; nnx.Linear(use_bias=False) over "
+        "the features; ej.nn.InvariantPool for invariants",
+    ),
     "nonlinearity": (
         "`{where}` applies a pointwise nonlinearity to a fibre that the group does not permute",
         "a norm or gate nonlinearity, or a permutation fibre such as ej.reps.Regular",

@@ -22,6 +22,7 @@ from equijax.audit._report import Cause
 from equijax.audit._rules import ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
+from equijax.audit._tried import try_fibres
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Equation
 
@@ -41,8 +42,10 @@ def static(
 ) -> StaticReport:
     """Reads off a model which elements it respects at one input shape, and which layer loses the others; no data, no pass.
 
-    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels. It
-    can't see ties, hand-written fibres, the insides of loops, and aliasing: :func:`explain` measures these.
+    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels. What
+    is written by hand on a fibre, or behind an action of your own, is tried on random numbers of one sample; where that fails
+    although a later operation may mend it, or there are no parameters, the elements are called not known. It can't see ties,
+    the insides of loops, and aliasing: :func:`explain` measures these.
 
     Args:
       model: any module that can be traced; abstract ones too (``nnx.eval_shape``), of which kernels and maps stay unread.
@@ -105,6 +108,7 @@ class _Reader:
         self.frame: Frame = network.frame
         self.bordered = self.frame.bordered()
         self.alive = {e: "" for e in range(self.frame.count)}
+        self.open = {e: "" for e in range(self.frame.count)}
         self.shift_reason = ""
         self.gone: set[int] = set()
         self.spacing = [1] * (len(self.frame.centre) if self.frame.is_grid else 0)
@@ -126,6 +130,15 @@ class _Reader:
                     self.alive[e] = self.alive[e] or f"`{step.name}` {why or found.sentence}"
                 if kind in ("border", "position", "dense", "order", "randomness") and not self.shifts_lost:
                     self.shifts_lost, self.shift_reason = True, f"`{step.name}` {why or found.sentence}"
+            if not kinds and (tried := try_fibres(self.network, step)) is not None:
+                if tried.kind:
+                    kinds[tried.kind] = cause(tried.kind, self.network, step)
+                why = f"`{step.name}` {tried.reason}" if not tried.kind else kinds[tried.kind].sentence
+                reasons = self.alive if tried.kind else self.open
+                for e in self._with_shifts(tried.elements):
+                    reasons[e] = reasons[e] or why
+                if any(self.frame.is_shift(e) for e in tried.elements) and not self.shifts_lost:
+                    self.shifts_lost, self.shift_reason = True, why
             text = "; ".join(str(self.network.layouts.get(v)) for v in step.written)
             rows.append(StaticRow(step.name, text, tuple(kinds.values())))
             if (
@@ -133,25 +146,32 @@ class _Reader:
                 and len(step.members) > 1
             ):
                 limits.append(step.name)
-        kept, lost = self._points()
+        kept, lost, unknown = self._points()
         steps = tuple(None if self.shifts_lost else s for s in self.spacing)
-        return StaticReport(name, repr(self.frame.group), steps, kept, lost, self.shift_reason, tuple(rows), tuple(limits))
+        group = repr(self.frame.group)
+        return StaticReport(name, group, steps, kept, lost, self.shift_reason, tuple(rows), tuple(limits), unknown)
 
-    def _points(self) -> tuple[tuple[str, ...], dict[str, str]]:
-        """Joins the elements that differ by a shift: a point element is kept if one of them is."""
-        kept, lost = [], {}
-        if not self.frame.is_grid:
-            for e, reason in self.alive.items():
-                (lost.update({self.frame.label(e): reason}) if reason else kept.append(self.frame.label(e)))
-            return tuple(kept), lost
-        many = len(self.tried)
-        for first in range(0, self.frame.count - len(self.frame.centre), many):
+    def _points(self) -> tuple[tuple[str, ...], dict[str, str], dict[str, str]]:
+        """Joins the elements that differ by a shift: a point element is kept, or not known, if one of them is."""
+        kept, lost, unknown = [], {}, {}
+        many = len(self.tried) if self.frame.is_grid else 1
+        for first in range(0, self.frame.count - (len(self.frame.centre) if self.frame.is_grid else 0), many):
             good = [e for e in range(first, first + many) if not self.alive[e]]
-            if good:
-                kept.append(self.frame.label(good[0]))
+            sure = [e for e in good if not self.open[e]]
+            if sure:
+                kept.append(self.frame.label(sure[0]))
+            elif good:
+                unknown[self.frame.label(good[0])] = self.open[good[0]]
             else:
                 lost[self.frame.label(first)] = self.alive[first]
-        return tuple(kept), lost
+        return tuple(kept), lost, unknown
+
+    def _with_shifts(self, elements: Sequence[int]) -> list[int]:
+        """Returns some elements, and those that differ from them by a shift."""
+        if not self.frame.is_grid:
+            return list(elements)
+        points = {int(self.frame.point[e]) for e in elements if not self.frame.is_shift(e)}
+        return [e for e in self.alive if e in elements or int(self.frame.point[e]) in points]
 
     def _findings(self, step: Step) -> Iterator[tuple[str, list[int], str]]:
         everything = list(self.alive)
@@ -234,7 +254,7 @@ class _Reader:
     def _defect(self, eq: Equation, kernel: np.ndarray, e: int) -> float:
         """Returns the distance of a kernel from the shared ones under one element, relative to its size."""
         replay = Replay(self.network, {}, (e,))
-        projected = replay.shared_kernel(eq, kernel)
+        projected = replay.nearest_kernel(eq, kernel)
         return (
             0.0 if projected is None else float(np.linalg.norm(projected - kernel)) / (float(np.linalg.norm(kernel)) or 1.0)
         )
