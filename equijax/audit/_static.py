@@ -22,7 +22,7 @@ from equijax.audit._report import Cause
 from equijax.audit._rules import ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
-from equijax.audit._tried import try_fibres
+from equijax.audit._tried import Tried, try_fibres
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Equation
 
@@ -42,10 +42,10 @@ def static(
 ) -> StaticReport:
     """Reads off a model which elements it respects at one input shape, and which layer loses the others; no data, no pass.
 
-    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels. What
-    is written by hand on a fibre, or behind an action of your own, is tried on random numbers of one sample; where that fails
-    although a later operation may mend it, or there are no parameters, the elements are called not known. It can't see ties,
-    the insides of loops, and aliasing: :func:`explain` measures these.
+    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels.
+    What is written by hand on a fibre, or behind an action of your own, is tried on random numbers. Where that fails, but a
+    later operation may make up for it, or where there are no parameters, the elements are said to be not known. It can't see
+    ties, the insides of loops, and aliasing: :func:`explain` measures these.
 
     Args:
       model: any module that can be traced; abstract ones too (``nnx.eval_shape``), of which kernels and maps stay unread.
@@ -131,14 +131,7 @@ class _Reader:
                 if kind in ("border", "position", "dense", "order", "randomness") and not self.shifts_lost:
                     self.shifts_lost, self.shift_reason = True, f"`{step.name}` {why or found.sentence}"
             if not kinds and (tried := try_fibres(self.network, step)) is not None:
-                if tried.kind:
-                    kinds[tried.kind] = cause(tried.kind, self.network, step)
-                why = f"`{step.name}` {tried.reason}" if not tried.kind else kinds[tried.kind].sentence
-                reasons = self.alive if tried.kind else self.open
-                for e in self._with_shifts(tried.elements):
-                    reasons[e] = reasons[e] or why
-                if any(self.frame.is_shift(e) for e in tried.elements) and not self.shifts_lost:
-                    self.shifts_lost, self.shift_reason = True, why
+                kinds.update(self._take(tried, step))
             text = "; ".join(str(self.network.layouts.get(v)) for v in step.written)
             rows.append(StaticRow(step.name, text, tuple(kinds.values())))
             if (
@@ -165,6 +158,21 @@ class _Reader:
             else:
                 lost[self.frame.label(first)] = self.alive[first]
         return tuple(kept), lost, unknown
+
+    def _take(self, tried: Tried, step: Step) -> dict[str, Cause]:
+        """Keeps what a trial of a step has found; returns its cause, or nothing where it is not known to do harm."""
+        why = f"`{step.name}` {tried.reason}"
+        causes: dict[str, Cause] = {}
+        if tried.kind is not None:
+            found = cause(tried.kind, self.network, step)
+            causes[tried.kind] = found if tried.kind != "unknown" else dataclasses.replace(found, sentence=why)
+            why = causes[tried.kind].sentence
+        reasons = self.open if tried.kind is None else self.alive
+        for e in self._with_shifts(tried.elements):
+            reasons[e] = reasons[e] or why
+        if any(self.frame.is_shift(e) for e in tried.elements) and not self.shifts_lost:
+            self.shifts_lost, self.shift_reason = True, why
+        return causes
 
     def _with_shifts(self, elements: Sequence[int]) -> list[int]:
         """Returns some elements, and those that differ from them by a shift."""

@@ -26,12 +26,12 @@ class Tried:
     Attributes:
       elements: the elements with which the step does not commute, or of which that is not known.
       kind: the kind of the cause; None where it is not known whether this does any harm.
-      reason: why it is not known.
+      reason: what was found, or why it is not known.
     """
 
     elements: tuple[int, ...]
     kind: CauseKind | None
-    reason: str = ""
+    reason: str
 
 
 def try_fibres(network: Network, step: Step) -> Tried | None:
@@ -54,10 +54,10 @@ def try_fibres(network: Network, step: Step) -> Tried | None:
     if not failing:
         return None
     wrong = {v for variables in failing.values() for v in variables}
+    why = "does not commute with the group"
     if not any(_is_taken(network, v) for v in wrong):
-        why = "does not commute with the group, and what follows may or may not make up for it"
-        return Tried(tuple(failing), None, why)
-    return Tried(tuple(failing), _kind(network, step))
+        return Tried(tuple(failing), None, f"{why}, and what follows may or may not make up for it")
+    return Tried(tuple(failing), _kind(network, step), why)
 
 
 def _moves_values(layout: Layout | None) -> bool:
@@ -92,13 +92,11 @@ def _random_values(network: Network, step: Step) -> Values | None:
     if read - made - set(step.before) - set(network.known):
         return None
     random, avals = np.random.default_rng(0), network.trace.program.avals
-    floats = {v for v in step.before if jnp.issubdtype(avals[v].dtype, jnp.inexact)}
-    return {
-        v: random.standard_normal(avals[v].shape).astype(avals[v].dtype)
-        if v in floats
-        else np.zeros(avals[v].shape, avals[v].dtype)
-        for v in step.before
-    }
+    result: Values = {}
+    for v in step.before:
+        drawn = random.standard_normal(avals[v].shape)
+        result[v] = (drawn if jnp.issubdtype(avals[v].dtype, jnp.inexact) else 0 * drawn).astype(avals[v].dtype)
+    return result
 
 
 def _run(network: Network, step: Step, start: Values) -> Values:
