@@ -43,9 +43,9 @@ def static(
     """Reads off a model which elements it respects at one input shape, and which layer loses the others; no data, no pass.
 
     It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels.
-    What is written by hand on a fibre, or behind an action of your own, is tried on random numbers. Where that fails, but a
-    later operation may make up for it, or where there are no parameters, the elements are said to be not known. It can't see
-    ties, the insides of loops, and aliasing: :func:`explain` measures these.
+    What is written by hand on a fibre, or behind an action of your own, is tried on random numbers; where there are no
+    parameters to do so, the elements are said to be not known. It can't see ties, the insides of loops, and aliasing:
+    :func:`explain` measures these.
 
     Args:
       model: any module that can be traced; abstract ones too (``nnx.eval_shape``), of which kernels and maps stay unread.
@@ -119,7 +119,8 @@ class _Reader:
         rows, limits = [], []
         if self.frame.is_grid and not self.frame.wraps:
             self.shift_reason = "the array has a border"
-        for step in self.network.steps:
+        covered = 0
+        for number, step in enumerate(self.network.steps):
             kinds: dict[str, Cause] = {}
             for kind, elements, why in self._findings(step):
                 found = cause(kind, self.network, step)  # pyright: ignore[reportArgumentType]
@@ -130,8 +131,9 @@ class _Reader:
                     self.alive[e] = self.alive[e] or f"`{step.name}` {why or found.sentence}"
                 if kind in ("border", "position", "dense", "order", "randomness") and not self.shifts_lost:
                     self.shifts_lost, self.shift_reason = True, f"`{step.name}` {why or found.sentence}"
-            if not kinds and (tried := try_fibres(self.network, step)) is not None:
-                kinds.update(self._take(tried, step))
+            tried, more = (None, 0) if kinds or covered else try_fibres(self.network, self.network.steps[number:])
+            covered = max(covered - 1, more)
+            kinds.update(self._take(tried, step) if tried is not None else {})
             text = "; ".join(str(self.network.layouts.get(v)) for v in step.written)
             rows.append(StaticRow(step.name, text, tuple(kinds.values())))
             if (

@@ -1,6 +1,7 @@
 """Trying a step on random numbers: what the audit without data knows of fibres and of a user's own actions."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 
 from equijax.audit._error import widened
 from equijax.audit._layout import Fibre, Layout
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network, Step, joined
 from equijax.audit._report import CauseKind
 from equijax.audit._rules import ELEMENTWISE, LINEAR
 from equijax.audit._shared import mixes
@@ -25,7 +26,7 @@ class Tried:
 
     Attributes:
       elements: the elements with which the step does not commute, or of which that is not known.
-      kind: the kind of the cause; None where it is not known whether this does any harm.
+      kind: the kind of the cause; None where that is not known.
       reason: what was found, or why it is not known.
     """
 
@@ -34,30 +35,47 @@ class Tried:
     reason: str
 
 
-def try_fibres(network: Network, step: Step) -> Tried | None:
-    """Tries a step outside of our layers whose arrays have a fibre or an action of the user's; None where it commutes."""
-    layouts = {v: network.layouts.get(v) for v in (*step.before, *step.written)}
-    if not any(_moves_values(layout) for layout in layouts.values()) or all(_is_ours(network, eq) for eq in step.equations):
-        return None
-    elements = _elements(network, [*layouts.values()])
-    values = _random_values(network, step)
-    if values is None:
-        return Tried(elements, None, "has parameters whose values are not known") if elements else None
-    clean = _run(network, step, values)
-    failing: dict[int, list[int]] = {}
+def try_fibres(network: Network, steps: Sequence[Step]) -> tuple[Tried | None, int]:
+    """Tries a step outside of our layers whose arrays have a fibre or an action of the user's.
+
+    Where it does not commute, it is tried together with the steps behind it, which may make up for it: a square that
+    becomes a length.
+
+    Args:
+      network: the network.
+      steps: the step, and those behind it.
+
+    Returns:
+      What was found, None where nothing is wrong; and how many of the steps behind it belong to the block that commutes.
+    """
+    first = steps[0]
+    layouts = [network.layouts.get(v) for v in (*first.before, *first.written)]
+    if not any(map(_moves_values, layouts)) or all(_is_ours(network, eq) for eq in first.equations):
+        return None, 0
+    failing: set[int] = set()
+    values = _random_values(network, first)
+    for count in range(1, len(steps) + 1):
+        block = joined(list(steps[:count]))
+        elements = _elements(network, [network.layouts.get(v) for v in (*block.before, *block.after)])
+        if not _can_run(network, block):
+            return (Tried(elements, None, "has parameters whose values are not known"), 0) if elements else (None, 0)
+        found = _failing(network, block, elements, values)
+        if not found:
+            return None, count - 1
+        failing = failing or found
+    return Tried(tuple(sorted(failing)), _kind(network, first), "does not commute with the group"), 0
+
+
+def _failing(network: Network, block: Step, elements: tuple[int, ...], values: Values) -> set[int]:
+    """Returns the elements with which a block does not commute on the given activations."""
+    frame, layouts = network.frame, network.layouts
+    clean, wrong = _run(network, block, values), set()
     for e in elements:
-        moved = {v: network.frame.move(e, values[v], _known(layouts[v]))[0] for v in step.before}
-        for v, found in _run(network, step, moved).items():
-            wanted = network.frame.move(e, clean[v], _known(layouts[v]))[0]
-            if _differ(found, wanted):
-                failing.setdefault(e, []).append(v)
-    if not failing:
-        return None
-    wrong = {v for variables in failing.values() for v in variables}
-    why = "does not commute with the group"
-    if not any(_is_taken(network, v) for v in wrong):
-        return Tried(tuple(failing), None, f"{why}, and what follows may or may not make up for it")
-    return Tried(tuple(failing), _kind(network, step), why)
+        moved = {v: frame.move(e, values[v], _known(layouts.get(v)))[0] for v in block.before}
+        for v, found in _run(network, block, moved).items():
+            if _differ(found, frame.move(e, clean[v], _known(layouts.get(v)))[0]):
+                wrong.add(e)
+    return wrong
 
 
 def _moves_values(layout: Layout | None) -> bool:
@@ -85,12 +103,15 @@ def _elements(network: Network, layouts: list[Layout | None]) -> tuple[int, ...]
     return tuple(first.values())
 
 
-def _random_values(network: Network, step: Step) -> Values | None:
-    """Random numbers for what enters a step; None where a parameter that it reads is not known."""
-    made = {v for eq in step.equations for v in eq.outputs}
-    read = {v for eq in step.equations for v in eq.inputs}
-    if read - made - set(step.before) - set(network.known):
-        return None
+def _can_run(network: Network, block: Step) -> bool:
+    """Tells whether all parameters that a block reads are known."""
+    made = {v for eq in block.equations for v in eq.outputs}
+    read = {v for eq in block.equations for v in eq.inputs}
+    return not read - made - set(block.before) - set(network.known)
+
+
+def _random_values(network: Network, step: Step) -> Values:
+    """Random numbers for what enters a step; whole numbers are 0."""
     random, avals = np.random.default_rng(0), network.trace.program.avals
     result: Values = {}
     for v in step.before:
@@ -102,7 +123,7 @@ def _random_values(network: Network, step: Step) -> Values | None:
 def _run(network: Network, step: Step, start: Values) -> Values:
     values: Values = {**network.known, **start}
     evaluate(step.equations, values)
-    return {v: np.asarray(values[v]) for v in step.written}
+    return {v: np.asarray(values[v]) for v in step.after if v in values}
 
 
 def _known(layout: Layout | None) -> Layout:
@@ -116,13 +137,6 @@ def _differ(found: Any, wanted: Any) -> bool:
     eps = float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
     size = float(np.linalg.norm(widened(wanted))) or 1.0
     return float(np.linalg.norm(widened(found) - widened(wanted))) > ROUNDINGS * eps * size
-
-
-def _is_taken(network: Network, v: int) -> bool:
-    """Tells whether an array is the result, or is taken by a layer or the user for what its action says."""
-    if v in network.trace.result_variables or v in network.declared:
-        return True
-    return any(v in eq.inputs and _is_ours(network, eq) for eq in network.equations)
 
 
 def _kind(network: Network, step: Step) -> CauseKind:
