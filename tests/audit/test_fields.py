@@ -193,6 +193,7 @@ def test_vectors_on_a_grid(name):
     found = ej.audit.explain(model, x, in_action=P4)
     assert {c.kind for row in found.accused for c in row.causes} == kinds and len(found.accused) == bool(kinds), str(found)
     assert found.exact == (not kinds)
+    assert all("in_fibre" in c.replacement for row in found.accused for c in row.causes if c.kind == "kernel")
     read = ej.audit.static(model, x.shape, in_action=P4, dtype=x.dtype)
     assert {c.kind for row in read.rows for c in row.causes} == kinds and read.exact == (not kinds), str(read)
     assert read.steps == ((None, None) if "border" in kinds else (1, 1))
