@@ -239,4 +239,5 @@ def point_order(group: Group) -> int:
 
 
 def stacked(elements: Sequence[Element]) -> Element:
+    """Several elements as one, each array with a leading axis of their number."""
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(a) for a in leaves]), *elements)

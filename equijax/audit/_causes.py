@@ -17,6 +17,7 @@ from equijax.audit._report import Cause, CauseKind
 from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause
+from equijax.audit._shared import mixes
 from equijax.audit._walk import SAFE, Finding, Walk
 from equijax.nn._jaxpr import Equation, Values
 
@@ -168,6 +169,8 @@ class _Search:
             return ["dense"]
         if shifting and self.network.frame.period is None and any(_pads(eq) for eq in equations):
             return ["border"]
+        if any(mixes(self.network.layouts.get(v)) for eq in equations for v in (*eq.inputs, *eq.outputs)):
+            return ["fibre"]
         return ["unknown"]
 
 

@@ -16,6 +16,11 @@ def _moves_grid(action: Action) -> bool:
     return points and action.group.grid_ndim > 0 and action.plain is action
 
 
+def _moves_vector(action: Action) -> bool:
+    """Tells whether an action moves a single vector of a fibre, and no points."""
+    return action.vector is not None and all(axis.role == "fibre" for axis in action.moved_axes)
+
+
 def _on_grid(action: Any, layout: Layout | None, shape: tuple[int, ...]) -> Action | None:
     """Returns a layer's action on a grid with the spacing and the origin that were propagated; None where they don't fit."""
     if layout is None or layout.custom is not None or len(layout.axes) != len(shape):
@@ -49,7 +54,7 @@ def fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layou
         action = layer.in_action
         if _moves_grid(action):
             action = _on_grid(action, layout, shape)
-        elif action.plain is not action or layout is None or layout.base:
+        elif (action.plain is not action and not _moves_vector(action)) or layout is None or layout.base:
             return None
         if action is None or layout is None:
             return None

@@ -11,9 +11,14 @@ from equijax.audit._actions import moves_graph
 from equijax.groups import Group
 from equijax.groups._group import Element
 
+#: How many elements are drawn of a group that names no generators.
+DRAWN = 4
+
 
 def audited_elements(action: Action, x: Any) -> Element:
     """Returns generators of the point group and unit shifts; of permutations generators and two random ones.
+
+    Of a Lie group random elements of every connected part, drawn from the Haar measure where there is one.
 
     Of a graph the nodes in reversed and in random order, the edges too, and both together. Of other products the elements of
     each factor alone, and two random ones.
@@ -32,8 +37,28 @@ def audited_elements(action: Action, x: Any) -> Element:
         swap[:2] = swap[:2][::-1]
         drawn = np.asarray(group.draw(jax.random.key(0), (2,)))
         return jnp.asarray(np.concatenate([[swap, np.roll(points, 1)], drawn]))
+    if group.algebra:
+        return _of_each_component(group)
     named = _named(group)
-    return group.draw(jax.random.key(0), (4,)) if named is None else named
+    return group.draw(jax.random.key(0), (DRAWN,)) if named is None else named
+
+
+def how_drawn(group: Group) -> tuple[str, ...]:
+    """Returns a sentence on how elements are drawn where that is not uniform."""
+    if group.is_compact or not group.algebra:
+        return ()
+    return (
+        f"{group!r} is not compact, so that no element can be drawn uniformly: measured are exponentials of random elements "
+        "of its Lie algebra, in every connected part",
+    )
+
+
+def _of_each_component(group: Group) -> Element:
+    """Returns random elements of each connected part of a Lie group, as many of each."""
+    components = group.components
+    drawn = group.draw(jax.random.key(0), (max(1, DRAWN // len(components)),))
+    parts = [group.compose(jax.tree.map(lambda leaf: jnp.asarray(leaf, float)[None], c), drawn) for c in components]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
 def _named(group: Group) -> Element | None:
@@ -83,7 +108,8 @@ def _shown(g: Element) -> str:
     if isinstance(g, tuple):
         return f"({', '.join(_shown(part) for part in g)})"
     entries = np.asarray(g).round(2)
-    return str(entries.tolist()) if entries.size <= 8 else f"[{', '.join(map(str, entries.reshape(-1)[:6]))}, …]"
+    whole = entries.size <= (9 if entries.ndim > 1 else 8)
+    return str(entries.tolist()) if whole else f"[{', '.join(map(str, entries.reshape(-1)[:6]))}, …]"
 
 
 def _same(g: Element, h: Element) -> bool:

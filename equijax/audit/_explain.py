@@ -15,7 +15,7 @@ from flax import nnx
 from equijax.actions import Action
 from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph
 from equijax.audit._consistency import consistency_of
-from equijax.audit._elements import audited_elements
+from equijax.audit._elements import audited_elements, how_drawn
 from equijax.audit._frame import Frame
 from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._infinitesimal import lie_derivatives
@@ -81,13 +81,15 @@ def explain(
       group: the group, as a check; None is that of ``in_action``.
       out_action: how it moves the output, where that can't be found by following the operations (behind flatten + dense).
       actions: path of a submodule → action on its output, where a layer has an action of its own.
-      elements: elements stacked along a leading axis; None takes generators and unit shifts.
+      elements: elements stacked along a leading axis; None takes generators and unit shifts, and of a Lie group a few of
+        every connected part: from the Haar measure, or, as a note says, where there is none, near those parts.
       depth: how many names deep modules are opened; None opens all.
       perturb: repeat the verdict with jittered parameters (a positional embedding that is initialised with zeros is exact
         until it is trained).
       every_cut: measure a term at every row, also where nothing is broken; slower.
       shifts: number of random shifts, and pairs of crops, under which predictions of a classifier are compared; 0 for none.
-      infinitesimal: add the Lie derivatives along shifts of a torus, which see aliasing (whole shifts don't).
+      infinitesimal: add the Lie derivatives along shifts of a torus, which see aliasing (whole shifts don't), and along
+        every direction of the Lie algebra of a continuous group.
 
     Returns:
       A :class:`Report`.
@@ -106,6 +108,7 @@ def explain(
     second = None if other is None else walk(network, other, subject.x, subject.moved, steps)
     lie = lie_derivatives(network, found) if infinitesimal else ()
     rows, notes, cancellation = rows_of(subject, found, second, lie)
+    notes = notes if elements is not None else (*how_drawn(network.frame.group), *notes)
     floor = _end_floor(network, found)
     frame = network.frame
     return Report(
@@ -261,7 +264,7 @@ def jittered_state(network: Network, state: tuple[Any, ...]) -> tuple[Any, ...] 
     names = network.trace.state_names
     result, changed = [], False
     for name, leaf in zip(names, state, strict=True):
-        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.floating) or not np.size(leaf):
             result.append(leaf)
             continue
         value = np.asarray(leaf)

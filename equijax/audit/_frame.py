@@ -187,7 +187,7 @@ class Frame:
         points = [self.group.split(self.element(e))[1] for e in range(self.count)]
         if fibre.group == self.group.point_group:
             return points
-        return [_embedded(self.group.point_group, h, fibre.group) for h in points]
+        return [embedded(self.group.point_group, h, fibre.group) for h in points]
 
     def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int) -> Moves:
         sizes = [math.prod(p.size for p in axis) for axis in pieces]
@@ -231,7 +231,7 @@ def _on_fibre(fibre: Representation, g: Element, value: np.ndarray, axis: int) -
     return np.asarray(fibre.act(g, value, axis))
 
 
-def _embedded(own: Group, h: Element, theirs: Group) -> Element | None:
+def embedded(own: Group, h: Element, theirs: Group) -> Element | None:
     """Returns the element of another group that has the matrix of ``h``; None where there is none."""
     if bool(own.isclose(h, own.identity)):
         return theirs.identity

@@ -1,12 +1,14 @@
-r"""The Lie derivative of a network along continuous shifts, and what every step adds to it.
+r"""The Lie derivative of a network along continuous shifts and Lie algebras, and what every step adds to it.
 
 .. math:: L f(x) = Df_x[dρ(X)\, x] - dρ(X) f(x) = \sum_i D(f_N … f_{i+1})_{a_i}\, [\,(L f_i)(a_{i-1})\,]
 
 The sum is exact. A shift by a part of a pixel is the trigonometric one, so ``dρ`` is minus the spectral derivative; on grids
-of even size the highest frequency has none.
+of even size the highest frequency has none. Along a direction X of a Lie algebra ``dρ(X)`` is the derivative of ``exp(tX)``
+at t = 0: the algebra of a fibre, or that of the action where an array is moved as a whole.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +17,7 @@ import numpy as np
 
 from equijax.audit._error import widened
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Base, Layout
+from equijax.audit._layout import Base, Fibre, Layout
 from equijax.audit._network import Network, Step, joined
 from equijax.audit._report import Infinitesimal
 from equijax.audit._walk import Walk
@@ -24,12 +26,40 @@ from equijax.nn._jaxpr import Values, evaluate
 #: Below this part of the derivative of the activations a Lie derivative is rounding.
 ROUNDING = 1e-3
 
+#: How the name of a continuous shift begins.
+SHIFT = "shift along axis"
+
 
 def lie_derivatives(network: Network, found: Walk) -> tuple[Infinitesimal, ...]:
-    """Returns the Lie derivative along every axis of a torus; empty where the grid does not wrap."""
-    if not network.frame.wraps:
-        return ()
-    return tuple(_along(network, found, axis) for axis in range(len(network.frame.centre)))
+    """Returns the Lie derivative along every axis of a torus, and along every direction of a Lie algebra."""
+    frame = network.frame
+    shifts = range(len(frame.centre)) if frame.wraps else ()
+    turns = range(len(frame.group.algebra)) if frame.places is None else ()
+    return (
+        *(_along(network, found, f"{SHIFT} {axis}", functools.partial(derivative, frame, axis)) for axis in shifts),
+        *(_along(network, found, f"direction {k} of the Lie algebra", functools.partial(turning, frame, k)) for k in turns),
+    )
+
+
+def turning(frame: Frame, direction: int, value: Any, layout: Layout | None) -> np.ndarray | None:
+    """Returns dρ(X) · value for one X of the Lie algebra; None where the group has no derivative on the array."""
+    if layout is None or layout.numbers is not None:
+        return None
+    group, array = frame.group, widened(value)
+    if layout.custom is not None:
+        custom, direct = layout.custom, jnp.asarray(group.algebra[direction])
+        own = jnp.asarray(array)
+        curve = lambda t: custom(group.exp(t * direct), own)  # noqa: E731
+        return widened(jax.jvp(curve, (jnp.zeros((), float),), (jnp.ones((), float),))[1])
+    atoms = layout.atoms
+    parts = array.reshape([a.size for a in atoms])
+    result = np.zeros_like(parts)
+    for k, atom in enumerate(atoms):
+        if isinstance(atom, Fibre):
+            if atom.fibre.group != group:
+                return None
+            result += np.moveaxis(np.tensordot(atom.fibre.algebra[direction], parts, (1, k)), 0, k)
+    return result.reshape(array.shape)
 
 
 def derivative(frame: Frame, axis: int, value: Any, layout: Layout | None) -> np.ndarray | None:
@@ -56,9 +86,9 @@ def _spectral(size: int, spacing: float) -> np.ndarray:
     return np.fft.ifft(columns, axis=0).real
 
 
-def _along(network: Network, found: Walk, axis: int) -> Infinitesimal:
-    frame, clean = network.frame, found.clean
-    flows = {v: derivative(frame, axis, clean[v], network.layouts.get(v)) for v in clean if _is_float(clean[v])}
+def _along(network: Network, found: Walk, name: str, flow_of: Callable[[Any, Layout | None], Any]) -> Infinitesimal:
+    clean = found.clean
+    flows = {v: flow_of(clean[v], network.layouts.get(v)) for v in clean if _is_float(clean[v])}
     groups = _groups([finding.step for finding in found.findings], flows)
     tangent = {v: flows[v] for v in network.trace.x_variables if v in flows}
     local: list[float] = []
@@ -85,7 +115,7 @@ def _along(network: Network, found: Walk, axis: int) -> Infinitesimal:
     for (first, _), share, one in zip(groups, shares, local, strict=True):
         spread_shares[first], spread_local[first] = share, one
     kept = tuple(spread_shares) if error > floor else ()
-    return Infinitesimal(f"shift along axis {axis}", float(error), kept, tuple(spread_local))
+    return Infinitesimal(name, float(error), kept, tuple(spread_local))
 
 
 def _shares(

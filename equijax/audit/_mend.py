@@ -10,16 +10,16 @@ from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
 from equijax.audit._network import Layouts, Network, Step
-from equijax.audit._orbits import is_shared, orbit_labels, shared
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
 from equijax.audit._rules_pick import writes_at_places
+from equijax.audit._shared import Kernel, is_shared, mixes, nearest_dense, nearest_kernel, part_means
 from equijax.nn._jaxpr import Equation, Values
 
 Mends = frozenset[str]
 
 #: Everything that can be mended, the likelier cause first.
-KINDS = ("border", "phase", "kernel", "position", "dense", "nonlinearity")
+KINDS = ("border", "phase", "kernel", "fibre", "position", "dense", "nonlinearity")
 
 WINDOWS = ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window")
 
@@ -163,61 +163,35 @@ class Replay:
         unstrided = self._unstrided(equation, operands)["window_strides"]
         if unstrided != strides and self._wants("phase", mends):
             strides = unstrided
-        labels = self._kernel_orbits(equation, operands, np.shape(kernel))
-        if labels is not None and not is_shared(kernel, labels) and self._wants("kernel", mends):
-            kernel = shared(kernel, labels)
+        nearest = self._nearest_kernel(equation, layout, kernel)
+        if nearest is not None and not is_shared(kernel, nearest) and self._wants("kernel", mends):
+            kernel = nearest.astype(np.asarray(kernel).dtype)
         return equation.bind(
             [x, kernel], padding=tuple(padding), lhs_dilation=tuple(dilation), window_strides=tuple(strides)
         )
 
-    def shared_kernel(self, equation: Equation, kernel: np.ndarray) -> np.ndarray | None:
+    def nearest_kernel(self, equation: Equation, kernel: np.ndarray) -> np.ndarray | None:
         """Returns the nearest kernel of a convolution that is shared under the elements; None where they share nothing."""
-        operands = self._operands(equation, {v: self.network.known.get(v) for v in equation.inputs}, self.network.layouts)
         layout = self.network.layouts.get(equation.inputs[0])
-        if layout is None:
-            return None
-        operands = [dataclasses.replace(operands[0], layout=layout), *operands[1:]]
-        labels = self._kernel_orbits(equation, operands, kernel.shape)
-        return None if labels is None else np.asarray(shared(kernel, labels))
+        return None if layout is None else self._nearest_kernel(equation, layout, kernel)
 
-    def _kernel_orbits(self, equation: Equation, operands: list[Operand], shape: tuple[int, ...]) -> np.ndarray | None:
-        """Returns the number of the orbit of every entry of a kernel; −1 where the orbit leaves the window."""
-        frame, layout, spec = self.frame, _known(operands[0]), equation.params["dimension_numbers"]
+    def _nearest_kernel(self, equation: Equation, layout: Layout, kernel: Any) -> np.ndarray | None:
+        frame, spec = self.frame, equation.params["dimension_numbers"]
         if not frame.is_grid or all(frame.is_shift(e) for e in self.elements):
             return None
-        rows, places = spec.rhs_spec[2:], spec.lhs_spec[2:]
+        places = spec.lhs_spec[2:]
         atoms = [layout.axes[k][0] for k in places]
         if not all(_is_base(layout, k) for k in places) or len(places) != len(frame.centre):
             return None
-        order = [a.axis for a in atoms if isinstance(a, Base)]
-        sizes = [shape[r] for r in rows]
-        steps = np.array(equation.params["rhs_dilation"])[:, None]
-        index = np.stack(np.unravel_index(np.arange(int(np.prod(sizes))), sizes))
-        offset = (2 * index - np.array(sizes)[:, None] + 1) * steps
-        number = np.arange(int(np.prod(shape))).reshape(shape)
-        flat = np.moveaxis(number, (*rows, spec.rhs_spec[1]), range(len(rows) + 1)).reshape(
-            index.shape[1], shape[spec.rhs_spec[1]], -1
+        out = self.network.layouts.get(equation.outputs[0])
+        own = Kernel(
+            spec.rhs_spec,
+            [a.axis for a in atoms if isinstance(a, Base)],
+            equation.params["rhs_dilation"],
+            layout.axes[spec.lhs_spec[1]],
+            () if out is None or out.custom is not None else out.axes[spec.out_spec[1]],
         )
-        edges, outside = [], []
-        for e in self.elements:
-            moved = frame.matrices[frame.point[e]][np.ix_(order, order)] @ offset
-            at = (moved // steps + np.array(sizes)[:, None] - 1) / 2
-            inside = ((at >= 0) & (at < np.array(sizes)[:, None]) & (at == at.round())).all(0)
-            target = np.ravel_multi_index(tuple(np.where(inside, at, 0).astype(int)), sizes)
-            channels = self._channels(layout, spec.lhs_spec[1], e, shape[spec.rhs_spec[1]])
-            moved_flat = flat[target][:, channels]
-            edges.append((flat[inside].reshape(-1), moved_flat[inside].reshape(-1)))
-            outside.append(flat[~inside].reshape(-1))
-        return orbit_labels(number.size, edges, np.concatenate(outside)).reshape(shape)
-
-    def _channels(self, layout: Layout | None, axis: int, e: int, count: int) -> np.ndarray:
-        """Returns where every channel of a kernel goes; as many as the kernel has (grouped ones stay)."""
-        if layout is None or layout.custom is not None:
-            return np.arange(count)
-        own = Layout((layout.axes[axis],))
-        if own.shape != (count,) or not any(isinstance(a, Fibre) for a in own.atoms):
-            return np.arange(count)
-        return np.argsort(self.frame.move(e, np.arange(count), own)[0])
+        return nearest_kernel(frame, self.elements, kernel, own)
 
     def _window(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
         layout, params = _known(operands[0]), equation.params
@@ -294,10 +268,9 @@ class Replay:
         return np.ascontiguousarray(np.broadcast_to(mean, array.shape))
 
     def _elementwise(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
-        dependent = [o for o in operands if o.depends]
-        custom = any(o.layout is not None and o.layout.custom is not None for o in dependent)
-        if custom and equation.name not in LINEAR and len(dependent) == 1 and self._wants("nonlinearity", mends):
-            return [next(a for a, o in zip(arguments, operands, strict=True) if o.depends)]
+        plain = self._straight(equation, arguments, operands)
+        if plain is not None and self._wants("nonlinearity", mends):
+            return [plain]
         arguments = adapted(arguments, operands)
         operands = [dataclasses.replace(o, shape=np.shape(a)) for o, a in zip(operands, arguments, strict=True)]
         shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
@@ -305,20 +278,41 @@ class Replay:
         pairs = zip(arguments, operands, strict=True)
         kinds = ["border" if v in self.network.counts else "position" for v in equation.inputs]
         placeless = [self._placeless(a, o, layout, mends, kind=kind) for (a, o), kind in zip(pairs, kinds, strict=True)]
-        return equation.bind([self._fibreless(a, o, layout, mends) for a, o in zip(placeless, operands, strict=True)])
+        adds = equation.name in ("add", "add_any", "sub")
+        return equation.bind([self._fibreless(a, o, layout, mends, adds) for a, o in zip(placeless, operands, strict=True)])
 
-    def _fibreless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends) -> Any:
-        """Returns a bias or scale that is shared along the fibre."""
+    def _straight(self, equation: Equation, arguments: list[Any], operands: list[Operand]) -> Any:
+        """Returns the argument of a nonlinear function on a fibre that the group mixes; None for any other operation."""
+        if equation.name in LINEAR:
+            return None
+        dependent = [(a, o) for a, o in zip(arguments, operands, strict=True) if o.depends and o.layout is not None]
+        mixed = [(a, o) for a, o in dependent if mixes(o.layout)]
+        if any(o.layout.custom is not None for _, o in dependent) and len(dependent) == 1:  # pyright: ignore[reportOptionalMemberAccess]
+            return dependent[0][0]
+        scaled = equation.name == "mul" or (equation.name == "div" and operands[0] in [o for _, o in mixed])
+        if not mixed or (scaled and len(mixed) == 1):
+            return None
+        dtype = self.network.trace.program.avals[equation.outputs[0]].dtype
+        return next((a for a, _ in mixed if np.asarray(a).dtype == dtype), None)
+
+    def _fibreless(self, value: Any, operand: Operand, layout: Layout | None, mends: Mends, adds: bool) -> Any:
+        """Returns a bias or scale that is shared along the fibre: an invariant bias, and one scale for each of its parts."""
         if operand.depends or layout is None or np.ndim(value) != len(layout.axes):
             return value
         for k, axis in enumerate(layout.axes):
-            if np.shape(value)[k] > 1 and any(isinstance(a, Fibre) for a in axis):
-                flat = np.moveaxis(np.asarray(value), k, 0)
-                labels = self._dense_orbits(Layout((axis,))).reshape(-1, *(1,) * (flat.ndim - 1))
-                rest = np.arange(math.prod(flat.shape[1:])).reshape(flat.shape[1:])
-                labels = labels * rest.size + rest
-                if not is_shared(flat, labels) and self._wants("kernel", mends):
-                    value = np.moveaxis(np.asarray(shared(flat, labels)), 0, k)
+            mixed, length = mixes(Layout((axis,))), math.prod(a.size for a in axis)
+            if not any(isinstance(a, Fibre) for a in axis) or (np.shape(value)[k] == 1 and not (mixed and adds)):
+                continue
+            array = np.asarray(value)
+            first = np.moveaxis(array if array.shape[k] == length else np.repeat(array, length, axis=k), k, 0)
+            if mixed and not adds:
+                fibre = next(a.fibre for a in axis if isinstance(a, Fibre))
+                nearest = part_means(fibre, first) if len(axis) == 1 else None
+            else:
+                rest = tuple((Still(n),) for n in first.shape[1:])
+                nearest = nearest_dense(self.frame, self.elements, first, (), (axis, *rest))
+            if nearest is not None and not is_shared(first, nearest) and self._wants("fibre" if mixed else "kernel", mends):
+                value = np.moveaxis(nearest.astype(array.dtype), 0, k)
         return value
 
     def _broadcast(self, equation: Equation, arguments: list[Any]) -> list[Any]:
@@ -342,10 +336,15 @@ class Replay:
             if not any(isinstance(a, (Base, Fibre)) for axis in summed for a in axis):
                 continue
             weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(summed)))
-            labels = self._dense_orbits(Layout((*summed, *self._free_axes(equation, weight.shape[len(summed) :]))))
-            if not is_shared(weight, labels) and self._wants("dense", mends):
+            free = self._free_axes(equation, weight.shape[len(summed) :])
+            nearest = nearest_dense(self.frame, self.elements, weight, summed, free)
+            kind = "fibre" if mixes(Layout(summed)) and not Layout(summed).base else "dense"
+            if (nearest is None or not is_shared(weight, nearest)) and self._wants(kind, mends):
+                if nearest is None:
+                    raise Unmendable("too many weights")
                 arguments = list(arguments)
-                arguments[1 - side] = np.moveaxis(shared(weight, labels), range(len(summed)), contracted[1 - side])
+                mended = nearest.astype(weight.dtype)
+                arguments[1 - side] = np.moveaxis(mended, range(len(summed)), contracted[1 - side])
         return equation.bind(arguments)
 
     def _free_axes(self, equation: Equation, shape: tuple[int, ...]) -> Axes:
@@ -358,20 +357,6 @@ class Replay:
             axis = fits[0] if fits else (Still(n),)
             axes.append(tuple(dataclasses.replace(a, copy=a.copy + 100) if isinstance(a, Base) else a for a in axis))
         return tuple(axes)
-
-    def _dense_orbits(self, layout: Layout) -> np.ndarray:
-        """Returns the number of the orbit of every entry of an array of weights under the elements."""
-        index = np.arange(math.prod(layout.shape)).reshape(layout.shape)
-        edges = []
-        for e in self.elements:
-            if self.frame.acts(e, layout) and self.frame.covers(e, layout):
-                edges.append((self.frame.move(e, index, layout)[0].reshape(-1), index.reshape(-1)))
-            else:  # no action on this grid: every place is like every other
-                rows = index.reshape(tuple(a.size for a in layout.atoms))
-                moved = tuple(k for k, a in enumerate(layout.atoms) if isinstance(a, (Base, Fibre)))
-                first = np.broadcast_to(np.min(rows, axis=moved, keepdims=True), rows.shape)
-                edges.append((rows.reshape(-1), first.reshape(-1)))
-        return orbit_labels(index.size, edges, np.zeros(0, int)).reshape(layout.shape)
 
 
 def _known(operand: Operand) -> Layout:

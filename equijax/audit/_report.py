@@ -31,6 +31,7 @@ CauseKind = Literal[
     "border",
     "position",
     "dense",
+    "fibre",
     "nonlinearity",
     "order",
     "aliasing",
@@ -49,9 +50,10 @@ class Cause:
 
     Attributes:
       kind: ``"kernel"`` (weights that the point group moves onto each other differ), ``"phase"`` (subsampling), ``"border"``
-        (padding), ``"position"`` (an operand that depends on the place), ``"dense"`` (flatten + dense), ``"nonlinearity"``
-        (on a fibre that is not permuted), ``"order"`` (along a moved axis), ``"aliasing"``, ``"mask"``, ``"tie"``,
-        ``"batch"``, ``"state"``, ``"randomness"``, ``"unknown"``.
+        (padding), ``"position"`` (an operand that depends on the place), ``"dense"`` (flatten + dense), ``"fibre"``
+        (coordinates that the group mixes are treated one by one), ``"nonlinearity"`` (on a fibre that is not permuted),
+        ``"order"`` (along a moved axis), ``"aliasing"``, ``"mask"``, ``"tie"``, ``"batch"``, ``"state"``, ``"randomness"``,
+        ``"unknown"``.
       sentence: what is wrong, in words.
       replacement: what to use instead.
     """
@@ -139,8 +141,8 @@ class Infinitesimal:
     """The Lie derivative of the network along one generator.
 
     Attributes:
-      name: the generator, such as ``"shift along axis 0"``.
-      error: ‖Lf(x)‖ / ‖f(x)‖ per pixel.
+      name: the generator, such as ``"shift along axis 0"`` or ``"direction 2 of the Lie algebra"``.
+      error: ‖Lf(x)‖ / ‖f(x)‖, of shifts per pixel.
       shares: signed share of each row, in the order of the report's rows; empty where the error is at the floor.
       local: local Lie derivative of each row, relative to its output.
     """
@@ -165,7 +167,7 @@ class Report:
       rows: the steps, in order.
       lost: for each element the name of the row behind which it has no action, or ``""``.
       cancellation: sum of the sizes of the terms over the size of their sum: 1 where nothing cancels; None at the floor.
-      infinitesimal: Lie derivatives, one for each generator (continuous shifts).
+      infinitesimal: Lie derivatives, one for each generator (continuous shifts, directions of a Lie algebra).
       consistency: of predictions under shifts, or None where the output is no row of scores.
       notes: sentences about what was found beside the rows (state that changes, randomness, mixing of the batch).
       versions: of Python, jax, flax and equijax.

@@ -9,6 +9,7 @@ import numpy as np
 from equijax.audit._causes import causes_of
 from equijax.audit._checks import side_effects
 from equijax.audit._error import widened
+from equijax.audit._infinitesimal import SHIFT
 from equijax.audit._layout import Base, batch_size, describe
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
@@ -154,7 +155,7 @@ def _row(
 
 def _aliasing(network: Network, finding: Finding, i: int, lie: Sequence[Infinitesimal]) -> tuple[Cause, ...]:
     """Returns the cause of a step that respects whole shifts but no parts of them."""
-    if finding.broken or not any(one.local[i] > ALIASED for one in lie):
+    if finding.broken or not any(one.local[i] > ALIASED for one in lie if one.name.startswith(SHIFT)):
         return ()
     return (cause("aliasing", network, finding.step),)
 

@@ -2,6 +2,7 @@
 
 from equijax.audit._network import Network, Step
 from equijax.audit._report import Cause, CauseKind
+from equijax.audit._shared import mixes
 
 
 def cause(kind: CauseKind, network: Network, step: Step) -> Cause:
@@ -9,6 +10,8 @@ def cause(kind: CauseKind, network: Network, step: Step) -> Cause:
     dimension = len(network.frame.centre) if network.frame.is_grid else 0
     details = {"where": step.name, "kernel": _window(network, step), "strides": _strides(step), "d": dimension}
     sentence, replacement = _TEXTS[kind]
+    if kind == "kernel" and any(mixes(network.layouts.get(v)) for v in (*step.before, *step.written)):
+        sentence, replacement = _MIXING_KERNEL
     return Cause(kind, sentence.format(**details), replacement.format(**details))
 
 
@@ -27,6 +30,12 @@ def _strides(step: Step) -> str:
             return str(max(strides))
     return "several samples"
 
+
+#: Of a kernel between fibres that are mixed, where more is asked than that weights are equal.
+_MIXING_KERNEL = (
+    "the {kernel} of `{where}` does not commute with the point group, which moves its places and mixes its fibres",
+    "ej.nn.Conv with group=..., in_fibre=... and out_fibre=..., whose kernels do",
+)
 
 _TEXTS: dict[CauseKind, tuple[str, str]] = {
     "kernel": (
@@ -49,6 +58,12 @@ _TEXTS: dict[CauseKind, tuple[str, str]] = {
     "dense": (
         "`{where}` has a weight of its own for every place",
         "ej.nn.GlobalPool before the dense layer, a convolution, or ej.nn.EquivariantLinear",
+    ),
+    "fibre": (
+        "`{where}` treats the coordinates of a fibre one by one (a weight, a bias, a scale, a sum over them), but the group "
+        "mixes them",
+        "ej.nn.EquivariantLinear or ej.nn.Conv between the fibres, whose bias is invariant; nnx.Linear(use_bias=False) over "
+        "the features; ej.nn.InvariantPool for invariants",
     ),
     "nonlinearity": (
         "`{where}` applies a pointwise nonlinearity to a fibre that the group does not permute",

@@ -22,6 +22,7 @@ from equijax.audit._report import Cause
 from equijax.audit._rules import ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
+from equijax.audit._tried import Tried, try_fibres
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Equation
 
@@ -41,8 +42,10 @@ def static(
 ) -> StaticReport:
     """Reads off a model which elements it respects at one input shape, and which layer loses the others; no data, no pass.
 
-    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels. It
-    can't see ties, hand-written fibres, the insides of loops, and aliasing: :func:`explain` measures these.
+    It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels.
+    What is written by hand on a fibre, or behind an action of your own, is tried on random numbers; where there are no
+    parameters to do so, the elements are said to be not known. It can't see ties, the insides of loops, and aliasing:
+    :func:`explain` measures these.
 
     Args:
       model: any module that can be traced; abstract ones too (``nnx.eval_shape``), of which kernels and maps stay unread.
@@ -105,6 +108,7 @@ class _Reader:
         self.frame: Frame = network.frame
         self.bordered = self.frame.bordered()
         self.alive = {e: "" for e in range(self.frame.count)}
+        self.open = {e: "" for e in range(self.frame.count)}
         self.shift_reason = ""
         self.gone: set[int] = set()
         self.spacing = [1] * (len(self.frame.centre) if self.frame.is_grid else 0)
@@ -115,7 +119,8 @@ class _Reader:
         rows, limits = [], []
         if self.frame.is_grid and not self.frame.wraps:
             self.shift_reason = "the array has a border"
-        for step in self.network.steps:
+        covered = 0
+        for number, step in enumerate(self.network.steps):
             kinds: dict[str, Cause] = {}
             for kind, elements, why in self._findings(step):
                 found = cause(kind, self.network, step)  # pyright: ignore[reportArgumentType]
@@ -126,6 +131,9 @@ class _Reader:
                     self.alive[e] = self.alive[e] or f"`{step.name}` {why or found.sentence}"
                 if kind in ("border", "position", "dense", "order", "randomness") and not self.shifts_lost:
                     self.shifts_lost, self.shift_reason = True, f"`{step.name}` {why or found.sentence}"
+            tried, more = (None, 0) if kinds or covered else try_fibres(self.network, self.network.steps[number:])
+            covered = max(covered - 1, more)
+            kinds.update(self._take(tried, step) if tried is not None else {})
             text = "; ".join(str(self.network.layouts.get(v)) for v in step.written)
             rows.append(StaticRow(step.name, text, tuple(kinds.values())))
             if (
@@ -133,25 +141,47 @@ class _Reader:
                 and len(step.members) > 1
             ):
                 limits.append(step.name)
-        kept, lost = self._points()
+        kept, lost, unknown = self._points()
         steps = tuple(None if self.shifts_lost else s for s in self.spacing)
-        return StaticReport(name, repr(self.frame.group), steps, kept, lost, self.shift_reason, tuple(rows), tuple(limits))
+        group = repr(self.frame.group)
+        return StaticReport(name, group, steps, kept, lost, self.shift_reason, tuple(rows), tuple(limits), unknown)
 
-    def _points(self) -> tuple[tuple[str, ...], dict[str, str]]:
-        """Joins the elements that differ by a shift: a point element is kept if one of them is."""
-        kept, lost = [], {}
-        if not self.frame.is_grid:
-            for e, reason in self.alive.items():
-                (lost.update({self.frame.label(e): reason}) if reason else kept.append(self.frame.label(e)))
-            return tuple(kept), lost
-        many = len(self.tried)
-        for first in range(0, self.frame.count - len(self.frame.centre), many):
+    def _points(self) -> tuple[tuple[str, ...], dict[str, str], dict[str, str]]:
+        """Joins the elements that differ by a shift: a point element is kept, or not known, if one of them is."""
+        kept, lost, unknown = [], {}, {}
+        many = len(self.tried) if self.frame.is_grid else 1
+        for first in range(0, self.frame.count - (len(self.frame.centre) if self.frame.is_grid else 0), many):
             good = [e for e in range(first, first + many) if not self.alive[e]]
-            if good:
-                kept.append(self.frame.label(good[0]))
+            sure = [e for e in good if not self.open[e]]
+            if sure:
+                kept.append(self.frame.label(sure[0]))
+            elif good:
+                unknown[self.frame.label(good[0])] = self.open[good[0]]
             else:
                 lost[self.frame.label(first)] = self.alive[first]
-        return tuple(kept), lost
+        return tuple(kept), lost, unknown
+
+    def _take(self, tried: Tried, step: Step) -> dict[str, Cause]:
+        """Keeps what a trial of a step has found; returns its cause, or nothing where it is not known to do harm."""
+        why = f"`{step.name}` {tried.reason}"
+        causes: dict[str, Cause] = {}
+        if tried.kind is not None:
+            found = cause(tried.kind, self.network, step)
+            causes[tried.kind] = found if tried.kind != "unknown" else dataclasses.replace(found, sentence=why)
+            why = causes[tried.kind].sentence
+        reasons = self.open if tried.kind is None else self.alive
+        for e in self._with_shifts(tried.elements):
+            reasons[e] = reasons[e] or why
+        if any(self.frame.is_shift(e) for e in tried.elements) and not self.shifts_lost:
+            self.shifts_lost, self.shift_reason = True, why
+        return causes
+
+    def _with_shifts(self, elements: Sequence[int]) -> list[int]:
+        """Returns some elements, and those that differ from them by a shift."""
+        if not self.frame.is_grid:
+            return list(elements)
+        points = {int(self.frame.point[e]) for e in elements if not self.frame.is_shift(e)}
+        return [e for e in self.alive if e in elements or int(self.frame.point[e]) in points]
 
     def _findings(self, step: Step) -> Iterator[tuple[str, list[int], str]]:
         everything = list(self.alive)
@@ -234,7 +264,7 @@ class _Reader:
     def _defect(self, eq: Equation, kernel: np.ndarray, e: int) -> float:
         """Returns the distance of a kernel from the shared ones under one element, relative to its size."""
         replay = Replay(self.network, {}, (e,))
-        projected = replay.shared_kernel(eq, kernel)
+        projected = replay.nearest_kernel(eq, kernel)
         return (
             0.0 if projected is None else float(np.linalg.norm(projected - kernel)) / (float(np.linalg.norm(kernel)) or 1.0)
         )

@@ -35,6 +35,7 @@ class StaticReport:
       shift_reason: why no shift, or not every shift is respected; ``""`` where every one is.
       rows: the steps, in order.
       limits: names of blocks inside which nothing is known.
+      unknown: label of an element → why it is not known whether it is respected.
     """
 
     model: str
@@ -45,11 +46,12 @@ class StaticReport:
     shift_reason: str
     rows: tuple[StaticRow, ...]
     limits: tuple[str, ...]
+    unknown: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
-        """True where nothing was found that breaks the symmetry."""
-        return not self.lost and not any(row.causes for row in self.rows)
+        """True where nothing was found that breaks the symmetry, and no element is left of which it is not known."""
+        return not self.lost and not self.unknown and not any(row.causes for row in self.rows)
 
     @property
     def sentence(self) -> str:
@@ -65,10 +67,11 @@ class StaticReport:
                 parts.append(f"not exact for shifts, because {self.shift_reason}")
         if self.kept:
             parts.append(f"exact for {', '.join(self.kept)}")
-        reasons: dict[str, list[str]] = {}
-        for label, reason in self.lost.items():
-            reasons.setdefault(reason, []).append(label)
-        parts += [f"not for {', '.join(labels)}, because {reason}" for reason, labels in reasons.items()]
+        for words, reasons in (("not for", self.lost), ("not known for", self.unknown)):
+            joined: dict[str, list[str]] = {}
+            for label, reason in reasons.items():
+                joined.setdefault(reason, []).append(label)
+            parts += [f"{words} {', '.join(labels)}, because {reason}" for reason, labels in joined.items()]
         return "; ".join(parts) or "nothing is known"
 
     def __str__(self) -> str:

@@ -14,11 +14,8 @@ def hidden_fibre(in_rep: Representation, out_rep: Representation, hidden: int) -
     while len(kinds) > 1 and len(kinds) * kinds[-1].dim > hidden:
         kinds.pop()
     largest = kinds[-1].dim
-    fibre = None
-    for kind in kinds:
-        copies = max(1, round(largest / kind.dim)) * kind
-        fibre = copies if fibre is None else fibre + copies
-    assert fibre is not None  # kinds holds the scalar
+    first, *rest = (max(1, round(largest / kind.dim)) * kind for kind in kinds)
+    fibre = sum(rest, start=first)
     return fibre, max(1, round(hidden / fibre.dim))
 
 
