@@ -170,7 +170,7 @@ def draw(path: Path, errors: dict[str, float]) -> None:
     plt.close(figure)
 
 
-def draw_product(axis: plt.Axes) -> None:
+def draw_product(axis: Any) -> None:
     """The only linear map of G2 from two vectors to one, found by the library: the cross product."""
     vector = ej.reps.Vector(G2)
     (product,) = ej.reps.intertwiners(vector * vector, vector).reshape(-1, 7, 7, 7)
