@@ -120,8 +120,8 @@ def check_equivariance(
     r"""Checks that ``fn(in_action(g, x)) == out_action(g, fn(x))``, forward and in the gradient.
 
     The gradient's law is that of the adjoint: for every cotangent v,
-    ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)``, which holds where both actions permute the entries (not for shifts that
-    move zeros in).
+    ``vjp(fn, g·x)(g·v) == g·vjp(fn, x)(v)`` (not for shifts that move zeros in). Cotangents are moved by the transposed
+    matrices of g⁻¹; for permutations and other orthogonal matrices these are those of g.
 
     Args:
       fn: the function.
@@ -158,8 +158,8 @@ def check_equivariance(
             point, cotangent = pair
             return jax.vjp(lambda floats: _floats(fn(_with_floats(point, floats))), _floats(point))[1](cotangent)[0]
 
-        both = _Pair(in_action, _differential(out_action, y))
-        errors = equivariance_error(pull, both, _differential(in_action, x), (x, v), elements)
+        both = _Pair(in_action, _on_cotangents(out_action, y))
+        errors = equivariance_error(pull, both, _on_cotangents(in_action, x), (x, v), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
 
 
@@ -174,9 +174,16 @@ def _with_floats(tree: Any, floats: list[jax.Array]) -> Any:
     return structure.unflatten([next(given) if is_floating(leaf) else leaf for leaf in leaves])
 
 
-def _differential(action: Action, point: Any) -> Action:
-    """The action on tangent vectors at a point; on a single array the actions are linear, so it is the action itself."""
-    return _InList(action) if isinstance(point, jax.Array) else _Differential(action, point)
+def _on_cotangents(action: Action, point: Any) -> Action:
+    """The action on cotangents at a point.
+
+    On a single array the actions are linear: the action itself where its matrices are orthogonal. On pytrees they are taken
+    to be, up to shifts.
+    """
+    if not isinstance(point, jax.Array):
+        return _Differential(action, point)
+    orthogonal = action.permutes or (action.vector is not None and action.vector.fibre.is_orthogonal)
+    return _InList(action) if orthogonal else _Contragredient(action)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +198,25 @@ class _InList(Action):
 
     def __call__(self, g: Element, x: Any) -> Any:
         return [self.action(g, x[0])]
+
+    def axes(self, ndim: int) -> tuple:
+        return self.action.axes(ndim)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contragredient(Action):
+    """Moves the one array of a list by the transposed matrices of the inverse elements."""
+
+    action: Action
+
+    @property
+    def group(self) -> Group:
+        return self.action.group
+
+    def __call__(self, g: Element, x: Any) -> Any:
+        inverse = self.group.inverse(g)
+        point = jnp.zeros(x[0].shape, x[0].dtype)
+        return list(jax.vjp(lambda z: self.action(inverse, z), point)[1](x[0]))
 
     def axes(self, ndim: int) -> tuple:
         return self.action.axes(ndim)
