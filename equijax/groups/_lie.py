@@ -14,7 +14,7 @@ from equijax._arrays import FrozenArray, read_only
 from equijax.groups import _lie_algebra
 from equijax.groups._elements import concrete
 from equijax.groups._group import Element, Group
-from equijax.groups._matrix_functions import exponential, principal_log
+from equijax.groups._matrix_functions import exponential, orthogonalised, principal_log
 
 _FACTORS = 32
 _WIDTH = 8.0
@@ -198,7 +198,8 @@ class LieGroup(Group):
         """Draws elements from the Haar measure, leading axes ``shape``.
 
         A random component times 32 independent exponentials of wide normal elements of the algebra: the distance to the
-        Haar measure falls geometrically with their number. Subclasses draw at once where there is a formula.
+        Haar measure falls geometrically with their number. The rounding of so many products is taken out at the end, by the
+        nearest orthogonal matrix. Subclasses draw at once where there is a formula.
 
         Raises:
           ValueError: the group is not known to be compact.
@@ -219,7 +220,8 @@ class LieGroup(Group):
             X = _WIDTH * jax.random.normal(key, (*shape, len(basis)))
             return self.compose(g, self.exp(jnp.tensordot(X, basis, 1, precision="highest"))), None
 
-        return jax.lax.scan(step, first, jax.random.split(for_steps, _FACTORS))[0]
+        drawn = jax.lax.scan(step, first, jax.random.split(for_steps, _FACTORS))[0]
+        return self.element(orthogonalised(self.matrix(drawn)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(str(v) for v in vars(self).values())})"

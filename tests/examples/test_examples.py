@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -161,11 +162,14 @@ def test_new_group_layers_are_exact_and_the_broken_ones_are_not(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "new_group.png").read_bytes().startswith(b"\x89PNG")
     rows = json.loads((tmp_path / "figures.json").read_text())["layers"]
-    orders = {"Q8": 8, "T_h": 24}
-    assert len(rows) == 17
+    elements = {"Q8": 8, "T_h": 24, "T_h vectors": 24, "G2": 12}  # all, and of the Lie group random ones
+    assert Counter(row["group"] for row in rows) == {"Q8": 7, "T_h": 10, "T_h vectors": 5, "G2": 5}
+    assert Counter(row["group"] for row in rows if "broken" in row["layer"]) == dict.fromkeys(elements, 1)
     for row in rows:
-        assert len(row["errors"]) == orders[row["group"]]
+        assert len(row["errors"]) == elements[row["group"]]
+        assert len(row["errors_along_algebra"]) == (14 if row["group"] == "G2" else 0)
         if "broken" in row["layer"]:
             assert max(row["errors"]) > 1e-3
+            assert max(row["errors_along_algebra"], default=1.0) > 1e-3
         else:
-            assert max(row["errors"]) < 1e-12
+            assert max(row["errors"] + row["errors_along_algebra"]) < 1e-12

@@ -123,6 +123,19 @@ def test_samples_follow_the_haar_measure(group):
     assert np.abs(second(biased) - expected).max() > 0.2  # a measure that is not Haar fails
 
 
+def test_samples_are_orthogonal_to_rounding_in_single_precision():
+    """The walk is long; its rounding must not be left in the elements, or the axioms fail for them."""
+    groups = [CIRCLE, LieGroup.from_algebra(ej.SO(3).algebra), LieGroup.from_algebra(ej.SO(7).algebra)]
+    for group in groups:
+        with jax.enable_x64(False):
+            drawn = group.sample(jax.random.key(0), (64,))
+        assert drawn.dtype == jnp.float32
+        products = np.asarray(drawn, np.float64) @ np.asarray(drawn, np.float64).swapaxes(-1, -2)
+        np.testing.assert_allclose(products, np.broadcast_to(np.eye(drawn.shape[-1]), drawn.shape), atol=1e-6)
+    with jax.enable_x64(False):
+        ej.testing.check_group(groups[1])
+
+
 def _second_moment(group):
     """The projector on what g ⊗ g leaves alone, from the null space of the generators."""
     n = group.matrix_size

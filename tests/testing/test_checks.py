@@ -203,6 +203,24 @@ def test_the_gradient_is_checked_only_on_request():
     check_equivariance(_wrong_gradient, LINE, LINE, SIGNAL, gradient=False)
 
 
+def test_the_gradients_law_where_matrices_are_not_orthogonal():
+    """A boost moves gradients by the inverse transposed matrix: the square of a vector, and its first entry alone."""
+    v, s = (ej.FibreAction(kind(ej.Lorentz())) for kind in (ej.reps.Vector, ej.reps.Scalar))
+    x = jax.random.normal(jax.random.key(0), (3, 4, 2), jnp.float64)
+    metric = jnp.asarray([1.0, -1.0, -1.0, -1.0]).reshape(1, 4, 1)
+    square = lambda x: jnp.sum(metric * x**2, axis=-2)  # noqa: E731
+    ej.testing.check_equivariance(square, v, s, x, tolerance=1e-11)
+    ej.testing.check_equivariance(lambda x: x * square(x)[..., None, :], v, v, x, tolerance=1e-11)
+    for wrong in (lambda x: x[..., 0, :], lambda x: jnp.sum(x**2, axis=-2)):
+        with pytest.raises(AssertionError, match="fn"):
+            ej.testing.check_equivariance(wrong, v, s, x)
+    # Right forward at every x, wrong in the gradient.
+    blind = lambda x: square(jax.lax.stop_gradient(x)) * (1 + x[..., 0, :] - jax.lax.stop_gradient(x[..., 0, :]))  # noqa: E731
+    ej.testing.check_equivariance(blind, v, s, x, tolerance=1e-11, gradient=False)
+    with pytest.raises(AssertionError, match="gradient's law"):
+        ej.testing.check_equivariance(blind, v, s, x, tolerance=1e-11)
+
+
 def test_an_invariant_function_is_not_equivariant():
     with pytest.raises(AssertionError, match="fails"):
         check_equivariance(lambda x: jnp.sort(x, 0), LINE, LINE, SIGNAL)
