@@ -173,3 +173,19 @@ def test_new_group_layers_are_exact_and_the_broken_ones_are_not(tmp_path: Path):
             assert max(row["errors_along_algebra"], default=1.0) > 1e-3
         else:
             assert max(row["errors"] + row["errors_along_algebra"]) < 1e-12
+
+
+@pytest.mark.slow
+def test_networks_between_representations_learn_and_keep_the_law(tmp_path: Path):
+    done = run("emlp.py", "--quick", "--out", tmp_path, "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert (tmp_path / "emlp.png").read_bytes().startswith(b"\x89PNG")
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert report["sizes"] == [30, 300]
+    for task, found in report["results"].items():
+        assert found["broken law"] <= 1e-12
+        published = report["published"][task]
+        ((small, large),) = found["error"]
+        assert small <= published["EMLP"][0]
+        assert large <= published["MLP, turned copies"][2]
