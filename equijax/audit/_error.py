@@ -68,10 +68,11 @@ def equivariance_error(
     if elements is None:
         elements = default_elements(in_action, out_action, x, y, key)
     scale = _norm(y)
-    count = len(jax.tree.leaves(elements)[0])
+    known = jax.tree.map(np.asarray, elements)  # picked in numpy: JAX would compile a program for each shape
+    count = len(jax.tree.leaves(known)[0])
     errors = np.empty(count)
     for i in range(count):
-        g = jax.tree.map(lambda leaf, i=i: leaf[i], elements)
+        g = jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), known)
         moved, expected = fn(_moved(in_action, g, x)), _moved(out_action, g, y)
         distance = _distance(moved, expected)
         errors[i] = distance / scale if scale else distance

@@ -93,7 +93,7 @@ def check_action(
     tolerance = _tolerance(x, 100) if tolerance is None else tolerance
     one = action(group.identity, x)
     _require(_distance(one, x) <= tolerance, f"{action!r} does not leave x alone under the identity.")
-    many = jax.jit(jax.vmap(action, (0, None)))(g, x)
+    many = jax.tree.map(np.asarray, jax.jit(jax.vmap(action, (0, None)))(g, x))
     for i in range(samples):
         a, b = _pick(g, i), _pick(h, i)
         twice, once = action(a, action(b, x)), action(group.compose(a, b), x)
@@ -149,9 +149,7 @@ def check_equivariance(
         elements = default_elements(in_action, out_action, x, y, key)
     _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
     if gradient:
-        vectors = _floats(y)
-        keys = jax.random.split(jax.random.key(1), len(vectors))
-        v = [jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, vectors, strict=True)]
+        v = normals_like(_floats(y))
 
         @jax.jit
         def pull(pair: tuple) -> Any:
@@ -161,6 +159,19 @@ def check_equivariance(
         both = _Pair(in_action, _differential(out_action, y))
         errors = equivariance_error(pull, both, _differential(in_action, x), (x, v), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
+
+
+def normals_like(tree: Any) -> Any:
+    """Returns fixed standard normal numbers in the shapes and dtypes of a tree, drawn in numpy: nothing is compiled."""
+    rng = np.random.default_rng(1)
+
+    def draw(leaf: jax.Array) -> jax.Array:
+        values = rng.standard_normal(leaf.shape)
+        if jnp.iscomplexobj(leaf):
+            values = (values + 1j * rng.standard_normal(leaf.shape)) / np.sqrt(2)
+        return jnp.asarray(np.asarray(values).astype(leaf.dtype))
+
+    return jax.tree.map(draw, tree)
 
 
 def _floats(tree: Any) -> list[jax.Array]:
@@ -244,7 +255,8 @@ def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -
 
 
 def _pick(tree: Any, i: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[i], tree)
+    """Entry i along the leading axes; by numpy, which compiles nothing."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[i]) if isinstance(leaf, jax.Array) else leaf[i], tree)
 
 
 def _distance(a: Any, b: Any) -> float:
