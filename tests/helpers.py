@@ -1,6 +1,7 @@
 """Settings and small builders that several test files share."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -32,7 +33,7 @@ def randn(shape, seed=0, dtype=jnp.float64):
 
 def lecun(key, shape, dtype):
     """Draws a kernel with the variance that layers give it by default, 1 / fan-in."""
-    return drawn(key, shape, dtype, math.prod(shape[:-1]) ** -0.5)
+    return drawn(key, shape, dtype, max(1, math.prod(shape[:-1])) ** -0.5)
 
 
 BIAS, KERNEL = drawn, lecun
@@ -47,13 +48,24 @@ def options(group, seed=0, **more):
 def dense_matrix(fn, shape):
     """Matrix of an affine map without its constant, ``(outputs, inputs)``, both flattened in C order."""
     size = int(np.prod(shape))
-    outputs = np.asarray(fn(jnp.eye(size + 1, size).reshape(size + 1, *shape)))  # the last input is zero
+    outputs = np.asarray(fn(jnp.asarray(np.eye(size + 1, size).reshape(size + 1, *shape))))  # the last input is zero
     return (outputs[:-1] - outputs[-1]).reshape(size, -1).T
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(graph, state, x):
+    return nnx.merge(graph, state)(x)
+
+
+def compiled(layer):
+    """The layer as one program, which serves equal layers and the same layer after training."""
+    graph, state = nnx.split(layer)
+    return functools.partial(_apply, graph, state)
 
 
 def stack(*trees):
     """Concatenates group elements along their leading axes."""
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *trees)
 
 
 def fibres_of(point_group):
