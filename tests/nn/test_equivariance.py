@@ -228,6 +228,6 @@ def test_plain_finite_groups(group, kind):
     more = {"in_fibre": ej.reps.Quotient(subgroup)} if kind in ("LiftingConv", "Conv") else {}
     layer = getattr(ej.nn, kind)(2, 3, (), **options(group, **more))
     x = randn((2, *layer.in_fibre.shape, 2))
-    check_equivariance(layer, layer.in_action, layer.out_action, x)
+    check_equivariance(compiled(layer), layer.in_action, layer.out_action, x)
     train(layer, x)
-    check_equivariance(layer, layer.in_action, layer.out_action, x)
+    check_equivariance(compiled(layer), layer.in_action, layer.out_action, x)
