@@ -11,7 +11,7 @@ import numpy as np
 from equijax.actions import Action
 from equijax.actions._acting import sample_acting, shape_of
 from equijax.audit import equivariance_error
-from equijax.audit._error import default_elements, is_floating, widened
+from equijax.audit._error import default_elements, errors_at, is_floating, moved, widened
 from equijax.groups import Group
 from equijax.groups._group import Element
 
@@ -156,8 +156,9 @@ def check_equivariance(
             point, cotangent = pair
             return jax.vjp(lambda floats: _floats(fn(_with_floats(point, floats))), _floats(point))[1](cotangent)[0]
 
-        both = _Pair(in_action, _differential(out_action, y))
-        errors = equivariance_error(pull, both, _differential(in_action, x), (x, v), elements)
+        at_x, at_y = _on_tangents(in_action, x), _on_tangents(out_action, y)
+        into = lambda g, pair: (moved(in_action, g, pair[0]), at_y(g, pair[1]))  # noqa: E731
+        errors = errors_at(pull, into, at_x, (x, v), pull((x, v)), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
 
 
@@ -185,26 +186,12 @@ def _with_floats(tree: Any, floats: list[jax.Array]) -> Any:
     return structure.unflatten([next(given) if is_floating(leaf) else leaf for leaf in leaves])
 
 
-def _differential(action: Action, point: Any) -> Action:
-    """The action on tangent vectors at a point; on a single array the actions are linear, so it is the action itself."""
-    return _InList(action) if isinstance(point, jax.Array) else _Differential(action, point)
-
-
-@dataclasses.dataclass(frozen=True)
-class _InList(Action):
-    """Moves the one array of a list."""
-
-    action: Action
-
-    @property
-    def group(self) -> Group:
-        return self.action.group
-
-    def __call__(self, g: Element, x: Any) -> Any:
-        return [self.action(g, x[0])]
-
-    def axes(self, ndim: int) -> tuple:
-        return self.action.axes(ndim)
+def _on_tangents(action: Action, point: Any) -> Callable[[Element, list], list]:
+    """How an action moves tangent vectors at a point; on a single array it is linear, so it moves them as the array."""
+    if isinstance(point, jax.Array):
+        return lambda g, v: [moved(action, g, v[0])]
+    differential = _Differential(action, point)
+    return lambda g, v: moved(differential, g, v)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -224,24 +211,6 @@ class _Differential(Action):
 
     def axes(self, ndim: int) -> tuple:
         return self.action.axes(ndim)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pair(Action):
-    """Moves a pair (x, v), each by its own action."""
-
-    first: Action
-    second: Action
-
-    @property
-    def group(self) -> Group:
-        return self.first.group
-
-    def __call__(self, g: Element, x: Any) -> Any:
-        return tuple(action(g, part) for action, part in zip((self.first, self.second), x, strict=True))
-
-    def axes(self, ndim: int) -> tuple:
-        return self.first.axes(ndim)
 
 
 def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -> None:
