@@ -1,6 +1,8 @@
 """Settings and small builders that several test files share."""
 
 import dataclasses
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,30 +13,59 @@ from flax import nnx
 import equijax as ej
 from equijax.reps import PermutationRep, Quotient, Regular, Scalar
 
-BIAS = nnx.initializers.normal(1.0)
 QUATERNIONS = ej.FiniteGroup.from_permutations([[1, 2, 3, 0, 5, 6, 7, 4], [4, 7, 6, 5, 2, 1, 0, 3]])
+
+
+def drawn(key, shape, dtype, scale=1.0):
+    """Normal numbers cut from one long draw: JAX would compile a program for each shape, a dear one."""
+    size = math.prod(shape)
+    long = jax.random.normal(key, (max(8192, 1 << (size - 1).bit_length()),), dtype)
+    if isinstance(long, jax.core.Tracer):
+        return long[:size].reshape(shape) * scale
+    return jnp.asarray(np.asarray(long)[:size].reshape(shape) * scale, dtype)
 
 
 def randn(shape, seed=0, dtype=jnp.float64):
     """Standard normal numbers."""
-    return jax.random.normal(jax.random.key(seed), shape, dtype)
+    with jax.ensure_compile_time_eval():
+        return drawn(jax.random.key(seed), shape, dtype)
+
+
+def lecun(key, shape, dtype):
+    """Draws a kernel with the variance that layers give it by default, 1 / fan-in."""
+    return drawn(key, shape, dtype, max(1, math.prod(shape[:-1])) ** -0.5)
+
+
+BIAS, KERNEL = drawn, lecun
 
 
 def options(group, seed=0, **more):
     """Keyword arguments of a float64 layer with a bias that is not zero."""
-    return {"group": group, "param_dtype": jnp.float64, "bias_init": BIAS, "rngs": nnx.Rngs(seed), **more}
+    given = {"param_dtype": jnp.float64, "kernel_init": KERNEL, "bias_init": BIAS, "rngs": nnx.Rngs(seed)}
+    return {"group": group, **given, **more}
 
 
 def dense_matrix(fn, shape):
     """Matrix of an affine map without its constant, ``(outputs, inputs)``, both flattened in C order."""
     size = int(np.prod(shape))
-    outputs = np.asarray(fn(jnp.eye(size + 1, size).reshape(size + 1, *shape)))  # the last input is zero
+    outputs = np.asarray(fn(jnp.asarray(np.eye(size + 1, size).reshape(size + 1, *shape))))  # the last input is zero
     return (outputs[:-1] - outputs[-1]).reshape(size, -1).T
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(graph, state, x):
+    return nnx.merge(graph, state)(x)
+
+
+def compiled(layer):
+    """The layer as one program, which serves equal layers and the same layer after training."""
+    graph, state = nnx.split(layer)
+    return functools.partial(_apply, graph, state)
 
 
 def stack(*trees):
     """Concatenates group elements along their leading axes."""
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *trees)
 
 
 def fibres_of(point_group):

@@ -1,5 +1,6 @@
 """The equivariance error of any function."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -67,13 +68,26 @@ def equivariance_error(
         )
     if elements is None:
         elements = default_elements(in_action, out_action, x, y, key)
+    into, out = functools.partial(moved, in_action), functools.partial(moved, out_action)
+    return errors_at(fn, into, out, x, y, elements)
+
+
+def errors_at(
+    fn: Callable[[Any], Any],
+    into: Callable[[Element, Any], Any],
+    out: Callable[[Element, Any], Any],
+    x: Any,
+    y: Any,
+    elements: Element,
+) -> np.ndarray:
+    """Returns ``‖fn(into(g, x)) - out(g, y)‖ / ‖y‖`` for every element, float64; ``y`` is ``fn(x)``."""
     scale = _norm(y)
-    count = len(jax.tree.leaves(elements)[0])
+    known = jax.tree.map(np.asarray, elements)  # picked in numpy: JAX would compile a program for each shape
+    count = len(jax.tree.leaves(known)[0])
     errors = np.empty(count)
     for i in range(count):
-        g = jax.tree.map(lambda leaf, i=i: leaf[i], elements)
-        moved, expected = fn(_moved(in_action, g, x)), _moved(out_action, g, y)
-        distance = _distance(moved, expected)
+        g = jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), known)
+        distance = _distance(fn(into(g, x)), out(g, y))
         errors[i] = distance / scale if scale else distance
     return errors
 
@@ -81,7 +95,7 @@ def equivariance_error(
 _compiled = jax.jit(lambda action, g, x: action(g, x), static_argnums=0)
 
 
-def _moved(action: Action, g: Element, x: Any) -> Any:
+def moved(action: Action, g: Element, x: Any) -> Any:
     """Applies a compiled action to an element that is known, after the action has had its look at the element."""
     action.require_acts(g, np.shape(x) if isinstance(x, (jax.Array, np.ndarray)) else ())
     return _compiled(action, g, x)

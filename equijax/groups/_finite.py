@@ -62,6 +62,12 @@ class PermutationSource:
 
 
 @functools.cache
+def _one(source: Any) -> Any:
+    """Returns one object for all equal sources: looking up what is known of it then compares no tables."""
+    return source
+
+
+@functools.cache
 def tables_of(source: Any) -> Tables:
     """Computes the tables of a group once for each distinct source."""
     table, generators = source.build()
@@ -99,7 +105,7 @@ class FiniteGroup(Group):
                 "FiniteGroup.from_permutations(generators), FiniteGroup.from_table(table) or "
                 "PointGroup.from_matrices(generators)."
             )
-        object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "_source", _one(source))
 
     @staticmethod
     def from_permutations(generators: Iterable[Sequence[int]], *, max_order: int = MAX_ORDER) -> "FiniteGroup":

@@ -11,7 +11,7 @@ import numpy as np
 from equijax.actions import Action
 from equijax.actions._acting import sample_acting, shape_of
 from equijax.audit import equivariance_error
-from equijax.audit._error import default_elements, is_floating, widened
+from equijax.audit._error import default_elements, errors_at, is_floating, moved, widened
 from equijax.groups import Group
 from equijax.groups._group import Element
 
@@ -93,7 +93,7 @@ def check_action(
     tolerance = _tolerance(x, 100) if tolerance is None else tolerance
     one = action(group.identity, x)
     _require(_distance(one, x) <= tolerance, f"{action!r} does not leave x alone under the identity.")
-    many = jax.jit(jax.vmap(action, (0, None)))(g, x)
+    many = jax.tree.map(np.asarray, jax.jit(jax.vmap(action, (0, None)))(g, x))
     for i in range(samples):
         a, b = _pick(g, i), _pick(h, i)
         twice, once = action(a, action(b, x)), action(group.compose(a, b), x)
@@ -149,18 +149,30 @@ def check_equivariance(
         elements = default_elements(in_action, out_action, x, y, key)
     _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
     if gradient:
-        vectors = _floats(y)
-        keys = jax.random.split(jax.random.key(1), len(vectors))
-        v = [jax.random.normal(k, w.shape, w.dtype) for k, w in zip(keys, vectors, strict=True)]
+        v = normals_like(_floats(y))
 
         @jax.jit
         def pull(pair: tuple) -> Any:
             point, cotangent = pair
             return jax.vjp(lambda floats: _floats(fn(_with_floats(point, floats))), _floats(point))[1](cotangent)[0]
 
-        both = _Pair(in_action, _on_cotangents(out_action, y))
-        errors = equivariance_error(pull, both, _on_cotangents(in_action, x), (x, v), elements)
+        at_x, at_y = _on_cotangents(in_action, x), _on_cotangents(out_action, y)
+        into = lambda g, pair: (moved(in_action, g, pair[0]), at_y(g, pair[1]))  # noqa: E731
+        errors = errors_at(pull, into, at_x, (x, v), pull((x, v)), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
+
+
+def normals_like(tree: Any) -> Any:
+    """Returns fixed standard normal numbers in the shapes and dtypes of a tree, drawn in numpy: nothing is compiled."""
+    rng = np.random.default_rng(1)
+
+    def draw(leaf: jax.Array) -> jax.Array:
+        values = rng.standard_normal(leaf.shape)
+        if jnp.iscomplexobj(leaf):
+            values = (values + 1j * rng.standard_normal(leaf.shape)) / np.sqrt(2)
+        return jnp.asarray(np.asarray(values).astype(leaf.dtype))
+
+    return jax.tree.map(draw, tree)
 
 
 def _floats(tree: Any) -> list[jax.Array]:
@@ -174,28 +186,15 @@ def _with_floats(tree: Any, floats: list[jax.Array]) -> Any:
     return structure.unflatten([next(given) if is_floating(leaf) else leaf for leaf in leaves])
 
 
-def _on_cotangents(action: Action, point: Any) -> Action:
-    """The action on cotangents at a point. Where lengths are kept it is that on vectors; on one array the action itself."""
+def _on_cotangents(action: Action, point: Any) -> Callable[[Element, list], list]:
+    """How an action moves cotangents at a point: as vectors where lengths are kept, there those of one array as the array."""
     if not action.is_orthogonal:
-        return _Cotangents(action, point)
-    return _InList(action) if isinstance(point, jax.Array) else _Differential(action, point)
-
-
-@dataclasses.dataclass(frozen=True)
-class _InList(Action):
-    """Moves the one array of a list."""
-
-    action: Action
-
-    @property
-    def group(self) -> Group:
-        return self.action.group
-
-    def __call__(self, g: Element, x: Any) -> Any:
-        return [self.action(g, x[0])]
-
-    def axes(self, ndim: int) -> tuple:
-        return self.action.axes(ndim)
+        adjoint = _Cotangents(action, point)
+        return lambda g, v: moved(adjoint, g, v)
+    if isinstance(point, jax.Array):
+        return lambda g, v: [moved(action, g, v[0])]
+    differential = _Differential(action, point)
+    return lambda g, v: moved(differential, g, v)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,9 +209,9 @@ class _Cotangents(Action):
         return self.action.group
 
     def __call__(self, g: Element, x: Any) -> Any:
-        moved, back = self.action(g, self.point), self.group.inverse(g)
-        undo = lambda floats: _floats(self.action(back, _with_floats(moved, floats)))  # noqa: E731
-        return jax.vjp(undo, _floats(moved))[1](x)[0]
+        there, back = self.action(g, self.point), self.group.inverse(g)
+        undo = lambda floats: _floats(self.action(back, _with_floats(there, floats)))  # noqa: E731
+        return jax.vjp(undo, _floats(there))[1](x)[0]
 
     def axes(self, ndim: int) -> tuple:
         return self.action.axes(ndim)
@@ -237,24 +236,6 @@ class _Differential(Action):
         return self.action.axes(ndim)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pair(Action):
-    """Moves a pair (x, v), each by its own action."""
-
-    first: Action
-    second: Action
-
-    @property
-    def group(self) -> Group:
-        return self.first.group
-
-    def __call__(self, g: Element, x: Any) -> Any:
-        return tuple(action(g, part) for action, part in zip((self.first, self.second), x, strict=True))
-
-    def axes(self, ndim: int) -> tuple:
-        return self.first.axes(ndim)
-
-
 def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -> None:
     worst = int(np.argmax(errors)) if not np.isnan(errors).any() else int(np.argmax(np.isnan(errors)))
     if not errors[worst] <= tolerance:
@@ -266,7 +247,8 @@ def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -
 
 
 def _pick(tree: Any, i: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[i], tree)
+    """Entry i along the leading axes; by numpy, which compiles nothing."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[i]) if isinstance(leaf, jax.Array) else leaf[i], tree)
 
 
 def _distance(a: Any, b: Any) -> float:

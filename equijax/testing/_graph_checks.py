@@ -15,7 +15,7 @@ from equijax.audit._graph_changes import blank, changed, filled, joined, padded,
 from equijax.graphs import Graph
 from equijax.groups import Group
 from equijax.nn import Layer
-from equijax.testing._checks import _distance, _equivariance_tolerance, _require, check_equivariance
+from equijax.testing._checks import _distance, _equivariance_tolerance, _require, check_equivariance, normals_like
 
 #: What :func:`check_graph_layer` checks.
 GRAPH_CHECKS = (
@@ -133,8 +133,7 @@ class _Subject:
         larger = padded(self.graph, np.nan)
         self._compare(larger, "padding")
         self._require_finite(larger, "padding is filled with NaN")
-        keys = iter(jax.random.split(jax.random.key(1), 64))
-        weights = jax.tree.map(lambda y: jax.random.normal(next(keys), y.shape, y.dtype), self.output)
+        weights = normals_like(self.output)
         alone = self.pull(self.state, self.graph, seen(weights, self.graph))
         other = self.pull(self.state, larger, seen(weights, self.graph))
         self._require(_distance(other[0], alone[0]), "padding changes the gradient of the parameters")

@@ -1,6 +1,7 @@
 """Small parts of which the networks of the bench are built; float64, the same few shapes everywhere."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import equijax as ej
-from tests.helpers import randn
+from tests.helpers import KERNEL, drawn, randn
 
 DOUBLE = {"param_dtype": jnp.float64}
 LINE, IMAGE, VOLUME, POINTS = (randn(shape) for shape in ((4, 12, 3), (4, 8, 8, 3), (2, 4, 4, 4, 3), (4, 6, 3)))
@@ -58,13 +59,13 @@ def rngs(seed=0):
 
 def conv(inputs, outputs, *, k=3, d=2, padding="CIRCULAR", seed=0, **more):
     """A convolution of Flax with a bias."""
-    bias = nnx.initializers.normal(0.3)
-    return nnx.Conv(inputs, outputs, (k,) * d, padding=padding, bias_init=bias, rngs=rngs(seed), **DOUBLE, **more)
+    given = {"kernel_init": KERNEL, "bias_init": functools.partial(drawn, scale=0.3), "rngs": rngs(seed), **DOUBLE, **more}
+    return nnx.Conv(inputs, outputs, (k,) * d, padding=padding, **given)
 
 
 def linear(inputs, outputs, seed=0):
     """A dense layer of Flax."""
-    return nnx.Linear(inputs, outputs, rngs=rngs(seed), **DOUBLE)
+    return nnx.Linear(inputs, outputs, kernel_init=KERNEL, rngs=rngs(seed), **DOUBLE)
 
 
 class Chain(nnx.Module):

@@ -1,5 +1,7 @@
 """The audit on graphs: planted faults are found at their row with their cause, and exact networks accuse nobody."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from tests.helpers import randn
+from tests.helpers import KERNEL, drawn, randn
 
 GRAPH = ej.Graph(
     randn((7, 3)),
@@ -27,7 +29,8 @@ DOUBLE = {"param_dtype": jnp.float64}
 
 
 def linear(inputs, outputs, seed=0):
-    return nnx.Linear(inputs, outputs, bias_init=nnx.initializers.normal(0.5), **DOUBLE, rngs=nnx.Rngs(seed))
+    inits = {"kernel_init": KERNEL, "bias_init": functools.partial(drawn, scale=0.5)}
+    return nnx.Linear(inputs, outputs, **inits, **DOUBLE, rngs=nnx.Rngs(seed))
 
 
 def kept(values, mask):

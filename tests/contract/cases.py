@@ -82,7 +82,8 @@ def _dna(**more):
 def _norm(**more):
     more.pop("padding", None)
     given = options(P4, **more)
-    given.pop("bias_init")
+    for name in ("kernel_init", "bias_init"):
+        given.pop(name)
     features = given.pop("features", (2, 2))[0]
     return ej.nn.GroupNorm(features, 1, **given)
 
@@ -194,9 +195,9 @@ CASES = [
     _on_sets("SetLinear", names=("['bias']", "['kernel']", "['pool_kernel']")),
     _on_sets("SetAttentionBlock", 2, use_norm=False, widths=1, names=_block("['block']")),
     _tensors(1, 2, 16), _tensors(2, 2, 24),
-    _field("NormNonlinearity", ("['bias']",), without=()),
-    _field("FieldLayerNorm", ("['bias']", "['scale']"), without=()),
-    _field("FieldRMSNorm", ("['scale']",)), _field("FieldGroupNorm", ("['bias']", "['scale']"), 1, without=()),
+    _field("NormNonlinearity", ("['bias']",), without=("kernel_init",)),
+    _field("FieldLayerNorm", ("['bias']", "['scale']"), without=("kernel_init",)),
+    _field("FieldRMSNorm", ("['scale']",), without=("kernel_init", "bias_init")), _field("FieldGroupNorm", ("['bias']", "['scale']"), 1, without=("kernel_init",)),
     _field("Bilinear", ("['kernel']", "['left']", "['right']"), widths=2),
     Case("EMLP", _emlp, (4, 1), EMLP_NAMES),
     _on_sets("MatrixProductBlock", shape=(5, 5, 2), names=tuple(

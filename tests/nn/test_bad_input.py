@@ -262,7 +262,7 @@ COORDINATES = {
     "PolyphaseMaxPool": lambda: ej.nn.PolyphaseMaxPool((2, 2), group=P4, in_fibre=VECTORS),
     "PolyphaseDownsample": lambda: ej.nn.PolyphaseDownsample(2, order=1, group=P4, in_fibre=VECTORS),
     "GroupNorm": lambda: ej.nn.GroupNorm(
-        2, 1, **{k: v for k, v in options(P4).items() if k != "bias_init"}, in_fibre=VECTORS
+        2, 1, **{k: v for k, v in options(P4).items() if not k.endswith("_init")}, in_fibre=VECTORS
     ),
 }
 

@@ -10,7 +10,7 @@ import equijax as ej
 from equijax.actions import FibreAction, GridAction, TrivialAction
 from equijax.reps import Quotient, Regular, Scalar
 from equijax.testing import check_equivariance
-from tests.helpers import options, randn, stack
+from tests.helpers import compiled, options, randn, stack
 
 P4, P4M = ej.wallpaper("p4"), ej.wallpaper("p4m")
 
@@ -19,7 +19,7 @@ def check_exact(model, x, **more):
     exactness = model.exactness(x.shape)
     assert exactness.keeps_point_group, str(exactness)
     elements = stack(exactness.elements(), exactness.sample(jax.random.key(2), (3,)))
-    check_equivariance(jax.jit(model), exactness.in_action, exactness.out_action, x, elements, **more)
+    check_equivariance(compiled(model), exactness.in_action, exactness.out_action, x, elements, **more)
     return exactness
 
 
@@ -193,7 +193,7 @@ def test_dna_network_agrees_on_both_strands():
 def errors_of(model, x, samples=6):
     exactness = model.exactness(x.shape)
     elements = stack(exactness.elements(), exactness.sample(jax.random.key(2), (samples,)))
-    return exactness, ej.equivariance_error(model, exactness.in_action, exactness.out_action, x, elements)
+    return exactness, ej.equivariance_error(compiled(model), exactness.in_action, exactness.out_action, x, elements)
 
 
 @pytest.mark.parametrize(

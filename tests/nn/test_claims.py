@@ -28,16 +28,19 @@ def strided(kind, *arguments, **more):
     return getattr(ej.nn, kind)(1, 1, *arguments, **options(P4, **more))
 
 
+moved = jax.jit(lambda action, g, x: action(g, x), static_argnums=0)
+
+
 def errors(model, shape, exactness=None):
     """The exactness, and the errors at everything that it lists, one by one."""
     exactness = model.exactness(shape) if exactness is None else exactness
-    x, y = randn(shape), None
-    y = model(x)
+    x, run = randn(shape), jax.jit(model)
+    y = run(x)
     listed = exactness.elements()
     each = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], listed) for i in range(len(jax.tree.leaves(listed)[0]))]
     found = []
     for g in [*each, *exactness.generators()]:
-        gap = model(exactness.in_action(g, x)) - exactness.out_action(g, y)
+        gap = np.asarray(run(moved(exactness.in_action, g, x))) - np.asarray(moved(exactness.out_action, g, y))
         found.append(float(np.abs(gap).max() / np.abs(y).max()))
     return exactness, max(found)
 

@@ -1,6 +1,5 @@
 """Exactness of every convolution: all elements, float64 and float32, forward and gradient, before and after training."""
 
-import functools
 import itertools
 
 import jax
@@ -12,7 +11,7 @@ from flax import nnx
 import equijax as ej
 from equijax.reps import Regular
 from equijax.testing import check_equivariance
-from tests.helpers import dense_matrix, options, randn, stack
+from tests.helpers import compiled, dense_matrix, options, randn, stack
 
 KINDS = ["Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose"]  # [2::2] go from fibre to fibre
 LINE = ej.SpaceGroup(ej.Reflection(1))
@@ -29,17 +28,6 @@ def build(kind, group, kernel, strides=1, padding="CIRCULAR", features=(1, 1), *
         regular = Regular(group.point_group)
         given |= {"in_fibre": regular, "out_fibre": regular}
     return getattr(ej.nn, kind)(*features, kernel, strides, **given)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(graph, state, x):
-    return nnx.merge(graph, state)(x)
-
-
-def compiled(layer):
-    """The layer as one program, which serves equal layers and the same layer after training."""
-    graph, state = nnx.split(layer)
-    return functools.partial(_apply, graph, state)
 
 
 def in_shape(layer, sizes):
@@ -131,7 +119,7 @@ def test_cubic_groups_from_regular_to_regular(name, kind):
     shape = in_shape(layer, (3, 3, 3))
     exactness = layer.exactness(shape)
     elements = stack(exactness.elements(), exactness.sample(jax.random.key(5), (2,)))
-    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, randn(shape), elements, gradient=False)
+    check_equivariance(compiled(layer), exactness.in_action, exactness.out_action, randn(shape), elements, gradient=False)
 
 
 def train(layer, x, steps=10):
@@ -186,9 +174,9 @@ def test_cubic_groups_with_gradients_before_and_after_training(name, kind):
     x = randn((1, *in_shape(layer, (3, 3, 3) if kind == "GroupConv" else (2, 2, 2))))
     exactness = layer.exactness(x.shape)
     elements = exactness.elements()
-    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements)
+    check_equivariance(compiled(layer), exactness.in_action, exactness.out_action, x, elements)
     assert train(layer, x) > 1e-5
-    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements)
+    check_equivariance(compiled(layer), exactness.in_action, exactness.out_action, x, elements)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,7 +188,7 @@ def test_arrays_and_gradients_move_as_the_actions_say(name, kind):
     x = randn((2, *in_shape(layer, (6,) if group.ndim == 1 else (5, 5))))
     exactness = layer.exactness(x.shape)
     elements = stack(exactness.sample(jax.random.key(1), (3,)), exactness.elements())
-    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, elements)
+    check_equivariance(compiled(layer), exactness.in_action, exactness.out_action, x, elements)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,7 +198,7 @@ def test_float32(name, kind):
     x = randn((2, *in_shape(layer, (6, 6))), dtype=jnp.float32)
     exactness = layer.exactness(x.shape)
     assert layer(x).dtype == jnp.float32
-    check_equivariance(jax.jit(layer), exactness.in_action, exactness.out_action, x, exactness.elements(), tolerance=1e-5)
+    check_equivariance(compiled(layer), exactness.in_action, exactness.out_action, x, exactness.elements(), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,6 +228,6 @@ def test_plain_finite_groups(group, kind):
     more = {"in_fibre": ej.reps.Quotient(subgroup)} if kind in ("LiftingConv", "Conv") else {}
     layer = getattr(ej.nn, kind)(2, 3, (), **options(group, **more))
     x = randn((2, *layer.in_fibre.shape, 2))
-    check_equivariance(layer, layer.in_action, layer.out_action, x)
+    check_equivariance(compiled(layer), layer.in_action, layer.out_action, x)
     train(layer, x)
-    check_equivariance(layer, layer.in_action, layer.out_action, x)
+    check_equivariance(compiled(layer), layer.in_action, layer.out_action, x)

@@ -1,5 +1,7 @@
 """Cosets, blurring, Fourier layers, symmetrised functions, canonical forms, centred strides."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from tests.helpers import check_message, randn
+from tests.helpers import KERNEL, check_message, randn
 
 S3 = ej.FiniteGroup.from_permutations([[1, 0, 2], [1, 2, 0]])
 TORUS = ej.FiniteGroup.from_permutations(  # p4 on a torus of 3 × 3 pixels, acting on its pixels and corners
@@ -26,7 +28,7 @@ def test_coset_subsampling_under_every_element(group, generators):
     x, act = randn((group.order, 2)), ej.FibreAction(ej.reps.Regular(group))
     y, p = ej.nn.coset_subsample(x, subgroup)
     every = jnp.arange(group.order, dtype=jnp.int32)
-    moved, where = jax.vmap(lambda u: ej.nn.coset_subsample(act(u, x), subgroup))(every)
+    moved, where = jax.jit(jax.vmap(lambda u: ej.nn.coset_subsample(act(u, x), subgroup)))(every)
     table, inverse = np.asarray(group.table), np.asarray(group.inverses)
     first, coset_of = np.asarray(subgroup.cosets)[:, 0], np.asarray(subgroup.coset_of)
     small = ej.FibreAction(ej.reps.Regular(subgroup.as_group()))
@@ -36,8 +38,8 @@ def test_coset_subsampling_under_every_element(group, generators):
         kappa = table[inverse[first[goal]], table[u, first[int(p)]]]
         np.testing.assert_array_equal(moved[u], small(jnp.int32(subgroup.elements.index(int(kappa))), y))
     back = ej.nn.coset_unpool(y, subgroup, p)
-    again = jax.vmap(lambda y, p: ej.nn.coset_unpool(y, subgroup, p))(moved, where)
-    np.testing.assert_array_equal(again, jax.vmap(lambda u: act(u, back))(every))
+    again = jax.jit(jax.vmap(lambda y, p: ej.nn.coset_unpool(y, subgroup, p)))(moved, where)
+    np.testing.assert_array_equal(again, jax.jit(jax.vmap(lambda u: act(u, back)))(every))
     assert len(set(np.asarray(where).tolist())) == subgroup.index
 
 
@@ -61,7 +63,7 @@ def test_blurring_is_the_filter_of_numpy(d, size, padding):
     taps = np.poly1d([0.5, 0.5]) ** (size - 1)
     for k in range(d):
         padded = np.apply_along_axis(lambda row: np.convolve(row, taps.coeffs, "valid")[::2], k + 1, padded)
-    np.testing.assert_allclose(layer(x), padded, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(jax.jit(layer)(x), padded, rtol=0, atol=1e-14)
 
 
 def test_blurring_helps_and_is_not_exact():
@@ -77,28 +79,27 @@ def test_blurring_helps_and_is_not_exact():
 def test_fourier_shifts(sizes):
     d, x = len(sizes), randn((2, *sizes, 2))
     whole = tuple(range(1, d + 1))
-    rolled = jnp.roll(x, whole, tuple(range(1, d + 1)))
-    np.testing.assert_allclose(ej.nn.fourier_shift(x, whole), rolled, rtol=0, atol=1e-13)
-    smooth = ej.nn.low_pass(x, (1,) * d)  # without the highest frequency
-    halves = ej.nn.fourier_shift(ej.nn.fourier_shift(smooth, (0.3,) * d), (0.7,) * d)
-    np.testing.assert_allclose(halves, jnp.roll(smooth, (1,) * d, whole), rtol=0, atol=1e-13)
+    shift = jax.jit(ej.nn.fourier_shift, static_argnums=1)
+    rolled = np.roll(x, whole, tuple(range(1, d + 1)))
+    np.testing.assert_allclose(shift(x, whole), rolled, rtol=0, atol=1e-13)
+    smooth = jax.jit(lambda x: ej.nn.low_pass(x, (1,) * d))(x)  # without the highest frequency
+    halves = shift(shift(smooth, (0.3,) * d), (0.7,) * d)
+    np.testing.assert_allclose(halves, np.roll(smooth, (1,) * d, whole), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(("sizes", "strides"), [((8,), (2,)), ((12, 9), (2, 3)), ((8, 6, 4), (2, 2, 2))])
 def test_fourier_layers_commute_with_fractional_shifts(sizes, strides):
     d, x = len(sizes), randn((2, *sizes, 3))
     tau = (0.37, -1.21, 0.5)[:d]
-    moved = ej.nn.fourier_shift(x, tau)
-    down = ej.nn.FourierDownsample(strides)
+    shift = jax.jit(ej.nn.fourier_shift, static_argnums=1)
+    down = jax.jit(ej.nn.FourierDownsample(strides))
     coarse = tuple(t / s for t, s in zip(tau, strides, strict=True))
-    np.testing.assert_allclose(down(moved), ej.nn.fourier_shift(down(x), coarse), rtol=0, atol=1e-12)
-    smooth = ej.nn.low_pass(x, (1,) * d)
-    layer = ej.nn.FilteredActivation(3, d, param_dtype=jnp.float64)
-    np.testing.assert_allclose(
-        layer(ej.nn.fourier_shift(smooth, tau)), ej.nn.fourier_shift(layer(smooth), tau), rtol=0, atol=1e-12
-    )
-    relu = [np.abs(act(ej.nn.fourier_shift(smooth, tau)) - ej.nn.fourier_shift(act(smooth), tau)).max()
-            for act in (nnx.relu, ej.nn.FilteredActivation(3, d, activation=nnx.relu, factor=4))]  # fmt: skip
+    np.testing.assert_allclose(down(shift(x, tau)), shift(down(x), coarse), rtol=0, atol=1e-12)
+    smooth = jax.jit(lambda x: ej.nn.low_pass(x, (1,) * d))(x)
+    layer = jax.jit(ej.nn.FilteredActivation(3, d, param_dtype=jnp.float64))
+    np.testing.assert_allclose(layer(shift(smooth, tau)), shift(layer(smooth), tau), rtol=0, atol=1e-12)
+    relu = [np.abs(np.asarray(act(shift(smooth, tau))) - np.asarray(shift(act(smooth), tau))).max()
+            for act in (nnx.relu, jax.jit(ej.nn.FilteredActivation(3, d, activation=nnx.relu, factor=4)))]  # fmt: skip
     assert relu[0] > 1e-2 and 1e-6 < relu[1] < relu[0]
 
 
@@ -177,7 +178,8 @@ def test_frame_averages(d, special):
     weight = randn((7, 7), 6)
     functions = {"scalars": lambda x: jnp.tanh(x[..., 0]).sum(-1), "vectors": lambda x: jnp.tanh(weight @ x)}
     for output, fn in {**functions, "points": functions["vectors"]}.items():
-        before, after = (ej.nn.frame_average(fn, cloud, output=output, special=special) for cloud in (x, moved))
+        average = jax.jit(functools.partial(ej.nn.frame_average, fn, output=output, special=special))
+        before, after = average(x), average(moved)
         goal = {"scalars": lambda y: y, "vectors": lambda y: y @ turn.T, "points": lambda y: y @ turn.T + 3.0}[output](
             before
         )
@@ -189,7 +191,8 @@ def test_frame_averages(d, special):
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 3), (4, 3)])
 def test_centred_layers_keep_every_point_element(size, window, stride):
     group = ej.wallpaper("p4m")
-    conv = ej.nn.CentredConv(2, 2, window, stride, group=group, rngs=nnx.Rngs(0), param_dtype=jnp.float64)
+    given = {"kernel_init": KERNEL, "rngs": nnx.Rngs(0), "param_dtype": jnp.float64}
+    conv = ej.nn.CentredConv(2, 2, window, stride, group=group, **given)
     scalar = ej.reps.Scalar(group.point_group)
     for layer in (conv, ej.nn.CentredPool(window, stride, group=group, in_fibre=scalar)):
         assert layer.exactness((1, size, size, 2)).keeps_point_group

@@ -10,7 +10,7 @@ import equijax as ej
 from equijax.actions import GridAction
 from equijax.nn._sampling import Sampling
 from equijax.nn._windowed import _exactness
-from tests.helpers import dense_matrix, options
+from tests.helpers import compiled, dense_matrix, options
 
 
 def brute_force(layer, in_action, sizes):
@@ -19,9 +19,10 @@ def brute_force(layer, in_action, sizes):
     On a torus Q may be any permutation of the output, so the rows of W are compared as a set. With zero borders an output
     array has one candidate, the element itself about the centre of the array.
     """
-    matrix = dense_matrix(layer, (*sizes, 1))
+    matrix, out_sizes = measured(layer, sizes)
     if in_action.boundary == "zero":
-        return {((0,) * len(sizes), h) for h in range(in_action.point_group.order) if turns(layer, matrix, h, sizes)}
+        every = range(in_action.point_group.order)
+        return {((0,) * len(sizes), h) for h in every if turns(layer, matrix, h, sizes, out_sizes)}
     rows = sorted_rows(matrix)
     shifts = list(itertools.product(*map(range, sizes)))
     finite = in_action.on(sizes)
@@ -38,9 +39,21 @@ def brute_force(layer, in_action, sizes):
     return kept
 
 
-def turns(layer, matrix, h, sizes):
+def measured(layer, sizes):
+    """The matrix of the layer, and the sizes of its output."""
+    fn, shapes = compiled(layer), []
+
+    def apply(x):
+        y = fn(x)
+        shapes.append(y.shape[1:-1])
+        return y
+
+    return dense_matrix(apply, (*sizes, 1)), shapes[0]
+
+
+def turns(layer, matrix, h, sizes, out_sizes):
     """Whether W commutes with element h, turning input and output arrays each about its own centre."""
-    actions = [layer.in_action.on(sizes), layer.out_action.on(layer(np.zeros((*sizes, 1))).shape[:-1])]
+    actions = [layer.in_action.on(sizes), layer.out_action.on(out_sizes)]
     g = element(layer.group, (0,) * len(sizes), h)
     if not all(action.acts(g) for action in actions):
         return False
@@ -101,9 +114,9 @@ def check(layer, sizes):
 
 def check_law(layer, exactness, sizes):
     """The kept elements move input and output as ``in_action`` and ``out_action`` say."""
-    matrix = dense_matrix(layer, (*sizes, 1))
+    matrix, out_sizes = measured(layer, sizes)
     x = np.random.default_rng(0).normal(size=(*sizes, 1))
-    y = (matrix @ x.reshape(-1)).reshape(*layer(x).shape[:-1], 1)
+    y = (matrix @ x.reshape(-1)).reshape(*out_sizes, 1)
     for g in exactness.generators():
         moved = matrix @ np.asarray(exactness.in_action(g, x)).reshape(-1)
         assert np.allclose(moved.reshape(y.shape), exactness.out_action(g, y), atol=1e-9), (g, str(exactness))

@@ -74,7 +74,8 @@ def test_conv_transpose_gives_the_same_bits(ndim, padding):
 def instructions(module, x):
     """Optimised HLO of a call, without metadata and source tables."""
     graph, state = nnx.split(module)
-    text = jax.jit(lambda state, x: nnx.merge(graph, state)(x)).lower(state, x).compile().as_text()
+    lowered = jax.jit(lambda state, x: nnx.merge(graph, state)(x)).lower(state, x)
+    text = lowered.compile({"xla_cpu_use_fusion_emitters": True}).as_text()  # as users compile; see conftest.py
     text = re.sub(r", (metadata|stack_frame_id)=(\{[^}]*\}|\d+)", "", text)
     keep = [
         line

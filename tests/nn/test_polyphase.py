@@ -19,7 +19,7 @@ CASES = [((8,), (2,)), ((9,), (3,)), ((12,), (4,)), ((6,), (2,)), ((6, 8), (2, 2
 
 def shifts_of(sizes):
     """Every circular shift, int ``(n, d)``."""
-    return jnp.asarray(list(itertools.product(*(range(n) for n in sizes))), jnp.int32)
+    return jnp.asarray(np.asarray(list(itertools.product(*(range(n) for n in sizes))), np.int32))
 
 
 def rolled(x, shift, d):
@@ -50,10 +50,10 @@ def layers(strides, scored):
 def test_bitwise_under_every_shift(sizes, strides, scored):
     d, x = len(sizes), randn((2, *sizes, 3))
     for layer in layers(strides, scored):
-        y, choice = layer.with_choice(x)
+        y, choice = jax.jit(layer.with_choice)(x)
         every = shifts_of(sizes)
         found, chosen = jax.jit(jax.vmap(lambda k, layer=layer: layer.with_choice(rolled(x, k, d))))(every)
-        phase, moved = jax.vmap(lambda k, y=y, c=choice: expected(c, y, k, strides))(every)
+        phase, moved = jax.jit(jax.vmap(lambda k, y=y, c=choice: expected(c, y, k, strides)))(every)
         assert float(choice.margin.min()) > 1e-6
         np.testing.assert_array_equal(chosen.phase, phase)
         np.testing.assert_array_equal(found, moved)
@@ -63,10 +63,10 @@ def test_bitwise_under_every_shift(sizes, strides, scored):
 def test_strided_convolution(sizes, strides):
     d, x = len(sizes), randn((2, *sizes, 3))
     layer = ej.nn.PolyphaseConv(3, 4, (3,) * d, strides, rngs=nnx.Rngs(0), param_dtype=jnp.float64)
-    y, choice = layer.with_choice(x)
+    y, choice = jax.jit(layer.with_choice)(x)
     every = shifts_of(sizes)
     found, chosen = jax.jit(jax.vmap(lambda k: layer.with_choice(rolled(x, k, d))))(every)
-    phase, moved = jax.vmap(lambda k: expected(choice, y, k, strides))(every)
+    phase, moved = jax.jit(jax.vmap(lambda k: expected(choice, y, k, strides)))(every)
     np.testing.assert_array_equal(chosen.phase, phase)
     np.testing.assert_allclose(found, moved, rtol=0, atol=1e-13)
     picked = phases(layer.conv(x), strides)[jnp.arange(2), ej.nn._phases.phase_number(choice.phase, strides)]
@@ -110,11 +110,13 @@ def test_encoder_and_decoder_commute_with_every_shift():
     every = shifts_of((8, 12))
     loss = lambda net, x: (net(x) ** 2 * jnp.tanh(net(x))).sum()  # noqa: E731
     for _ in range(2):
-        y, gradient = net(x), jax.grad(lambda x: loss(net, x))(x)
+        y, gradient = jax.jit(lambda x, net=net: (net(x), jax.grad(lambda x: loss(net, x))(x)))(x)
         found = jax.jit(jax.vmap(lambda k, net=net: net(rolled(x, k, 2))))(every)
-        np.testing.assert_allclose(found, jax.vmap(lambda k, y=y: rolled(y, k, 2))(every), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found, jax.jit(jax.vmap(lambda k, y=y: rolled(y, k, 2)))(every), rtol=0, atol=1e-12)
         pulled = jax.jit(jax.vmap(lambda k, net=net: jax.grad(lambda z: loss(net, z))(rolled(x, k, 2))))(every[::7])
-        np.testing.assert_allclose(pulled, jax.vmap(lambda k, g=gradient: rolled(g, k, 2))(every[::7]), rtol=0, atol=1e-11)
+        np.testing.assert_allclose(
+            pulled, jax.jit(jax.vmap(lambda k, g=gradient: rolled(g, k, 2)))(every[::7]), rtol=0, atol=1e-11
+        )
         optimizer = nnx.Optimizer(net, optax.sgd(0.05), wrt=nnx.Param)
         optimizer.update(net, nnx.grad(lambda net: loss(net, x))(net))
 

@@ -8,9 +8,9 @@ from flax import nnx
 import equijax as ej
 from equijax.nn.sets._multihead import attend
 from equijax.testing import check_equivariance
-from tests.helpers import BIAS, WithMask, check_message, randn
+from tests.helpers import BIAS, KERNEL, WithMask, check_message, randn
 
-COMMON = {"param_dtype": jnp.float64, "bias_init": BIAS}
+COMMON = {"param_dtype": jnp.float64, "kernel_init": KERNEL, "bias_init": BIAS}
 
 
 def linear(layer, x):

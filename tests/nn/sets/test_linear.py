@@ -6,9 +6,9 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from tests.helpers import BIAS, check_message, randn
+from tests.helpers import BIAS, KERNEL, check_message, randn
 
-COMMON = {"param_dtype": jnp.float64, "bias_init": BIAS}
+COMMON = {"param_dtype": jnp.float64, "kernel_init": KERNEL, "bias_init": BIAS}
 
 
 @pytest.mark.parametrize(
