@@ -187,7 +187,7 @@ def _with_floats(tree: Any, floats: list[jax.Array]) -> Any:
 
 
 def _on_cotangents(action: Action, point: Any) -> Callable[[Element, list], list]:
-    """How an action moves cotangents at a point: as vectors where lengths are kept, there those of one array as the array."""
+    """How an action moves cotangents at a point: as vectors where it keeps lengths, those of one array as that array."""
     if not action.is_orthogonal:
         adjoint = _Cotangents(action, point)
         return lambda g, v: moved(adjoint, g, v)
