@@ -8,7 +8,7 @@ from flax import nnx
 
 import equijax as ej
 from equijax.reps import Regular, Scalar
-from tests.helpers import BIAS, check_message, randn
+from tests.helpers import BIAS, KERNEL, check_message, randn
 from tests.nn.fields.fibres import D4, MIXED, OBLIQUE, PLANE, REGULAR, SCALAR, SKEW
 from tests.nn.fields.laws import Law, trained
 
@@ -26,7 +26,7 @@ def build(kind, fibre, features=4, **more):
     if kind == "InvariantPool":
         return ej.nn.InvariantPool(fibre)
     if kind == "Bilinear":
-        return ej.nn.Bilinear(features, 3, fibre, **options(**more))
+        return ej.nn.Bilinear(features, 3, fibre, **options(kernel_init=KERNEL, **more))
     if kind == "NormNonlinearity":
         return ej.nn.NormNonlinearity(features, fibre, **options(bias_init=BIAS, **more))
     groups = (2,) if kind == "FieldGroupNorm" else ()

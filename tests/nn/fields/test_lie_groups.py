@@ -26,7 +26,7 @@ def gated(fibre):
     return ej.nn.Bilinear(4, 3, fibre, gate.in_fibre, **options()), gate
 
 
-SLOW = ("SO(2)", "O(2)")
+SLOW = ("SO(2)", "O(2)", "O(3)")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in FIBRES])
