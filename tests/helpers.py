@@ -13,6 +13,9 @@ from flax import nnx
 import equijax as ej
 from equijax.reps import PermutationRep, Quotient, Regular, Scalar
 
+#: Compiler options with which a program is compiled as users do, where conftest.py chose the quicker emitter.
+AS_USERS_COMPILE = {"xla_cpu_use_fusion_emitters": True} if jax.__version_info__ < (0, 11) else {}
+
 QUATERNIONS = ej.FiniteGroup.from_permutations([[1, 2, 3, 0, 5, 6, 7, 4], [4, 7, 6, 5, 2, 1, 0, 3]])
 
 

@@ -20,6 +20,7 @@ from flax import nnx
 import equijax as ej
 from equijax.graphs import HeteroGraph
 from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from tests.helpers import AS_USERS_COMPILE
 from tests.nn.graphs.cases import CASES as GRAPH_CASES
 from tests.nn.graphs.cases import world
 
@@ -88,7 +89,7 @@ def outputs(family: list[Golden], dtype: Any, states: list[Any], inputs: list[An
         return results
 
     # the emitter of the recording: the tests turn it off, and the last bit depends on it
-    return jax.jit(run, compiler_options={"xla_cpu_use_fusion_emitters": True})(states, inputs)
+    return jax.jit(run, compiler_options=AS_USERS_COMPILE)(states, inputs)
 
 
 def _grid(

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from tests.helpers import BIAS, randn
+from tests.helpers import AS_USERS_COMPILE, BIAS, randn
 
 SHAPES = {1: (2, 9, 4), 2: (2, 8, 9, 4), 3: (2, 4, 5, 5, 4)}
 
@@ -75,7 +75,7 @@ def instructions(module, x):
     """Optimised HLO of a call, without metadata and source tables."""
     graph, state = nnx.split(module)
     lowered = jax.jit(lambda state, x: nnx.merge(graph, state)(x)).lower(state, x)
-    text = lowered.compile({"xla_cpu_use_fusion_emitters": True}).as_text()  # as users compile; see conftest.py
+    text = lowered.compile(AS_USERS_COMPILE).as_text()  # as users compile; see conftest.py
     text = re.sub(r", (metadata|stack_frame_id)=(\{[^}]*\}|\d+)", "", text)
     keep = [
         line
