@@ -13,8 +13,8 @@ if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
     # The suite compiles thousands of small programs and runs each once: compiling without LLVM's optimisations takes a
     # third of the time and computes the same. Set the variable to 0 to test with them.
     jax.config.update("jax_disable_most_optimizations", True)
-    # XLA's older emitter of fused loops is compiled in half the time of the one that goes through MLIR; releases from jax 0.11
-    # on do not have it. XLA reads its flags once, here; programs that tests start do not inherit them.
+    # XLA's older emitter of fused loops is compiled in half the time of the one that goes through MLIR; jax has it up to
+    # 0.10. XLA reads its flags once, here; programs that tests start do not inherit them.
     if jax.__version_info__ < (0, 11):
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false")
