@@ -18,6 +18,7 @@ UNIFORM, OTHER = "uniform", "other"
 Label = int | str
 
 _KEEPS_LINEAR = frozenset("convert_element_type copy copy_p reduce_precision neg".split())
+_MANTISSA = 7  # of bfloat16, the coarsest format in which a law is said to hold up to rounding
 _REDUCTIONS = frozenset("reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or reduce_xor".split())
 _ALONG = frozenset("cumsum cumprod cummax cummin cumlogsumexp argmax argmin rev sort".split())
 
@@ -59,7 +60,7 @@ class Blocks:
     fibre: frozenset[int]
 
 
-def follow(fn: Any, shape: Sequence[int], first: int, blocks: Blocks) -> tuple[Array | None, tuple[int, ...]]:
+def follow(fn: Any, shape: Sequence[int], places: Sequence[int], blocks: Blocks) -> tuple[Array | None, tuple[int, ...]]:
     """Reads what a function or Flax module does to an array of the given shape.
 
     ``nnx.Dropout`` is read as it is in evaluation, since random zeros are equivariant on average only.
@@ -67,7 +68,7 @@ def follow(fn: Any, shape: Sequence[int], first: int, blocks: Blocks) -> tuple[A
     Args:
       fn: the function.
       shape: shape of the float array.
-      first: number of the first moved axis; the others follow it.
+      places: which of its axes are moved, in their order.
       blocks: the moved axes.
 
     Returns:
@@ -82,13 +83,16 @@ def follow(fn: Any, shape: Sequence[int], first: int, blocks: Blocks) -> tuple[A
             graph, state = nnx.split(fn)
             closed = jax.make_jaxpr(lambda state, x: _evaluating(nnx.merge(graph, state))(x))(state, x)
         else:
-            closed = jax.make_jaxpr(fn)(x)
+            closed = jax.make_jaxpr(lambda x: fn(x))(x)  # JAX would take an old trace of the function itself
     program = read(closed)
     known: dict[int, Array | None] = {v: _constant(program.avals[v].shape) for v in (*program.inputs, *program.constants)}
     labels: list[Label] = [OTHER] * len(shape)
-    labels[first : first + blocks.count] = range(blocks.count)
+    for number, place in enumerate(places):
+        labels[place] = number
     known[program.inputs[-1]] = Array(tuple(labels), True, True)
     for equation in program.equations:
+        if _rounds(equation, [program.avals[v].dtype for v in equation.inputs]):
+            equation = dataclasses.replace(equation, name="round")
         operands = [known[v] for v in equation.inputs]
         shapes = [program.avals[v].shape for v in equation.inputs]
         out_shapes = [program.avals[v].shape for v in equation.outputs]
@@ -96,6 +100,16 @@ def follow(fn: Any, shape: Sequence[int], first: int, blocks: Blocks) -> tuple[A
     if len(program.outputs) != 1:
         return None, ()
     return known[program.outputs[0]], program.avals[program.outputs[0]].shape
+
+
+def _rounds(equation: Equation, dtypes: Sequence[Any]) -> bool:
+    """Tells whether it is a cast that is coarser than the rounding of a floating dtype: to integers, bools, eight bits."""
+    if equation.name == "reduce_precision":
+        return equation.params["mantissa_bits"] < _MANTISSA
+    if equation.name != "convert_element_type":
+        return False
+    new = equation.params["new_dtype"]
+    return new != dtypes[0] and not (jnp.issubdtype(new, jnp.inexact) and jnp.finfo(new).nmant >= _MANTISSA)
 
 
 def _evaluating(module: nnx.Module) -> Any:
@@ -333,6 +347,22 @@ _RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(_ALONG, _along),
 }
+
+
+def stands_at(array: Array, places: Sequence[int]) -> bool:
+    """Tells whether the moved axes stand, in order, at these places and nowhere else."""
+    return [a for a in array.labels if isinstance(a, int)] == [array.labels[k] for k in places] == list(range(len(places)))
+
+
+def filled(array: Array, into: Sequence[int], out: Sequence[int], places: Sequence[int]) -> Array:
+    """Takes axes along which the array is constant, as long as the moved ones were, for these: motions change nothing."""
+    if len(into) != len(out):
+        return array
+    labels = list(array.labels)
+    for number, k in enumerate(places):
+        if labels[k] == UNIFORM and into[k] == out[k] > 1 and number not in labels:
+            labels[k] = number
+    return dataclasses.replace(array, labels=tuple(labels))
 
 
 def ends_as_field(array: Array) -> bool:

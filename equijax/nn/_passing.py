@@ -7,7 +7,7 @@ from flax import nnx
 
 from equijax.actions import Action, TrivialAction
 from equijax.actions._unknown import UnknownAction
-from equijax.nn._following import Array, Blocks, ends_as_field, follow
+from equijax.nn._following import Array, Blocks, ends_as_field, filled, follow, stands_at
 from equijax.reps import Scalar
 
 _SIZES, _FEATURES = (6, 9), (4, 8, 3, 1, 2, 16)
@@ -59,10 +59,12 @@ def action_after(
         axes = action.axes(len(tried))
         places = [k for k, axis in enumerate(axes) if axis.role in ("base", "fibre")]
         try:
-            array, out_shape = follow(fn, tried, places[0], _blocks(action, axes, places))
+            array, out_shape = follow(fn, tried, places, _blocks(action, axes, places))
         except Exception as error:  # noqa: BLE001  # whatever the function raises: it is not ours
             failed = f"tracing it gave {type(error).__name__}"
             continue
+        if array is not None and action.permutes is True:
+            array = filled(array, tried, out_shape, places)
         return _moved_by(fn, array, action, place), out_shape[-1] if out_shape else None
     return _unknown(action, place, failed), None
 
@@ -99,7 +101,7 @@ def _blocks(action: Action, axes: Sequence[Any], places: Sequence[int]) -> Block
 
 def _moved_by(fn: Any, array: Array | None, action: Action, place: str) -> Action:
     count = len(action.moved_axes)
-    if array is None or (array.moved and not ends_as_field(array)):
+    if array is None or not _is_laid_out(array, action):
         return _unknown(action, place, "its steps on the axes that the group moves can't be followed")
     if action.permutes is not True and not (array.is_linear and not array.pools_fibre):
         if action.permutes is False and (not array.pools_fibre or _is_of_flax(fn)):
@@ -120,6 +122,14 @@ def _moved_by(fn: Any, array: Array | None, action: Action, place: str) -> Actio
     if vector is not None and set(array.moved) == set(range(count)) - fibre:
         return action.with_fibre(Scalar(vector.fibre.group))  # type: ignore[attr-defined]
     return _unknown(action, place, "it pools a part of the axes that the group moves together")
+
+
+def _is_laid_out(array: Array, action: Action) -> bool:
+    """Tells whether the moved axes that are left stand where the action expects them."""
+    if len(array.moved) < len(action.moved_axes):
+        return not array.moved or ends_as_field(array)
+    axes = action.axes(len(array.labels))
+    return stands_at(array, [k for k, axis in enumerate(axes) if axis.role in ("base", "fibre")])
 
 
 def _is_of_flax(fn: Any) -> bool:

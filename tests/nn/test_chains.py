@@ -343,3 +343,92 @@ def test_options_reach_what_a_map_applies_and_nothing_else():
     assert np.allclose(model(graph, use_running_average=True).nodes, 1.0, atol=1e-4)
     with pytest.raises(TypeError, match="`use_runing_average` is accepted by no layer"):
         model(graph, use_runing_average=True)
+
+
+VECTORS = ej.reps.Vector(ej.SO(2))
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        lambda x: x.astype(bool).astype(x.dtype),
+        lambda x: x.astype(jnp.int32).astype(x.dtype),
+        lambda x: x.astype(jnp.uint8).astype(x.dtype),
+        lambda x: x.astype(jnp.float8_e4m3fn).astype(x.dtype),
+        lambda x: jax.lax.reduce_precision(x, 5, 2),
+    ],
+    ids=["bool", "int32", "uint8", "float8", "reduce_precision"],
+)
+def test_casts_that_round_coordinates_are_pointwise(cast):
+    act = FibreAction(VECTORS)
+    layer = ej.nn.EquivariantLinear(act, act, 2, 2, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="treats each coordinate of the fibre by itself"):
+        ej.nn.Sequential(layer, cast)
+    mixed = ej.nn.Sequential(layer, lambda x: x.astype(jnp.bfloat16).astype(jnp.float32))
+    assert mixed.exactness((3, 2, 2)).kept.is_everything  # up to the rounding of its numbers
+
+
+def test_a_function_that_changes_its_mind_is_read_anew():
+    conv, flips = ej.nn.Conv(1, 1, 3, padding="CIRCULAR", **options(P4)), [False]
+
+    def perhaps(x):
+        return x[:, ::-1] if flips[0] else x
+
+    model = ej.nn.Sequential(conv, perhaps, conv)
+    assert model.exactness((2, 8, 8, 1)).keeps_point_group
+    flips[0] = True
+    assert not model.exactness((2, 8, 8, 1)).kept.is_known
+    assert not ej.nn.Sequential(conv, perhaps, conv).exactness((2, 8, 8, 1)).kept.is_known
+
+
+class Corners(ej.Action):
+    """Quarter turns of squares whose axes stand apart, or behind the features."""
+
+    permutes = True
+
+    def __init__(self, order):
+        self.group, self.order = ej.Cyclic(4), order
+
+    def axes(self, ndim):
+        return tuple(ej.actions.Axis(*role) for role in self.order)
+
+    def __call__(self, g, x):
+        places = tuple(k for k, role in enumerate(self.order) if role[0] == "base")
+        turns = [jnp.rot90(x, k, axes=places) for k in range(4)]
+        return jnp.stack(turns)[g]
+
+
+APART = Corners((("batch",), ("base", 0), ("batch",), ("base", 1), ("feature",)))
+BEHIND = Corners((("batch",), ("feature",), ("base", 0), ("base", 1)))
+
+
+@pytest.mark.parametrize(
+    ("action", "fn", "kept"),
+    [
+        (APART, lambda x: x.mean((1, 2)), False),
+        (APART, lambda x: jnp.swapaxes(x, 1, 2), False),
+        (APART, jnp.tanh, True),
+        (APART, lambda x: x - x.mean((1, 3), keepdims=True), True),
+        (BEHIND, lambda x: jnp.swapaxes(x, 1, 2), False),
+        (BEHIND, jax.nn.relu, True),
+        (BEHIND, lambda x: x.cumsum(1), True),
+    ],
+)
+def test_axes_in_any_order_are_followed_to_where_they_belong(action, fn, kept):
+    model = ej.nn.Sequential(ej.nn.Declared(jnp.sin, action, action), fn)
+    x = randn((2, 4, 4, 4, 3) if action is APART else (2, 4, 4, 4))
+    found = model.exactness(x.shape)
+    assert found.kept.is_known == kept
+    if kept:
+        elements = jnp.arange(4)
+        assert ej.equivariance_error(model, found.in_action, found.out_action, x, elements).max() <= 1e-12
+
+
+@pytest.mark.parametrize(
+    "spread",
+    [lambda x: jnp.broadcast_to(x.mean((1, 2), keepdims=True), x.shape), jnp.zeros_like],
+    ids=["mean", "zeros"],
+)
+def test_what_is_constant_over_the_grid_is_a_field(spread):
+    conv = ej.nn.Conv(1, 1, 3, padding="CIRCULAR", **options(P4))
+    check_exact(ej.nn.Sequential(conv, spread, conv), randn((2, 6, 6, 1)), gradient=False)

@@ -211,16 +211,16 @@ def test_pointwise_functions_and_modules_are_followed():
 
 def test_labels_of_a_program():
     blocks = Blocks(3, (frozenset((0, 1)), frozenset((2,))), frozenset((2,)))
-    array, shape = follow(lambda x: x.mean((-4, -3), keepdims=True) * x, (2, 6, 6, 4, 3), 1, blocks)
+    array, shape = follow(lambda x: x.mean((-4, -3), keepdims=True) * x, (2, 6, 6, 4, 3), (1, 2, 3), blocks)
     assert array is not None and array.labels[1:4] == (0, 1, 2) and shape == (2, 6, 6, 4, 3) and not array.is_linear
-    pooled, _ = follow(lambda x: x.mean((-4, -3), keepdims=True), (2, 6, 6, 4, 3), 1, blocks)
+    pooled, _ = follow(lambda x: x.mean((-4, -3), keepdims=True), (2, 6, 6, 4, 3), (1, 2, 3), blocks)
     assert pooled is not None and pooled.is_linear and pooled.labels[1] == pooled.labels[2] == UNIFORM
     linear, _ = follow(
-        lambda x: jnp.einsum("...i,ij->...j", x, jnp.ones((3, 5))) - 2 * x[..., :1], (2, 6, 6, 4, 3), 1, blocks
+        lambda x: jnp.einsum("...i,ij->...j", x, jnp.ones((3, 5))) - 2 * x[..., :1], (2, 6, 6, 4, 3), (1, 2, 3), blocks
     )
     assert linear is not None and linear.is_linear and ends_as_field(linear)
     for wrong in (lambda x: x.mean(-3), lambda x: x.reshape(2, 36, 4, 3), lambda x: x[:, 1:], lambda x: jnp.sort(x, 1)):
-        assert follow(wrong, (2, 6, 6, 4, 3), 1, blocks)[0] is None
+        assert follow(wrong, (2, 6, 6, 4, 3), (1, 2, 3), blocks)[0] is None
 
 
 @dataclasses.dataclass(frozen=True)
