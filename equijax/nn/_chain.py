@@ -103,9 +103,12 @@ def start_of_chain(entries: Entries, shape: Any = None) -> Action:
       shape: shape of the input, where it is known.
     """
     first: Action = next(entry for entry in entries if is_layer(entry) and isinstance(entry, Layer)).in_action
-    spacing = _smallest_spacing(entries)
+    own = list(_own_grids(entries))
+    spacing = _smallest_spacing(own)
     if spacing is not None:
         first = with_grid(first, spacing=spacing)
+    if not _is_shape(shape) and len({grid.boundary for pair in own for grid in pair if grid is not None}) < 2:
+        return first
     action = sized(first, shape) if _is_shape(shape) else first
     for before, sizes, after, out_sizes in _grids(entries, action, shape):
         if before.boundary == "wrap" and (after.boundary == "zero" or _is_uneven(after, out_sizes)):
@@ -164,19 +167,25 @@ def _grid_in(action: Action) -> Any:
     return action if isinstance(action, GridAction) else None
 
 
-def _smallest_spacing(entries: Entries) -> tuple[int, ...] | None:
+def _own_grids(entries: Entries) -> Iterator[tuple[Any, Any]]:
+    """The grids that each layer takes and gives by itself, up to the first that is on no grid."""
+    for entry in entries:
+        if isinstance(entry, Layer):
+            try:
+                action = entry.in_action
+                into, out = _grid_in(action), _grid_in(entry.out_action_for(action))
+            except ValueError:
+                return
+            if into is None:
+                return
+            yield into, out
+
+
+def _smallest_spacing(grids: Sequence[tuple[Any, Any]]) -> tuple[int, ...] | None:
     """The smallest spacing of the input with which every grid has a whole one; None without grids."""
     ratio: list[Fraction] = []
     least: list[int] = []
-    for entry in entries:
-        if not isinstance(entry, Layer):
-            continue
-        try:
-            into, out = _grid_in(entry.in_action), _grid_in(entry.out_action)
-        except ValueError:
-            break
-        if into is None:
-            break
+    for into, out in grids:
         if not ratio:
             ratio, least = [Fraction(1)] * into.ndim, [1] * into.ndim
         if out is None or out.ndim != len(ratio) or into.ndim != len(ratio):

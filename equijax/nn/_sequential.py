@@ -119,7 +119,7 @@ class Sequential(Layer):
 
     def _fold(self, action: Action) -> Action:
         entries = self._entries()
-        if self._whole_in_action.moves is Graph:
+        if action.moves is Graph:
             self._require_graphs(entries, action)
         return fold(entries, action)
 
