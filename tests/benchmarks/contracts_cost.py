@@ -10,13 +10,18 @@ the script asks them in turn, now one first and now the other, and the one that 
 - building: the constructor, parameters drawn, with warm tables; and once with every table of equijax forgotten first. The initialisers
   fill with zeros, so that what is timed is the library and not the random numbers.
 
+Both checkouts' compiled programs are compared too, without the names of source lines: where they are the same, instruction by
+instruction, a ratio of forward times that is not 1 is the machine's.
+
 The bars: forward at most 1.02 of before, building at most 1.10. Two runs of one checkout against itself show what the machine adds.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -118,6 +123,12 @@ class Worker:
             self.programs.append((run.lower(weights, inputs).compile(), weights, inputs))
             jax.block_until_ready(self.programs[-1][0](weights, inputs))
 
+    def program(self) -> str:
+        """Digest of the instructions of the compiled program, without what names source lines."""
+        text = self.programs[0][0].as_text()
+        rows = [re.sub(r", (metadata|backend_config)=\{.*", "", row) for row in text.splitlines() if " = " in row]
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
     def forward(self, calls: int) -> float:
         """Minimum time of a call over all builds, in milliseconds."""
         import jax
@@ -196,10 +207,11 @@ def interleaved(sides: list[Checkout], rounds: int, *question) -> list[float]:
 def measure(sides: list[Checkout], name: str, rounds: int, builds: int) -> dict:
     """The row of one layer."""
     row = {"layer": name}
-    interleaved_times = {"cold": interleaved(sides, max(rounds // 4, 3), "build", name, True, 2)}
+    interleaved_times = {"cold": interleaved(sides, rounds, "build", name, True, 3)}
     interleaved_times["warm"] = interleaved(sides, rounds, "build", name, False, 5)
     for side in sides:
         side.ask("compile", name, builds)
+    row["same_program"] = len({side.ask("program") for side in sides}) == 1
     interleaved_times["forward"] = interleaved(sides, rounds, "forward", 3)
     for kind in ("forward", "warm", "cold"):
         before, after = interleaved_times[kind]
@@ -219,14 +231,15 @@ def show(rows: list[dict], commits: list[str]) -> None:
     for kind in BARS:
         table.add_column({"forward": "forward", "warm": "building", "cold": "cold tables"}[kind], justify="right")
         table.add_column("ratio", justify="right")
+    table.add_column("same program")
     for row in rows:
         cells = []
         for kind, bar in BARS.items():
             one = row[kind]
             mark = " !" if one["ratio"] > bar else ""
             cells += [f"{one['before_ms']:.2f} → {one['after_ms']:.2f}", f"{one['ratio']:.3f}{mark}"]
-        table.add_row(row["layer"], *cells)
-    Console(width=130).print(table)
+        table.add_row(row["layer"], *cells, "yes" if row["same_program"] else "no")
+    Console(width=145).print(table)
 
 
 def main() -> None:
