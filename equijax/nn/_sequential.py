@@ -30,7 +30,8 @@ class Sequential(Layer):
     ``nnx.BatchNorm``) or pools over all of them (a mean), that is what the chain reckons with. What can't be followed may
     be :class:`Declared`; otherwise nothing is claimed behind it: the chain runs, ``exactness`` says that nothing is known,
     and ``out_action`` raises. On a fibre that does not permute, pointwise functions and modules with a bias or mean for
-    each coordinate are refused. Keyword arguments of a call go to every entry that accepts them.
+    each coordinate are refused. Keyword arguments of a call go to every entry that accepts them; what is said of a function
+    is said of it without them, on float32.
 
     ``in_action`` has the smallest spacing with which every grid of the chain has a whole one (2 in front of an upsampling
     by 2), and shifts are counted in pixels of the finest grid. Where layers on a torus are followed by layers with borders,
