@@ -121,7 +121,7 @@ class Bilinear(FieldLayer):
         for output in outputs:
             terms = [self._term(l, r, product, kernel) for product in output.products]
             total = sum(terms[1:], terms[0])
-            found.append(total.reshape(*total.shape[:-3], -1, total.shape[-1]))
+            found.append(total.reshape(*total.shape[:-3], output.coordinates.size, total.shape[-1]))
         place = np.argsort(np.concatenate([output.coordinates.reshape(-1) for output in outputs]))
         y = found[0] if len(found) == 1 else jnp.concatenate(found, axis=-2)
         if (place != np.arange(len(place))).any():
