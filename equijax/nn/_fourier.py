@@ -18,6 +18,7 @@ from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre, sized
 from equijax.nn._lost import require_kept
+from equijax.nn._parameters import read
 from equijax.nn._phases import require_divided, strides_of, subsampled_shape
 from equijax.reps import Representation, Scalar
 
@@ -217,6 +218,7 @@ class FilteredActivation(nnx.Module):
         start = np.array([[0.01694], [0.5], [0.30784]]) * np.ones((1, features))
         self.coefficients = nnx.Param(jnp.asarray(start, param_dtype)) if activation is None else nnx.data(None)
         self.activation: Any = activation
+        self.features = features
         self.ndim, self.factor, self.trailing = ndim, factor, 2 if fibre else 1
 
     def out_action_for(self, in_action: Action) -> Action:
@@ -253,7 +255,10 @@ class FilteredActivation(nnx.Module):
         if self.activation is not None:
             x = self.activation(x)
         elif self.coefficients is not None:
-            a = [jnp.broadcast_to(row.astype(x.dtype), x.shape) for row in self.coefficients[...]]
+            a = [
+                jnp.broadcast_to(row.astype(x.dtype), x.shape)
+                for row in read(self.coefficients, "coefficients", (3, self.features))
+            ]
             x = a[0] + a[1] * x + a[2] * x * x
         x = low_pass(x, (self.factor,) * self.ndim, self.trailing)
         step = tuple(slice(None, None, self.factor) if k in axes else slice(None) for k in range(x.ndim))

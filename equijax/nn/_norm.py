@@ -21,6 +21,7 @@ from equijax.nn._layer import (
     require_same_group,
     resolve_fibre,
 )
+from equijax.nn._parameters import read_offset, read_optional
 from equijax.reps import Representation
 
 
@@ -98,8 +99,8 @@ class GroupNorm(Layer):
         """Normalises ``(*batch, *sizes, fibre, num_features)``; any number of batch axes."""
         require_input(inputs.shape, self.in_action, self.num_features)
         moved = len(self.in_fibre.shape) + self.in_action.ndim
-        scale = None if self.scale is None else self.scale[...]
-        bias = None if self.bias is None else self.bias[...]
+        scale = read_optional(self.scale, "scale", (self.num_features,))
+        bias = read_offset(self.bias, (self.num_features,))
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)
         result = x.dtype
         x = x.astype(accumulation_dtype(result)).reshape(*x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups)
@@ -120,8 +121,13 @@ def normalised(norm: nnx.LayerNorm | None, x: jax.Array) -> jax.Array:
 
     Flax joins the dtype of ``x`` with float32 to form the statistics, which strict promotion would refuse for bfloat16 and
     float64.
+
+    Raises:
+      ValueError: a parameter of the norm has another shape than it needs.
     """
     if norm is None:
         return x
+    for param, name in ((norm.scale, "scale"), (norm.bias, "bias")):
+        read_optional(param, name, (norm.num_features,))
     with jax.numpy_dtype_promotion("standard"):
         return norm(x)

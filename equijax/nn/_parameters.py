@@ -79,7 +79,23 @@ def new_offset(
     """Makes a bias of a given shape; ``nnx.data(None)`` without bias."""
     if not use_bias:
         return nnx.data(None)
-    return nnx.Param(drawn(bias_init, rngs.params(), shape, param_dtype, "bias_init"), **metadata)
+    return new_parameter(bias_init, shape, param_dtype, rngs, "bias_init", metadata)
+
+
+def new_parameter(
+    init: Any,
+    shape: tuple[int, ...],
+    param_dtype: Any,
+    rngs: nnx.Rngs,
+    name: str,
+    metadata: Mapping[str, Any] = _NOTHING,
+) -> nnx.Param:
+    """Draws a parameter of a given shape by the initialiser that the layer's argument ``name`` holds.
+
+    Raises:
+      ValueError: the initialiser returns another shape than it is asked for.
+    """
+    return nnx.Param(drawn(init, rngs.params(), shape, param_dtype, name), **metadata)
 
 
 def read_kernel(kernel: Any, sharing: Sharing, in_features: int, out_features: int) -> jax.Array:
@@ -94,7 +110,12 @@ def read_bias(bias: Any, sharing: Sharing, features: int) -> jax.Array | None:
 
 def read_offset(bias: Any, shape: tuple[int, ...]) -> jax.Array | None:
     """Returns a bias of a given shape after checking it, or None where there is none."""
-    return None if bias is None else read(bias, "bias", shape)
+    return read_optional(bias, "bias", shape)
+
+
+def read_optional(param: Any, name: str, shape: tuple[int, ...]) -> jax.Array | None:
+    """Returns a parameter of a given shape after checking it, or None where there is none."""
+    return None if param is None else read(param, name, shape)
 
 
 def add_bias(y: jax.Array, bias: jax.Array | None, sharing: Sharing) -> jax.Array:

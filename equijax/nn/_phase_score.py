@@ -10,6 +10,7 @@ from flax import nnx
 
 from equijax.groups import Group
 from equijax.nn._conv import Conv
+from equijax.nn._parameters import read
 from equijax.nn._phases import sorted_sum
 from equijax.reps import Representation
 
@@ -57,5 +58,6 @@ class PhaseScore(nnx.Module):
         """Scores ``(*batch, *sizes, fibre, features)``; returns ``(*batch,)``."""
         fields = jnp.tanh(self.conv(x))
         d = len(self.conv.sampling.window)
-        terms = (fields * jnp.broadcast_to(self.weight[...].astype(fields.dtype), fields.shape)).sum(-1)
+        weight = read(self.weight, "weight", (self.conv.out_features,)).astype(fields.dtype)
+        terms = (fields * jnp.broadcast_to(weight, fields.shape)).sum(-1)
         return sorted_sum(terms, d) / np.array(terms[(0,) * (terms.ndim - d)].size, terms.dtype)

@@ -5,8 +5,9 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import Irrep
+from equijax.reps import Irrep, Regular
 from tests.helpers import KERNEL, check_message
+from tests.nn.graphs.cases import CASES
 
 P4, P4M = ej.wallpaper("p4"), ej.wallpaper("p4m")
 PLANE = {name: Irrep(group.point_group, k) for name, group, k in (("p4", P4, 1), ("p4m", P4M, 4))}
@@ -82,6 +83,98 @@ def test_a_bias_of_another_shape(name):
     mine = layer.bias.shape
     layer.bias = nnx.Param(jnp.zeros((7,)))
     check_message(lambda: layer(jnp.zeros(shape)), ValueError, ["`bias`", "(7,)", f"{mine}"])
+
+
+C4 = Regular(ej.Cyclic(4))
+TWO = C4 + ej.reps.Irrep(ej.Cyclic(4), 1)  # two blocks
+# how each layer is made, the shape of its input, and the arguments that are initialisers
+OTHERS = {
+    "Bilinear": (lambda **o: ej.nn.Bilinear(2, 3, C4, **o), (4, 2), ("kernel_init",)),
+    "Bilinear of two blocks": (lambda **o: ej.nn.Bilinear(2, 3, TWO, **o), (6, 2), ("kernel_init",)),
+    "NormNonlinearity": (lambda **o: ej.nn.NormNonlinearity(2, C4, **o), (4, 2), ("bias_init",)),
+    "FieldLayerNorm": (lambda **o: ej.nn.FieldLayerNorm(2, TWO, **o), (6, 2), ("bias_init", "scale_init")),
+    "FieldRMSNorm": (lambda **o: ej.nn.FieldRMSNorm(2, TWO, **o), (6, 2), ("scale_init",)),
+    "FieldGroupNorm": (lambda **o: ej.nn.FieldGroupNorm(2, 1, C4, **o), (4, 2), ("bias_init", "scale_init")),
+    "FieldBatchNorm": (lambda **o: ej.nn.FieldBatchNorm(2, TWO, **o), (3, 6, 2), ("bias_init", "scale_init")),
+    "FieldBatchNorm stored": (
+        lambda **o: ej.nn.FieldBatchNorm(2, C4, use_running_average=True, **o),
+        (3, 4, 2),
+        ("bias_init", "scale_init"),
+    ),
+    "EMLPBlock": (lambda **o: ej.nn.EMLPBlock(2, 3, C4, C4, **o), (4, 2), ("kernel_init", "bias_init")),
+    "GroupNorm": (lambda **o: ej.nn.GroupNorm(2, 1, group=P4, **o), (5, 5, 4, 2), ()),
+    "FilteredActivation": (lambda rngs: ej.nn.FilteredActivation(2, 2), (4, 4, 2), ()),
+    "PhaseScore": (lambda rngs: ej.nn.PhaseScore(2, 3, (3,), rngs=rngs), (4, 2), ()),
+    "MatrixProductBlock": (lambda **o: ej.nn.MatrixProductBlock(2, 3, **o), (4, 4, 2), ("kernel_init", "bias_init")),
+    "SetAttentionBlock": (lambda **o: ej.nn.SetAttentionBlock(4, 2, **o), (3, 4), ("kernel_init", "bias_init")),
+    "InducedSetAttentionBlock": (
+        lambda **o: ej.nn.InducedSetAttentionBlock(4, 2, 2, **o),
+        (3, 4),
+        ("kernel_init", "bias_init", "seed_init"),
+    ),
+    "AttentionPool": (lambda **o: ej.nn.AttentionPool(4, 2, 2, **o), (3, 4), ("kernel_init", "bias_init", "seed_init")),
+    "ConvTranspose": (
+        lambda **o: ej.nn.ConvTranspose(2, 3, 3, group=P4, **o),
+        (3, 3, 2),
+        ("kernel_init", "bias_init"),
+    ),
+    "SetConv": (lambda **o: ej.nn.SetConv(2, 3, 3, group=P4, **o), (4, 3, 3, 2), ("kernel_init", "bias_init")),
+}
+WITHOUT_OWN = ("MessagePassing", "EdgeConv", "MapNodes", "PairNorm", "GraphPool", "SignNet", "Sequential")
+GRAPHS = {case.name: case for case in CASES if not case.name.startswith(WITHOUT_OWN)}
+
+
+def _inputs(name):
+    return GRAPHS[name].graph() if name in GRAPHS else jnp.zeros(OTHERS[name][1], jnp.float32)
+
+
+def _build(name, **more):
+    build = GRAPHS[name].build if name in GRAPHS else OTHERS[name][0]
+    return build(rngs=nnx.Rngs(0), **({"param_dtype": jnp.float64} if name in GRAPHS else {}), **more)
+
+
+def _own(layer):
+    """The parameters and averages of a layer, without those of the networks of Flax that users hand it."""
+    state = nnx.to_flat_state(nnx.state(layer, nnx.Any(nnx.Param, nnx.BatchStat)))
+    found = []
+    for path, variable in state:
+        owner = layer
+        for key in path[:-1]:
+            owner = owner[key] if isinstance(key, int) else getattr(owner, key)
+        if type(owner) is not nnx.Linear:
+            found.append((path, variable))
+    return found
+
+
+@pytest.mark.parametrize("name", [*OTHERS, *GRAPHS])
+def test_every_parameter_of_another_shape(name):
+    """Also shapes that would be spread over what is asked for: the message names the parameter and both shapes."""
+    x = _inputs(name)
+    found = _own(_build(name))
+    assert found
+    for path, variable in found:
+        mine = variable.shape
+        for wrong in {(1, *mine), mine[:-1] + (1,) * bool(mine), (*mine[:-1], 7)} - {mine}:
+            layer = _build(name)
+            nnx.update(layer, nnx.from_flat_state({path: type(variable)(jnp.zeros(wrong, variable.dtype))}))
+            call = lambda layer=layer: nnx.eval_shape(lambda layer, x: layer(x), layer, x)  # noqa: E731
+            check_message(call, ValueError, [f"`{path[-1]}`", f"{mine}", f"{wrong}", "build the layer"])
+
+
+INITS = [(name, init) for name in OTHERS for init in OTHERS[name][2]]
+INITS += [
+    (name, init)
+    for name in GRAPHS
+    if not name.startswith(("GIN", "GraphNorm", "GraphLayerNorm"))
+    for init in ("kernel_init", "bias_init", *(("attention_init",) if name.startswith("GAT") else ()))
+]
+
+
+@pytest.mark.parametrize(("name", "init"), INITS)
+def test_an_initialiser_of_any_layer_that_returns_another_shape(name, init):
+    for shape in ((), (1, 1, 1), (5,)):
+        wrong = lambda key, asked, dtype, shape=shape: jnp.ones(shape, dtype)  # noqa: E731
+        check_message(lambda wrong=wrong: _build(name, **{init: wrong}), ValueError, [f"`{init}`", f"{shape}", "asked for"])
 
 
 MAKERS = {

@@ -11,9 +11,9 @@ from flax import nnx
 from equijax.groups import Group
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import require_mask
-from equijax.nn.fields._blocks import block_count
+from equijax.nn._parameters import read, read_optional
 from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init
-from equijax.nn.fields._layer import broadcast, per_block
+from equijax.nn.fields._layer import broadcast
 from equijax.nn.fields._statistics import Statistics, statistics
 from equijax.reps import Representation
 
@@ -103,11 +103,10 @@ class FieldBatchNorm(FieldNorm):
         )
         self.use_running_average, self.momentum, self.axis_name = use_running_average, momentum, axis_name
         kept = accumulation_dtype(param_dtype)
-        blocks, invariants = per_block(block_count(fibre), num_features), len(fibre.invariants)
-        self.var = nnx.BatchStat(jnp.ones(blocks, kept))
+        self.var = nnx.BatchStat(jnp.ones(self._block_shape, kept))
         self.mean = nnx.data(None)
-        if invariants:
-            self.mean = nnx.BatchStat(jnp.zeros(per_block(invariants, num_features), kept))
+        if len(fibre.invariants):
+            self.mean = nnx.BatchStat(jnp.zeros(self._invariant_shape, kept))
 
     def __call__(
         self, inputs: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
@@ -125,11 +124,13 @@ class FieldBatchNorm(FieldNorm):
           TypeError: the mask is not bool.
         """
         v, scale, bias, dtype = self._promoted(inputs)
+        old_var = read(self.var, "var", self._block_shape)
+        old_mean = read_optional(self.mean, "mean", self._invariant_shape)
         stored = self.use_running_average if use_running_average is None else use_running_average
         if stored:
-            var = broadcast(self.var[...], v.ndim).astype(v.dtype)
+            var = broadcast(old_var, v.ndim).astype(v.dtype)
             none = jnp.zeros((*var.shape[:-2], 0, var.shape[-1]), v.dtype)
-            mean = none if self.mean is None else broadcast(self.mean[...], v.ndim).astype(v.dtype)
+            mean = none if old_mean is None else broadcast(old_mean, v.ndim).astype(v.dtype)
             return self._normalised(v, Statistics(mean, var), scale, bias, dtype)
         mask = None if mask is None else require_mask(mask, v.shape[:-2])
         axes = tuple(range(v.ndim - 2))

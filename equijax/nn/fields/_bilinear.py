@@ -13,6 +13,7 @@ from flax.nnx.nn import dtypes
 from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.nn._conv import default_kernel_init
+from equijax.nn._parameters import drawn, read
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._products import Output, Product, products_into
@@ -97,11 +98,11 @@ class Bilinear(FieldLayer):
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
         _require_reached(outputs, self.in_fibre, self.out_fibre, self.largest)
-        draw = lambda key, *shape: kernel_init(key, shape, param_dtype)  # noqa: E731
+        draw = lambda key, *shape: drawn(kernel_init, key, shape, param_dtype, "kernel_init")  # noqa: E731
         blocks = block_count(self.in_fibre)
         each_block = jax.vmap(lambda key: draw(key, in_features, out_features))
-        drawn = [each_block(jax.random.split(rngs.params(), blocks)) for _ in range(2)]
-        self.left, self.right = (nnx.Param(m[0] if blocks == 1 else m, **kernel_metadata) for m in drawn)
+        mixers = [each_block(jax.random.split(rngs.params(), blocks)) for _ in range(2)]
+        self.left, self.right = (nnx.Param(m[0] if blocks == 1 else m, **kernel_metadata) for m in mixers)
         keys = jax.random.split(rngs.params(), len(outputs))
         rows = [
             draw(key, output.fan_in, len(output.coordinates) * out_features).reshape(-1, out_features)
@@ -112,9 +113,7 @@ class Bilinear(FieldLayer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, *positions, in fibre, in_features)`` to ``(*batch, *positions, out fibre, out_features)``."""
         require_fields(inputs, self.in_fibre, features=self.in_features)
-        x, left, right, kernel = dtypes.promote_dtype(
-            (inputs, self.left[...], self.right[...], self.kernel[...]), dtype=self.dtype
-        )
+        x, left, right, kernel = dtypes.promote_dtype((inputs, *self._parameters()), dtype=self.dtype)
         v = to_vectors(x, self.in_fibre)
         l, r = (self._mixed(v, matrices) for matrices in (left, right))  # noqa: E741
         found = []
@@ -122,12 +121,22 @@ class Bilinear(FieldLayer):
         for output in outputs:
             terms = [self._term(l, r, product, kernel) for product in output.products]
             total = sum(terms[1:], terms[0])
-            found.append(total.reshape(*total.shape[:-3], -1, total.shape[-1]))
+            found.append(total.reshape(*total.shape[:-3], output.coordinates.size, total.shape[-1]))
         place = np.argsort(np.concatenate([output.coordinates.reshape(-1) for output in outputs]))
         y = found[0] if len(found) == 1 else jnp.concatenate(found, axis=-2)
         if (place != np.arange(len(place))).any():
             y = taken(y, place)
         return from_vectors(y, self.out_fibre)
+
+    def _parameters(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """L, R and θ, after checking their shapes."""
+        blocks = block_count(self.in_fibre)
+        mixer = (*((blocks,) if blocks > 1 else ()), self.in_features, self.out_features)
+        outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
+        paths = sum(output.fan_in * len(output.coordinates) for output in outputs)
+        named = (self.left, "left", mixer), (self.right, "right", mixer), (self.kernel, "kernel", (paths, self.out_features))
+        left, right, kernel = (read(*each) for each in named)
+        return left, right, kernel
 
     def _mixed(self, v: jax.Array, matrices: jax.Array) -> jax.Array:
         """The features of each block mixed by its matrix."""

@@ -10,6 +10,7 @@ from flax.nnx.nn import dtypes
 
 from equijax.groups import Group
 from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._parameters import new_parameter, read_offset, read_optional
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import (
     FieldLayer,
@@ -59,20 +60,25 @@ class FieldNorm(FieldLayer):
         self.out_fibre = self.in_fibre
         require_orthogonal(fibre, type(self).__name__)
         self.epsilon, self.dtype, self.param_dtype = epsilon, dtype, param_dtype
-        blocks, invariants = block_count(fibre), len(fibre.invariants)
         self.scale = self.bias = nnx.data(None)
         if use_scale:
-            self.scale = nnx.Param(scale_init(rngs.params(), per_block(blocks, num_features), param_dtype), **scale_metadata)
-        if use_bias and invariants:
-            self.bias = nnx.Param(
-                bias_init(rngs.params(), per_block(invariants, num_features), param_dtype), **bias_metadata
-            )
+            self.scale = new_parameter(scale_init, self._block_shape, param_dtype, rngs, "scale_init", scale_metadata)
+        if use_bias and len(fibre.invariants):
+            self.bias = new_parameter(bias_init, self._invariant_shape, param_dtype, rngs, "bias_init", bias_metadata)
+
+    @property
+    def _block_shape(self) -> tuple[int, ...]:
+        return per_block(block_count(self.in_fibre), self.num_features)
+
+    @property
+    def _invariant_shape(self) -> tuple[int, ...]:
+        return per_block(len(self.in_fibre.invariants), self.num_features)
 
     def _promoted(self, inputs: jax.Array) -> tuple[jax.Array, Any, Any, Any]:
         """The field with a fibre axis, widened for statistics; scale and bias; the dtype of the result."""
         require_fields(inputs, self.in_fibre, features=self.num_features)
-        scale = None if self.scale is None else self.scale[...]
-        bias = None if self.bias is None else self.bias[...]
+        scale = read_optional(self.scale, "scale", self._block_shape)
+        bias = read_offset(self.bias, self._invariant_shape)
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)
         return to_vectors(x, self.in_fibre).astype(accumulation_dtype(x.dtype)), scale, bias, x.dtype
 

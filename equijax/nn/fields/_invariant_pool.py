@@ -61,14 +61,15 @@ class InvariantPool(FieldLayer):
         """Maps ``(*batch, *positions, fibre, features)`` to ``(*batch, *positions, count · features)``."""
         require_fields(inputs, self.in_fibre)
         fibre, v = self.in_fibre, to_vectors(inputs, self.in_fibre)
-        v = v.astype(accumulation_dtype(v.dtype))
+        dtype = v.dtype
+        v = v.astype(accumulation_dtype(dtype))
         read = jnp.asarray(coefficients_of_invariants(fibre), v.dtype)
         found = jnp.einsum("kd,...df->...kf", read, v, precision="highest")
         if self._blocks:
             along = jnp.einsum("kd,...kf->...df", jnp.asarray(fibre.invariants, v.dtype), found, precision="highest")
             lengths = block_lengths(v - along, fibre, self.epsilon)
             found = jnp.concatenate([found, lengths[..., list(self._blocks), :]], axis=-2)
-        return found.reshape(*found.shape[:-2], -1).astype(inputs.dtype)
+        return found.reshape(*found.shape[:-2], self.count * found.shape[-1]).astype(dtype)
 
 
 def _moved_blocks(fibre: Representation) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from flax.nnx.nn import dtypes
 
 from equijax.groups import Group
 from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._parameters import new_offset, read_offset
 from equijax.nn.fields._blocks import block_count, block_indicators, block_numbers
 from equijax.nn.fields._layer import (
     FieldLayer,
@@ -89,13 +90,16 @@ class NormNonlinearity(FieldLayer):
         self.out_fibre = self.in_fibre
         require_orthogonal(fibre, "NormNonlinearity")
         self.activation, self.epsilon, self.dtype, self.param_dtype = activation, epsilon, dtype, param_dtype
-        shape = per_block(block_count(fibre), num_features)
-        self.bias = nnx.Param(bias_init(rngs.params(), shape, param_dtype), **bias_metadata) if use_bias else nnx.data(None)
+        self.bias = new_offset(use_bias, self._bias_shape, bias_init, param_dtype, rngs, bias_metadata)
+
+    @property
+    def _bias_shape(self) -> tuple[int, ...]:
+        return per_block(block_count(self.in_fibre), self.num_features)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the function to ``(*batch, *positions, fibre, num_features)``; any number of batch axes."""
         require_fields(inputs, self.in_fibre, features=self.num_features)
-        bias = None if self.bias is None else self.bias[...]
+        bias = read_offset(self.bias, self._bias_shape)
         x, bias = dtypes.promote_dtype((inputs, bias), dtype=self.dtype)
         v = to_vectors(x, self.in_fibre)
         wide = v.astype(accumulation_dtype(v.dtype))

@@ -12,6 +12,7 @@ from equijax._numbers import positive_int
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
 from equijax.groups import E
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
@@ -140,14 +141,14 @@ class EGNN(GraphLayer):
         common = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision, "bias_init": bias_init, "rngs": rngs}
 
         def perceptron(inputs: int, outputs: int, *, last_init: Any = kernel_init, last_bias: bool = True) -> nnx.List:
-            first = nnx.Linear(inputs, hidden, kernel_init=kernel_init, **common)
-            return nnx.List([first, nnx.Linear(hidden, outputs, kernel_init=last_init, use_bias=last_bias, **common)])
+            first = Linear(inputs, hidden, kernel_init=kernel_init, **common)
+            return nnx.List([first, Linear(hidden, outputs, kernel_init=last_init, use_bias=last_bias, **common)])
 
         self.message = perceptron(2 * in_features + 1 + edge_features, hidden)
         self.position = perceptron(hidden, 1, last_init=_tiny_init, last_bias=False)
         self.node = perceptron(in_features + hidden, out_features)
         self.velocity = perceptron(in_features, 1, last_init=_tiny_init) if use_velocities else nnx.data(None)
-        self.gate = nnx.Linear(hidden, 1, kernel_init=kernel_init, **common) if attention else nnx.data(None)
+        self.gate = Linear(hidden, 1, kernel_init=kernel_init, **common) if attention else nnx.data(None)
 
     @property
     def in_action(self) -> GraphAction:
@@ -173,7 +174,7 @@ class EGNN(GraphLayer):
         self._require_geometry(graph)
         h, x, v = masked((graph.nodes, graph.positions, graph.velocities), graph.node_mask)
         first = self.message[0]
-        h, kernel, bias = dtypes.promote_dtype((h, first.kernel[...], first.bias[...]), dtype=self.dtype)
+        h, kernel, bias = dtypes.promote_dtype((h, *first.read()), dtype=self.dtype)
         parts = jnp.split(kernel, (self.in_features, 2 * self.in_features))
         to_receiver, to_sender = (jnp.dot(h, part, precision=self.precision) for part in parts[:2])
         messages, shifts = message_reduce(

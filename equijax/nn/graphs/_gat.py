@@ -1,7 +1,7 @@
 """Graph attention, in its first form and in that whose attention depends on the query."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ from flax.nnx.nn import dtypes
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._parameters import new_offset, new_parameter, read, read_offset, read_optional
 from equijax.nn.graphs._edge_softmax import attention_sum
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
@@ -99,15 +101,15 @@ class GATConv(GraphLayer):
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         linear = {"precision": precision, "kernel_init": kernel_init, **stored}
         width = num_heads * self.head_features
-        vector = lambda: nnx.Param(attention_init(rngs.params(), (num_heads, self.head_features), param_dtype))  # noqa: E731
+        vector = lambda: new_parameter(attention_init, self._vector_shape, param_dtype, rngs, "attention_init")  # noqa: E731
         self._build(width, linear, {"use_bias": use_bias, "bias_init": bias_init}, vector)
-        self.edge = nnx.Linear(edge_features, width, use_bias=False, **linear) if edge_features else nnx.data(None)
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else nnx.data(None)
+        self.edge = Linear(edge_features, width, use_bias=False, **linear) if edge_features else nnx.data(None)
+        self.bias = new_offset(use_bias, (out_features,), bias_init, param_dtype, rngs)
 
     def _build(self, width: int, linear: dict, bias: dict, vector: Callable[[], nnx.Param]) -> None:
         """Makes the parameters of values and scores; what :class:`GATv2Conv` has otherwise."""
         del bias
-        self.linear = nnx.Linear(self.in_features, width, use_bias=False, **linear)
+        self.linear = Linear(self.in_features, width, use_bias=False, **linear)
         self.sender, self.receiver = vector(), vector()
         self.edge_attention = vector() if self.edge_features else nnx.data(None)
 
@@ -122,18 +124,22 @@ class GATConv(GraphLayer):
         """
         inputs = self._inputs(graph)
         values = self.linear(inputs[0])
-        vectors = {"sender": self.sender[...], "receiver": self.receiver[...]}
+        vectors = {name: read(getattr(self, name), name, self._vector_shape) for name in ("sender", "receiver")}
         nodes = {name: per_head(values, self.num_heads, vector) for name, vector in vectors.items()}
-        edge_layer, edge_vector = self.edge, cast(Any, self.edge_attention)
+        edge_layer, edge_vector = self.edge, read_optional(self.edge_attention, "edge_attention", self._vector_shape)
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]
             if edge is not None and edge_layer is not None:
-                of_edge = per_head(edge_layer(edge), self.num_heads, edge_vector[...])
+                of_edge = per_head(edge_layer(edge), self.num_heads, edge_vector)
                 both = both + with_fibre(of_edge, both.ndim).astype(both.dtype)
             return jax.nn.leaky_relu(both, self.negative_slope)
 
         return self._attend(score, nodes, inputs, values, graph)
+
+    @property
+    def _vector_shape(self) -> tuple[int, int]:
+        return self.num_heads, self.head_features
 
     def _inputs(self, graph: Graph) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
         """Returns masked nodes, features of edges, and those of loops: the mean of the edges that arrive."""
@@ -152,8 +158,9 @@ class GATConv(GraphLayer):
         own = jax.lax.collapse(score(nodes, nodes, loops), 1) if self.self_loops else None
         y = attention_sum(scores, apart(values, self.num_heads), graph, own)
         y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
-        if self.bias is not None:
-            y, bias = dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
+        bias = read_offset(self.bias, (self.out_features,))
+        if bias is not None:
+            y, bias = dtypes.promote_dtype((y, bias), dtype=self.dtype)
             y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
         return graph.replace(nodes=masked(y, graph.node_mask))
 
@@ -206,7 +213,7 @@ class GATv2Conv(GATConv):
         super().__init__(in_features, out_features, num_heads, **options)
 
     def _build(self, width: int, linear: dict, bias: dict, vector: Callable[[], nnx.Param]) -> None:
-        one = lambda: nnx.Linear(self.in_features, width, **linear, **bias)  # noqa: E731
+        one = lambda: Linear(self.in_features, width, **linear, **bias)  # noqa: E731
         self.sender = one()
         self.receiver = nnx.data(None) if self.share_weights else one()
         self.attention = vector()
@@ -221,13 +228,13 @@ class GATv2Conv(GATConv):
           The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
         """
         inputs = self._inputs(graph)
-        values = self.sender(inputs[0])
+        values, attention = self.sender(inputs[0]), read(self.attention, "attention", self._vector_shape)
         nodes = {"sender": values, "receiver": values if self.receiver is None else self.receiver(inputs[0])}
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]
             if edge is not None and self.edge is not None:
                 both = both + with_fibre(self.edge(edge), both.ndim).astype(both.dtype)
-            return per_head(jax.nn.leaky_relu(both, self.negative_slope), self.num_heads, self.attention[...])
+            return per_head(jax.nn.leaky_relu(both, self.negative_slope), self.num_heads, attention)
 
         return self._attend(score, nodes, inputs, values, graph)

@@ -8,6 +8,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._norm import normalised
@@ -72,10 +73,10 @@ class ResGatedGraphConv(GraphLayer):
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "kernel_init": kernel_init,
             "bias_init": bias_init, "rngs": rngs,
         }  # fmt: skip
-        node = lambda: nnx.Linear(in_features, out_features, use_bias=use_bias, **linear)  # noqa: E731
+        node = lambda: Linear(in_features, out_features, use_bias=use_bias, **linear)  # noqa: E731
         self.receiver, self.sender, self.value = node(), node(), node()
         self.root = node() if root_weight else nnx.data(None)
-        self.edge = nnx.Linear(edge_features, out_features, use_bias=False, **linear) if edge_features else nnx.data(None)
+        self.edge = Linear(edge_features, out_features, use_bias=False, **linear) if edge_features else nnx.data(None)
 
     def __call__(self, graph: Graph) -> Graph:
         """Applies the layer.
@@ -165,7 +166,7 @@ class GatedGCN(GraphLayer):
             "dtype": dtype, "param_dtype": param_dtype, "precision": precision, "kernel_init": kernel_init,
             "bias_init": bias_init, "rngs": rngs,
         }  # fmt: skip
-        square = lambda bias: nnx.Linear(features, features, use_bias=bias, **linear)  # noqa: E731
+        square = lambda bias: Linear(features, features, use_bias=bias, **linear)  # noqa: E731
         self.receiver, self.sender, self.value = square(False), square(False), square(False)
         self.edge, self.root = square(use_bias), square(use_bias)
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}

@@ -8,6 +8,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, neighbour_sum
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
@@ -72,7 +73,7 @@ class GCNConv(GraphLayer):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.self_loops, self.edge_weights = bool(self_loops), bool(edge_weights)
-        self.linear = nnx.Linear(
+        self.linear = Linear(
             in_features, out_features, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype, precision=precision,
             kernel_init=kernel_init, bias_init=bias_init, rngs=rngs,
         )  # fmt: skip

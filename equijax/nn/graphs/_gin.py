@@ -8,7 +8,9 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._parameters import read
 from equijax.nn.graphs._layer import masked, require_edges, require_nodes
 from equijax.nn.graphs._message_passing import MessagePassing
 from equijax.nn.graphs._messages import with_fibre
@@ -61,7 +63,7 @@ class GINConv(MessagePassing):
 
     def update(self, nodes: jax.Array, aggregated: jax.Array) -> jax.Array:
         """Returns ``(1 + ε) nodes + aggregated``, to which the layer applies h."""
-        epsilon = self.epsilon[...] if isinstance(self.epsilon, nnx.Param) else self.epsilon
+        epsilon = read(self.epsilon, "epsilon", ()) if isinstance(self.epsilon, nnx.Param) else self.epsilon
         return nodes + jnp.asarray(epsilon, nodes.dtype) * nodes + aggregated
 
     def __call__(self, graph: Graph) -> Graph:
@@ -133,7 +135,7 @@ class GINEConv(GINConv):
             return
         if rngs is None:
             raise TypeError("`rngs` is None, but `edge_features` asks for a map of the edges. Give nnx.Rngs(seed).")
-        self.edge = nnx.Linear(
+        self.edge = Linear(
             self.edge_features, in_features, dtype=dtype, param_dtype=param_dtype, precision=precision,
             kernel_init=kernel_init, bias_init=bias_init, rngs=rngs,
         )  # fmt: skip

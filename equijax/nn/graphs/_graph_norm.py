@@ -11,6 +11,7 @@ from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
 from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._parameters import read_optional
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
 
 
@@ -44,7 +45,8 @@ class _Affine(GraphLayer):
     def __call__(self, graph: Graph) -> Graph:
         """Normalises nodes ``(N, *fibre, num_features)``; zeros at padding."""
         nodes = masked(require_nodes(graph, self.num_features, self), graph.node_mask)
-        given = [None if part is None else part[...] for part in (self.scale, self.bias, self._learned())]
+        named = {"scale": self.scale, "bias": self.bias, "mean_scale": self._learned()}
+        given = [read_optional(part, name, (self.num_features,)) for name, part in named.items()]
         x, scale, bias, learned = dtypes.promote_dtype((nodes, *given), dtype=self.dtype)
         along = lambda part: part.reshape((1,) * (x.ndim - 1) + part.shape)  # noqa: E731
         wide = x.astype(accumulation_dtype(x.dtype))

@@ -9,6 +9,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._norm import normalised
@@ -92,9 +93,9 @@ class TransformerConv(GraphLayer):
         common = {"precision": precision, "kernel_init": kernel_init, **stored}
         linear = {"use_bias": use_bias, "bias_init": bias_init, **common}
         width = num_heads * self.head_features
-        self.query, self.key, self.value = (nnx.Linear(in_features, width, **linear) for _ in range(3))
-        self.edge = nnx.Linear(edge_features, width, use_bias=False, **common) if edge_features else nnx.data(None)
-        self.root = nnx.Linear(in_features, out_features, **linear) if root_weight else nnx.data(None)
+        self.query, self.key, self.value = (Linear(in_features, width, **linear) for _ in range(3))
+        self.edge = Linear(edge_features, width, use_bias=False, **common) if edge_features else nnx.data(None)
+        self.root = Linear(in_features, out_features, **linear) if root_weight else nnx.data(None)
 
     def __call__(self, graph: Graph) -> Graph:
         """Applies the layer.
@@ -125,7 +126,7 @@ class TransformerConv(GraphLayer):
         y = y if self.root is None else y + self.root(x)
         return graph.replace(nodes=masked(y, graph.node_mask))
 
-    def _edge_values(self, layer: nnx.Linear, weights: jax.Array, edges: Any, graph: Graph) -> jax.Array:
+    def _edge_values(self, layer: Linear, weights: jax.Array, edges: Any, graph: Graph) -> jax.Array:
         """Sums what edges add to values, with weights ``(E, |fibre| · heads)``."""
 
         def message(sender: Any, receiver: Any, edge: dict) -> jax.Array:
@@ -218,7 +219,7 @@ class GraphTransformerBlock(GraphLayer):
         linear = {"precision": precision, "kernel_init": kernel_init, "bias_init": bias_init, **stored}
         norm = lambda: nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)  # noqa: E731
         self.local = nnx.data(None) if local is None else local
-        self.query, self.key, self.value, self.out = (nnx.Linear(features, features, **linear) for _ in range(4))
+        self.query, self.key, self.value, self.out = (Linear(features, features, **linear) for _ in range(4))
         self.feed_forward = FeedForward(features, hidden, **linear)
         self.local_norm = nnx.data(None) if local is None else norm()
         self.global_norm, self.last_norm = norm(), norm()

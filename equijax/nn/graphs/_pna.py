@@ -11,6 +11,7 @@ from flax import nnx
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
@@ -140,13 +141,13 @@ class PNAConv(GraphLayer):
 
         def networks(inputs: int, outputs: int, layers: int) -> nnx.List:
             widths = [inputs, *[outputs] * layers]
-            one = lambda: nnx.List([nnx.Linear(a, b, **linear) for a, b in zip(widths, widths[1:], strict=False)])  # noqa: E731
+            one = lambda: nnx.List([Linear(a, b, **linear) for a, b in zip(widths, widths[1:], strict=False)])  # noqa: E731
             return nnx.List([one() for _ in range(towers)])
 
         self.pre = networks((3 if edge_features else 2) * width, width, positive_int(pre_layers, "pre_layers"))
         self.post = networks(width + aggregated, each, positive_int(post_layers, "post_layers"))
-        self.edge = nnx.Linear(edge_features, width, **linear) if edge_features else nnx.data(None)
-        self.linear = nnx.Linear(out_features, out_features, **linear)
+        self.edge = Linear(edge_features, width, **linear) if edge_features else nnx.data(None)
+        self.linear = Linear(out_features, out_features, **linear)
 
     def __call__(self, graph: Graph) -> Graph:
         """Applies the layer.
@@ -198,11 +199,10 @@ class PNAConv(GraphLayer):
         return [scales[name] for name in self.scalers]
 
 
-def _before_they_meet(first: nnx.Linear, x: jax.Array, edges: jax.Array | None) -> tuple[dict, jax.Array | None]:
+def _before_they_meet(first: Linear, x: jax.Array, edges: jax.Array | None) -> tuple[dict, jax.Array | None]:
     """Applies the rows of a matrix of ``[receiver, sender, edge]`` to nodes and edges apart, the bias to the receiver."""
     width = x.shape[-1]
-    bias = None if first.bias is None else first.bias[...]
-    x, edges, kernel, bias = first.promote_dtype((x, edges, first.kernel[...], bias), dtype=first.dtype)
+    x, edges, kernel, bias = first.promote_dtype((x, edges, *first.read()), dtype=first.dtype)
     apply = lambda z, rows: jnp.dot(z, rows, precision=first.precision)  # noqa: E731
     receiver = apply(x, kernel[:width])
     if bias is not None:

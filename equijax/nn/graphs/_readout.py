@@ -10,6 +10,7 @@ from equijax._numbers import positive_int
 from equijax.actions import Action, TrivialAction
 from equijax.graphs import Graph
 from equijax.nn._aggregation import as_aggregation
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._mask import keep
 from equijax.nn.graphs._edge_softmax import exponentials
@@ -118,8 +119,8 @@ class GraphAttentionPool(InvariantGraphLayer):
             "use_bias": use_bias, "dtype": dtype, "param_dtype": param_dtype, "precision": precision,
             "kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs,
         }  # fmt: skip
-        self.score = nnx.Linear(in_features, num_heads, **linear)
-        self.value = nnx.Linear(in_features, out_features, **linear)
+        self.score = Linear(in_features, num_heads, **linear)
+        self.value = Linear(in_features, out_features, **linear)
 
     def __call__(self, graph: Graph) -> jax.Array:
         """Pools nodes ``(N, *fibre, in_features)`` to ``(num_graphs, *fibre, out_features)``."""

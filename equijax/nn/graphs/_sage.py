@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._numbers import positive_int
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._gcn import inverse_root
@@ -78,8 +79,8 @@ class SAGEConv(MessagePassing):
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         common = {"precision": precision, "kernel_init": kernel_init, **stored}
         aggregated = self.aggregation.out_features(in_features)
-        self.neighbours = nnx.Linear(aggregated, out_features, use_bias=use_bias, bias_init=bias_init, **common)
-        self.root = nnx.Linear(in_features, out_features, use_bias=False, **common) if root_weight else nnx.data(None)
+        self.neighbours = Linear(aggregated, out_features, use_bias=use_bias, bias_init=bias_init, **common)
+        self.root = Linear(in_features, out_features, use_bias=False, **common) if root_weight else nnx.data(None)
 
     def update(self, nodes: jax.Array, aggregated: jax.Array) -> jax.Array:
         """Returns ``(N, *fibre, out_features)``."""

@@ -8,6 +8,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, nodes_from_dense, to_dense
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._layer import Layer
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
@@ -135,7 +136,7 @@ class BasisNet(GraphLayer):
         }  # fmt: skip
         self.relation = PermutationEquivariantLinear(2, 2, 1, hidden, **options)
         self.node = PermutationEquivariantLinear(2, 1, hidden, hidden, **options)
-        self.linear = nnx.Linear(num_vectors * hidden, out_features, **options)
+        self.linear = Linear(num_vectors * hidden, out_features, **options)
 
     def __call__(self, graph: Graph, groups: jax.Array) -> Graph:
         """Applies the network.

@@ -14,6 +14,7 @@ from equijax.groups import Group
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._conv import Conv, default_bias_init, default_kernel_init
 from equijax.nn._mask import keep
+from equijax.nn._parameters import drawn
 from equijax.nn._sampling import Padding
 from equijax.nn.products._element import ElementLayer
 from equijax.reps import Representation
@@ -150,6 +151,7 @@ def _beside(kernel_init: Any, own: int, other: int) -> Callable:
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         features = shape[-2] + shape[-2] * other // own
-        return kernel_init(key, (*shape[:-2], features, shape[-1]), dtype)[..., : shape[-2], :]
+        whole = drawn(kernel_init, key, (*shape[:-2], features, shape[-1]), dtype, "kernel_init")
+        return whole[..., : shape[-2], :]
 
     return init

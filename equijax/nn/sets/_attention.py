@@ -8,6 +8,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.nn._mask import keep
+from equijax.nn._parameters import new_parameter, read
 from equijax.nn.sets._layer import InvariantSetLayer, SetLayer, require_set
 from equijax.nn.sets._multihead import FeedForward, MultiheadAttentionBlock
 
@@ -88,8 +89,9 @@ class InducedSetAttentionBlock(SetLayer):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        shape = (positive_int(num_points, "num_points"), positive_int(features, "features"))
-        self.points = nnx.Param(seed_init(rngs.params(), shape, param_dtype))
+        self.num_points = positive_int(num_points, "num_points")
+        shape = (self.num_points, positive_int(features, "features"))
+        self.points = new_parameter(seed_init, shape, param_dtype, rngs, "seed_init")
         options |= {"param_dtype": param_dtype, "rngs": rngs}
         self.gather = MultiheadAttentionBlock(features, num_heads, **options)
         self.scatter = MultiheadAttentionBlock(features, num_heads, **options)
@@ -97,7 +99,8 @@ class InducedSetAttentionBlock(SetLayer):
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Applies the block to ``(*batch, n, features)`` with a mask ``(*batch, n)``; zeros where it is False."""
         mask = require_set(inputs, self.gather.features, mask)
-        return self.scatter(inputs, self.gather(_for_batch(self.points, inputs), inputs, y_mask=mask), mask)
+        points = read(self.points, "points", (self.num_points, self.gather.features))
+        return self.scatter(inputs, self.gather(_for_batch(points, inputs), inputs, y_mask=mask), mask)
 
 
 class AttentionPool(InvariantSetLayer):
@@ -143,8 +146,9 @@ class AttentionPool(InvariantSetLayer):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        shape = (positive_int(num_seeds, "num_seeds"), positive_int(features, "features"))
-        self.seeds = nnx.Param(seed_init(rngs.params(), shape, param_dtype))
+        self.num_seeds = positive_int(num_seeds, "num_seeds")
+        shape = (self.num_seeds, positive_int(features, "features"))
+        self.seeds = new_parameter(seed_init, shape, param_dtype, rngs, "seed_init")
         options |= {"param_dtype": param_dtype, "rngs": rngs}
         self.block = MultiheadAttentionBlock(features, num_heads, **options)
         hidden = self.block.feed_forward.hidden.out_features
@@ -155,13 +159,13 @@ class AttentionPool(InvariantSetLayer):
         """Pools ``(*batch, n, features)`` with a mask ``(*batch, n)`` to ``(*batch, num_seeds, features)``."""
         mask = require_set(inputs, self.block.features, mask)
         encoded = self.feed_forward(keep(inputs, mask))
-        return self.block(_for_batch(self.seeds, inputs), encoded, y_mask=mask)
+        seeds = read(self.seeds, "seeds", (self.num_seeds, self.block.features))
+        return self.block(_for_batch(seeds, inputs), encoded, y_mask=mask)
 
 
 _LINEAR = ("dtype", "param_dtype", "precision", "kernel_init", "bias_init", "rngs")
 
 
-def _for_batch(points: nnx.Param, inputs: jax.Array) -> jax.Array:
+def _for_batch(learned: jax.Array, inputs: jax.Array) -> jax.Array:
     """Learned points, repeated for every set of the batch."""
-    learned = points[...]
     return jnp.broadcast_to(learned.reshape((1,) * (inputs.ndim - 2) + learned.shape), (*inputs.shape[:-2], *learned.shape))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._numbers import positive_int
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import keep
@@ -51,8 +52,8 @@ class FeedForward(nnx.Module):
     """The same network for every element, ``relu(x W_1 + b_1) W_2 + b_2``: the ``rFF`` of the set transformer."""
 
     def __init__(self, features: int, hidden_features: int, **options: Any):
-        self.hidden = nnx.Linear(features, hidden_features, **options)
-        self.out = nnx.Linear(hidden_features, features, **options)
+        self.hidden = Linear(features, hidden_features, **options)
+        self.out = Linear(hidden_features, features, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the network to ``(*batch, features)``."""
@@ -123,10 +124,10 @@ class MultiheadAttentionBlock(nnx.Module):
         self.precision = precision
         stored = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         linear = {"precision": precision, "kernel_init": kernel_init, "bias_init": bias_init, **stored}
-        self.query = nnx.Linear(features, features, **linear)
-        self.key = nnx.Linear(features, features, **linear)
-        self.value = nnx.Linear(features, features, **linear)
-        self.out = nnx.Linear(features, features, **linear)
+        self.query = Linear(features, features, **linear)
+        self.key = Linear(features, features, **linear)
+        self.value = Linear(features, features, **linear)
+        self.out = Linear(features, features, **linear)
         self.norm = nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)
         self.feed_forward = FeedForward(features, hidden, **linear)
         self.last_norm = nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)

@@ -9,6 +9,7 @@ from flax import nnx
 
 from equijax._numbers import positive_int
 from equijax.actions import Action, TensorAction
+from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_same_group
@@ -99,7 +100,7 @@ class MatrixProductBlock(Layer):
 
         def perceptron(features: int) -> nnx.Sequential:
             first, second = (
-                nnx.Linear(
+                Linear(
                     *sizes,
                     use_bias=use_bias,
                     dtype=dtype,

@@ -243,3 +243,49 @@ def test_actions_on_a_grid():
     pool = ej.nn.InvariantPool(REGULAR)
     assert pool.out_action_for(ej.GridAction(p4m, REGULAR)) == ej.GridAction(p4m)
     assert D4 == p4m.point_group
+
+
+FIELD_LAYERS = {
+    **{kind: lambda kind=kind, **o: build(kind, REGULAR, param_dtype=jnp.float32, **o) for kind in NORMS},
+    "NormNonlinearity": lambda **o: build("NormNonlinearity", REGULAR, param_dtype=jnp.float32, **o),
+    "NormNonlinearity without bias": lambda: build("NormNonlinearity", REGULAR, param_dtype=jnp.float32, use_bias=False),
+    "Bilinear": lambda **o: build("Bilinear", REGULAR, param_dtype=jnp.float32, **o),
+    "Bilinear of several blocks": lambda **o: build("Bilinear", MIXED, param_dtype=jnp.float32, **o),
+    "InvariantPool": lambda: ej.nn.InvariantPool(REGULAR),
+    "InvariantPool of several blocks": lambda: ej.nn.InvariantPool(MIXED),
+    "FourierNonlinearity": lambda: ej.nn.FourierNonlinearity(REGULAR),
+    "FourierNonlinearity of a circle": lambda: ej.nn.FourierNonlinearity(ej.reps.band_limited(ej.SO(2), 2), jax.nn.elu),
+    "Gate": lambda: ej.nn.Gate(MIXED),
+    "Gate of a permutation": lambda: ej.nn.Gate(REGULAR),
+    "FieldDropout": lambda: ej.nn.FieldDropout(0.5, REGULAR),
+    "FieldDropout of nothing": lambda: ej.nn.FieldDropout(0.0, REGULAR),
+}
+
+
+def _applied(layer, x):
+    return layer(x, rngs=jax.random.key(0)) if isinstance(layer, ej.nn.FieldDropout) else layer(x)
+
+
+@pytest.mark.parametrize("name", FIELD_LAYERS)
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8, jnp.bool_], ids=lambda dtype: dtype.__name__)
+def test_integers_are_taken_as_floats(name, dtype):
+    """Under the promotion that JAX has by default; where it is strict, Flax refuses integers beside float parameters."""
+    layer, again = FIELD_LAYERS[name](), FIELD_LAYERS[name]()
+    x = np.arange(3 * layer.in_fibre.dim * 4).reshape(3, *layer.in_fibre.shape, 4) % 5
+    with jax.numpy_dtype_promotion("standard"):
+        y = _applied(layer, jnp.asarray(x, dtype))
+    wanted = _applied(again, jnp.asarray(x, dtype).astype(jnp.float32))
+    assert y.dtype == jnp.float32 and jnp.abs(y).max() > 0
+    np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize("name", FIELD_LAYERS)
+def test_an_empty_batch_gives_an_empty_result(name):
+    layer = FIELD_LAYERS[name]()
+    if isinstance(layer, ej.nn.FieldBatchNorm):
+        layer = nnx.view(layer, use_running_average=True)
+    shape = (*layer.in_fibre.shape, 4)
+    assert _applied(layer, jnp.ones((0, *shape), jnp.float32)).shape == (
+        0,
+        *_applied(layer, jnp.ones(shape, jnp.float32)).shape,
+    )
