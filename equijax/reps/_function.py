@@ -114,7 +114,8 @@ def _exponentials(group: Any) -> list[Element]:
 def _error_of_brackets(algebra: tuple[np.ndarray, ...], represented: tuple[np.ndarray, ...]) -> float:
     if not algebra:
         return 0.0
-    x, y = np.stack(algebra), np.stack(represented)
+    lengths = np.linalg.norm(algebra, axis=(1, 2))[:, None, None]
+    x, y = np.stack(algebra) / lengths, np.stack(represented) / lengths
     brackets = x[:, None] @ x[None] - x[None] @ x[:, None]
     count = len(x)
     constants = np.linalg.lstsq(x.reshape(count, -1).T, brackets.reshape(count**2, -1).T, rcond=None)[0]

@@ -199,6 +199,31 @@ def test_check_group_finds_an_algebra_that_does_not_close():
         ej.testing.check_group(Broken())
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-7, 1.0, 1e7])
+def test_an_algebra_may_be_written_in_any_unit(unit):
+    stretch = LieGroup.from_algebra([unit * np.diag([1.0, -1.0])])
+    assert not stretch.is_compact and not ej.reps.Vector(stretch).is_orthogonal
+    assert ej.sharing._inner_product.invariant_form_of(ej.reps.Vector(stretch)) is None
+    turns = LieGroup.from_algebra([unit * X for X in L])
+    assert turns.is_compact and ej.reps.Vector(turns).is_orthogonal
+    np.testing.assert_allclose(turns.structure_constants, unit * ej.SO(3).structure_constants, atol=1e-15 * unit)
+    check_message(lambda: LieGroup.from_algebra([unit * X for X in L[:2]]), ValueError, ["`algebra`", "does not close"])
+    one = np.eye(2)
+    check_message(
+        lambda: LieGroup.from_algebra([unit * TURN], [one, np.diag([1.0, 2.0])]), ValueError, ["`components`", "normalise"]
+    )
+
+
+def test_directions_of_very_different_sizes():
+    sizes = (1e-8, 1.0, 1e6)
+    turns = LieGroup.from_algebra([a * X for a, X in zip(sizes, L, strict=True)])
+    assert turns.is_compact
+    expected = ej.SO(3).structure_constants[0, 1, 2] * sizes[0] * sizes[1] / sizes[2]
+    np.testing.assert_allclose(turns.structure_constants[0, 1, 2], expected, rtol=1e-12)
+    mixed = LieGroup.from_algebra([np.diag([0.0, 0.0, 0.0, 1.0]), *(1e-10 * np.pad(X, ((0, 1), (0, 1))) for X in L)])
+    assert not mixed.is_compact
+
+
 L = ej.SO(3).algebra
 BAD = {
     "open": (lambda: LieGroup.from_algebra(L[:2]), ["`algebra`", "does not close", "X0 X1", "Add it"]),

@@ -91,8 +91,8 @@ def require_field(
         )
     if beside is not None and beside.group != fibre.group:
         raise ValueError(
-            f"`{name}` is a representation of {fibre.group!r}, but the fibre beside it, {beside!r}, one of {beside.group!r}. "
-            f"Build both from one group, {beside.group!r}."
+            f"`{name}` is a representation of {fibre.group!r}, but the fibre beside it, {beside!r}, is one of "
+            f"{beside.group!r}. Build both from one group, {beside.group!r}."
         )
     return fibre, group.open
 
