@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax.nn._jaxpr import POINTWISE, Equation, read
+from equijax.nn._jaxpr import POINTWISE, Equation, Program, read
 
 UNIFORM, OTHER = "uniform", "other"
 Label = int | str
@@ -76,14 +76,27 @@ def follow(fn: Any, shape: Sequence[int], first: int, blocks: Blocks) -> tuple[A
     Raises:
       Exception: what ``fn`` itself raises on such an array.
     """
+    return follow_program(program_of(fn, shape), shape, first, blocks)
+
+
+def program_of(fn: Any, shape: Sequence[int]) -> Program:
+    """Returns the program of a function or Flax module of one float array.
+
+    Raises:
+      Exception: what ``fn`` itself raises on such an array.
+    """
     x = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         if isinstance(fn, nnx.Module):
             graph, state = nnx.split(fn)
-            closed = jax.make_jaxpr(lambda state, x: _evaluating(nnx.merge(graph, state))(x))(state, x)
-        else:
-            closed = jax.make_jaxpr(fn)(x)
-    program = read(closed)
+            return read(jax.make_jaxpr(lambda state, x: _evaluating(nnx.merge(graph, state))(x))(state, x))
+        return read(jax.make_jaxpr(lambda x: fn(x))(x))  # a new function: JAX remembers the program of an old one
+
+
+def follow_program(
+    program: Program, shape: Sequence[int], first: int, blocks: Blocks
+) -> tuple[Array | None, tuple[int, ...]]:
+    """Returns what :func:`follow` does, for a program that was read already."""
     known: dict[int, Array | None] = {v: _constant(program.avals[v].shape) for v in (*program.inputs, *program.constants)}
     labels: list[Label] = [OTHER] * len(shape)
     labels[first : first + blocks.count] = range(blocks.count)
@@ -333,6 +346,9 @@ _RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(_ALONG, _along),
 }
+
+RULED = POINTWISE | frozenset(_RULES)
+"""The primitives that are followed; the others may do anything."""
 
 
 def ends_as_field(array: Array) -> bool:
