@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from equijax._arrays import read_only
+from equijax._arrays import read_only, require_real
 
 _TOLERANCE, _ROUNDING = 1e-9, 1e-12
 
@@ -14,8 +14,10 @@ def as_matrices(matrices: Any, name: str, size: int | None = None) -> tuple[np.n
     """Returns read-only float64 copies after checking that all are finite square matrices of one size.
 
     Raises:
-      ValueError: one is not.
+      ValueError: one is not, or holds complex numbers.
     """
+    matrices = list(matrices)
+    require_real(matrices, name)
     given = [np.array(m, np.float64) for m in matrices]
     for m in given:
         n = len(given[0]) if size is None and given[0].ndim else size
