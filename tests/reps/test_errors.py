@@ -40,7 +40,7 @@ CASES = {
         ["`matrices`", "complex"],
     ),
     "complex function": (
-        lambda: FunctionRepresentation(C4, lambda g: jnp.exp(0.5j * np.pi * g)[None, None]),
+        lambda: FunctionRepresentation(C4, lambda g: jnp.full((1, 1), 1j)),
         ValueError,
         ["`function`", "complex"],
     ),
