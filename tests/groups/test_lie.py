@@ -199,6 +199,27 @@ def test_check_group_finds_an_algebra_that_does_not_close():
         ej.testing.check_group(Broken())
 
 
+LISTED = [ej.O(2), ej.O(3), ej.O(5), Lorentz(), Lorentz(proper=False), ej.E(2), ej.E(3), ej.O(9)]
+
+
+@pytest.mark.parametrize("group", LISTED, ids=repr)
+def test_the_parts_of_known_groups_are_accepted(group):
+    with jax.enable_x64(True):
+        parts = [np.asarray(group.matrix(c)) for c in group.components]
+    made = LieGroup.from_algebra(group.algebra, parts)
+    assert len(made.components) == len(group.components)
+    late = parts[-1] @ jax.scipy.linalg.expm(0.3 * jnp.asarray(group.algebra[-1]))
+    check_message(lambda: LieGroup.from_algebra(group.algebra, [*parts, late]), ValueError, ["one connected part"])
+
+
+def test_parts_that_nothing_decides_are_accepted():
+    """The turns by irrational multiples are dense in a torus, whose every element they come near."""
+    winding = np.zeros((4, 4))
+    winding[:2, :2], winding[2:, 2:] = TURN, 2**0.5 * TURN
+    half = np.diag([-1.0, -1.0, 1.0, 1.0])
+    assert len(LieGroup.from_algebra([winding], [np.eye(4), half]).components) == 2
+
+
 @pytest.mark.parametrize("unit", [1e-12, 1e-7, 1.0, 1e7])
 def test_an_algebra_may_be_written_in_any_unit(unit):
     stretch = LieGroup.from_algebra([unit * np.diag([1.0, -1.0])])
@@ -239,6 +260,23 @@ BAD = {
     "no one": (lambda: LieGroup.from_algebra([TURN], [-np.eye(2)]), ["`components`", "unit matrix"]),
     "singular": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.ones((2, 2))]), ["`components`", "singular"]),
     "normal": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.diag([1.0, 2.0])]), ["`components`", "normalise"]),
+    "twice": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), -np.eye(2)]), ["`components`", "one connected part"]),
+    "again": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.eye(2)]), ["`components`", "0 and 1", "Leave one"]),
+    "mirrors": (
+        lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.diag([1.0, -1.0]), np.diag([-1.0, 1.0])]),
+        ["`components`", "1 and 2", "one connected part"],
+    ),
+    "no group": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), 2 * np.eye(2)]), ["`components`", "product", "add it"]),
+    "discrete": (
+        lambda: LieGroup.from_algebra([], [np.eye(2), np.array([[0.0, -1.0], [1.0, 0.0]])]),
+        ["`components`", "lies in no part"],
+    ),
+    "open mirrors": (
+        lambda: LieGroup.from_algebra(
+            [np.pad(TURN, ((0, 2), (0, 2)))], [np.eye(4), np.diag([1.0, 1, -1, 1]), np.diag([1.0, 1, 1, -1])]
+        ),
+        ["`components`", "lies in no part"],
+    ),
     "haar": (lambda: Lorentz().sample(jax.random.key(0)), ["Lorentz()", "Haar", "near_identity", "draw"]),
     "haar sl": (lambda: SL(2).sample(jax.random.key(0)), ["SL(2)", "not compact"]),
     "proper": (lambda: Lorentz(proper=1), ["`proper`", "1"]),
