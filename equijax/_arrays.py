@@ -12,6 +12,26 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def require_real(value: Any, name: str) -> None:
+    """Raises ``ValueError`` where numbers are complex: they would lose their imaginary parts without a word.
+
+    Args:
+      value: an array, or lists of numbers and arrays.
+      name: name of the argument.
+    """
+    if _is_complex(value):
+        raise ValueError(
+            f"`{name}` holds complex numbers, but matrices and vectors are real here. Write ℂⁿ as ℝ²ⁿ: the matrix A + iB is "
+            "np.block([[A, -B], [B, A]]), which acts on the real parts followed by the imaginary ones."
+        )
+
+
+def _is_complex(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_complex, value))
+    return bool(np.iscomplexobj(value))
+
+
 class FrozenArray:
     """An immutable array with value equality and a hash that is the same in every process.
 

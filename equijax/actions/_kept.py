@@ -121,8 +121,8 @@ class Everything(Kept):
         return stacked(self.generators() or [self.group.identity])
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
-        """Draws elements as the group does."""
-        return self.group.sample(key, shape)
+        """Draws elements, uniformly where the group has a Haar measure, else near every component: as ``group.draw``."""
+        return self.group.draw(key, shape)
 
     def __str__(self) -> str:
         points = point_order(self.group)

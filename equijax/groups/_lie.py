@@ -12,6 +12,7 @@ import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
 from equijax.groups import _lie_algebra
+from equijax.groups._components import require_parts
 from equijax.groups._elements import concrete
 from equijax.groups._group import Element, Group
 from equijax.groups._matrix_functions import exponential, orthogonalised, principal_log
@@ -57,7 +58,7 @@ class LieGroup(Group):
 
         Raises:
           ValueError: shapes differ, the algebra does not close or is dependent, a component is singular or does not
-            normalise the algebra.
+            normalise the algebra; two components lie in one part, or a product of two in none, as far as that is decided.
 
         Example: rotations about the z axis, and half turns that swap its ends.
 
@@ -241,6 +242,7 @@ class _FromAlgebra(LieGroup):
         elements = _lie_algebra.as_matrices(parts or [np.eye(size or 1)], "components", size)
         _lie_algebra.structure_constants(directions)
         _lie_algebra.require_components(elements, directions)
+        require_parts(elements, directions)
         object.__setattr__(self, "_algebra", FrozenArray(np.reshape(directions, (-1, *elements[0].shape)), np.float64))
         object.__setattr__(self, "_components", FrozenArray(elements, np.float64))
 

@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from equijax._arrays import read_only
+from equijax._arrays import read_only, require_real
 
-_TOLERANCE = 1e-9
+_TOLERANCE, _ROUNDING = 1e-9, 1e-12
 
 
 def as_matrices(matrices: Any, name: str, size: int | None = None) -> tuple[np.ndarray, ...]:
     """Returns read-only float64 copies after checking that all are finite square matrices of one size.
 
     Raises:
-      ValueError: one is not.
+      ValueError: one is not, or holds complex numbers.
     """
+    matrices = list(matrices)
+    require_real(matrices, name)
     given = [np.array(m, np.float64) for m in matrices]
     for m in given:
         n = len(given[0]) if size is None and given[0].ndim else size
@@ -28,7 +30,7 @@ def as_matrices(matrices: Any, name: str, size: int | None = None) -> tuple[np.n
     return tuple(read_only(m) for m in given)
 
 
-def flat(algebra: Sequence[np.ndarray], size: int) -> np.ndarray:
+def flat(algebra: Any, size: int) -> np.ndarray:
     """The matrices as rows, float64 ``(count, size²)``."""
     return np.reshape(algebra, (len(algebra), size * size))
 
@@ -61,19 +63,23 @@ def structure_constants(algebra: Sequence[np.ndarray]) -> np.ndarray:
             f"`algebra` holds {count} matrices that are linearly dependent (smallest singular value {smallest:.1e}). "
             "Leave out those that are combinations of the others."
         )
-    brackets = np.einsum("iab,jbc->ijac", stack, stack)
+    units = np.exp2(np.rint(np.log2(lengths)))  # powers of two: nothing is rounded
+    scaled = stack / units[:, None, None]
+    brackets = np.einsum("iab,jbc->ijac", scaled, scaled)
     brackets = brackets - np.swapaxes(brackets, 0, 1)
-    scale = 1.0 + np.abs(brackets).max()
-    left_over = np.abs(outside(brackets, algebra)).max(axis=(2, 3))
-    if left_over.max() > _TOLERANCE * scale:
+    left_over = np.abs(outside(brackets, list(scaled))).max(axis=(2, 3))
+    if left_over.max() > _TOLERANCE * (1.0 + np.abs(brackets).max()):
         i, j = (int(k) for k in np.unravel_index(np.argmax(left_over), left_over.shape))
+        found, unit = brackets[i, j] * units[i] * units[j], units[i] * units[j]
+        digits = 6 - int(np.floor(np.log10(np.abs(found).max())))
         raise ValueError(
-            f"`algebra` does not close: the bracket X{i} X{j} - X{j} X{i} = {brackets[i, j].round(6).tolist()} is no "
-            f"combination of the {count} matrices (off by {left_over.max():.1e}). Add it to the list, and the brackets "
-            "with it, until nothing new comes."
+            f"`algebra` does not close: the bracket X{i} X{j} - X{j} X{i} = {found.round(digits).tolist()} is no "
+            f"combination of the {count} matrices (off by {left_over.max() * unit:.1e}). Add it to the list, and the "
+            "brackets with it, until nothing new comes."
         )
-    solved = np.linalg.lstsq(rows.T, brackets.reshape(count * count, -1).T, rcond=None)[0]
-    return read_only(np.ascontiguousarray(solved.T.reshape(count, count, count)))
+    solved = np.linalg.lstsq(flat(scaled, size).T, brackets.reshape(count * count, -1).T, rcond=None)[0]
+    constants = solved.T.reshape(count, count, count) * units[:, None, None] * units[:, None] / units
+    return read_only(np.ascontiguousarray(constants))
 
 
 def require_components(components: Sequence[np.ndarray], algebra: Sequence[np.ndarray]) -> None:
@@ -88,19 +94,35 @@ def require_components(components: Sequence[np.ndarray], algebra: Sequence[np.nd
         if not np.linalg.cond(m) < 1e9:
             raise ValueError(f"`components` holds the singular matrix {m.tolist()}; elements of a group are invertible.")
         if algebra:
-            moved = m @ np.stack(algebra) @ np.linalg.inv(m)
-            error = np.abs(outside(moved, algebra)).max()
-            if error > _TOLERANCE * (1.0 + np.abs(moved).max()):
+            stack = np.stack(algebra)
+            moved = m @ stack @ np.linalg.inv(m)
+            errors = np.abs(outside(moved, algebra)).max((1, 2))
+            error = errors.max()
+            if (errors > _TOLERANCE * (np.abs(stack).max((1, 2)) + np.abs(moved).max((1, 2)))).any():
                 raise ValueError(
                     f"`components` holds C = {m.tolist()}, which does not normalise the algebra: C X C⁻¹ leaves it by "
                     f"{error:.1e}. The elements of a component carry the algebra to itself: check C, or enlarge `algebra`."
                 )
 
 
-def is_orthogonal(components: Iterable[np.ndarray], algebra: Iterable[np.ndarray]) -> bool:
-    """Tells whether all matrices of the group are orthogonal."""
+def is_orthogonal(
+    components: Iterable[np.ndarray], algebra: Iterable[np.ndarray], directions: Sequence[np.ndarray] = ()
+) -> bool:
+    """Tells whether all matrices are orthogonal: discrete ones C, and exponentials of X, to 1e-9 of the size of each X.
+
+    Args:
+      components: the discrete matrices.
+      algebra: the X; an algebra may be written in any unit, and the exponentials of tiny X grow as those of large ones do.
+      directions: for a representation the matrices of the group of which the X are derivatives; then X may also be off by
+        their rounding, 1e-12 of their size.
+    """
     whole = all(np.abs(c.T @ c - np.eye(len(c))).max() < _TOLERANCE for c in components)
-    return whole and all(np.abs(x + x.T).max() < _TOLERANCE for x in algebra)
+    matrices = list(algebra)
+    rounding = [_ROUNDING * np.abs(d).max() for d in directions] or [0.0] * len(matrices)
+    return whole and all(
+        np.abs(x + x.T).max() <= max(_TOLERANCE * np.abs(x).max(), floor)
+        for x, floor in zip(matrices, rounding, strict=True)
+    )
 
 
 def rotations(n: int) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
-from equijax._arrays import FrozenArray, read_only
+from equijax._arrays import FrozenArray, read_only, require_real
 from equijax.groups._closure import close
 from equijax.groups._elements import concrete, require_numbers
 from equijax.groups._finite import MAX_ORDER, FiniteGroup, _distinct
@@ -84,6 +84,8 @@ class PointGroup(FiniteGroup):
         Raises:
           ValueError: shapes differ, a matrix is singular or no isometry of ``basis``, or the closure is too large.
         """
+        generators = list(generators)
+        require_real(generators, "generators")
         matrices = [np.asarray(m, np.float64) for m in generators]
         if not matrices:
             raise ValueError("`generators` is empty. Give at least one matrix, or use Trivial(ndim).")
@@ -288,6 +290,7 @@ def _snap(matrix: np.ndarray) -> np.ndarray:
 def _frozen_basis(basis: Any, d: int) -> FrozenArray | None:
     if basis is None:
         return None
+    require_real(basis, "basis")
     columns = np.asarray(basis, np.float64)
     if columns.shape != (d, d) or abs(np.linalg.det(columns)) < 1e-9:
         raise ValueError(f"`basis` has shape {columns.shape}; it needs {d} independent lattice vectors as columns.")

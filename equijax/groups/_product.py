@@ -212,6 +212,11 @@ class SemidirectProduct(Group):
         for_normal, for_quotient = jax.random.split(key)
         return (self.normal.sample(for_normal, shape), self.quotient.sample(for_quotient, shape))
 
+    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """Draws both entries independently, as for a check."""
+        for_normal, for_quotient = jax.random.split(key)
+        return (self.normal.draw(for_normal, shape), self.quotient.draw(for_quotient, shape))
+
     def isclose(self, a: Element, b: Element) -> jax.Array:
         """Tells where both entries are the same."""
         return _all([self.normal.isclose(a[0], b[0]), self.quotient.isclose(a[1], b[1])])

@@ -79,7 +79,10 @@ class Exactness:
         return self.kept.elements()
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
-        """Draws kept elements, on a grid uniformly over point elements with shifts of up to 8 steps; leading ``shape``."""
+        """Draws kept elements with leading axes ``shape``, on a grid with shifts of up to 8 steps.
+
+        Uniformly where there is a Haar measure, else near every component, as ``group.draw`` does.
+        """
         return self.kept.sample(key, shape)
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax.nn._jaxpr import POINTWISE, Equation, read
+from equijax.nn._jaxpr import POINTWISE, Equation, Program, read
 
 UNIFORM, OTHER = "uniform", "other"
 Label = int | str
@@ -77,14 +77,27 @@ def follow(fn: Any, shape: Sequence[int], places: Sequence[int], blocks: Blocks)
     Raises:
       Exception: what ``fn`` itself raises on such an array.
     """
+    return follow_program(program_of(fn, shape), shape, places, blocks)
+
+
+def program_of(fn: Any, shape: Sequence[int]) -> Program:
+    """Returns the program of a function or Flax module of one float array.
+
+    Raises:
+      Exception: what ``fn`` itself raises on such an array.
+    """
     x = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         if isinstance(fn, nnx.Module):
             graph, state = nnx.split(fn)
-            closed = jax.make_jaxpr(lambda state, x: _evaluating(nnx.merge(graph, state))(x))(state, x)
-        else:
-            closed = jax.make_jaxpr(lambda x: fn(x))(x)  # JAX would take an old trace of the function itself
-    program = read(closed)
+            return read(jax.make_jaxpr(lambda state, x: _evaluating(nnx.merge(graph, state))(x))(state, x))
+        return read(jax.make_jaxpr(lambda x: fn(x))(x))  # JAX would take an old trace of the function itself
+
+
+def follow_program(
+    program: Program, shape: Sequence[int], places: Sequence[int], blocks: Blocks
+) -> tuple[Array | None, tuple[int, ...]]:
+    """Returns what :func:`follow` does, for a program that was read already."""
     known: dict[int, Array | None] = {v: _constant(program.avals[v].shape) for v in (*program.inputs, *program.constants)}
     labels: list[Label] = [OTHER] * len(shape)
     for number, place in enumerate(places):
@@ -347,6 +360,9 @@ _RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(_ALONG, _along),
 }
+
+RULED = POINTWISE | frozenset(_RULES)
+"""The primitives that are followed; the others may do anything."""
 
 
 def stands_at(array: Array, places: Sequence[int]) -> bool:

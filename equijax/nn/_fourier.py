@@ -20,6 +20,7 @@ from equijax.nn._layer import Layer, require_group, require_input, require_same_
 from equijax.nn._lost import require_kept
 from equijax.nn._parameters import read
 from equijax.nn._phases import require_divided, strides_of, subsampled_shape
+from equijax.nn._pointwise import claimed
 from equijax.reps import Representation, Scalar
 
 
@@ -228,7 +229,8 @@ class FilteredActivation(nnx.Module):
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements are respected: those that map the input, and a box of frequencies, to themselves.
 
-        Nothing is claimed where the fibre is not permuted, or where there is no grid of ``ndim`` axes.
+        Nothing is claimed where the fibre is not permuted, where there is no grid of ``ndim`` axes, or where ``activation``
+        is no pointwise function.
         """
         grid = in_action.grid(tuple(input_shape))
         if grid is None or in_action.permutes is not True or grid[0].ndim != self.ndim:
@@ -237,7 +239,12 @@ class FilteredActivation(nnx.Module):
             )
         own: Any = kept_by(in_action, input_shape)
         kept = mapping_boxes(own, "the box of frequencies is not mapped to itself")
-        return Exactness(in_action, in_action, kept, kept.reason)
+        found = Exactness(in_action, in_action, kept, kept.reason)
+        if self.activation is None:
+            return found
+        axes = range(len(input_shape) - self.trailing - self.ndim, len(input_shape) - self.trailing)
+        fine = tuple(self.factor * n if k in axes else n for k, n in enumerate(input_shape))
+        return claimed(found, self.activation, "activation", fine, len(fine) - 1)
 
     def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of the input."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._arrays import FrozenArray, read_only
+from equijax._arrays import FrozenArray, read_only, require_real
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
 
@@ -27,6 +27,7 @@ class Conjugated(Representation):
 
     def __init__(self, base: Representation, matrix: Any):
         require_representation(base, "rep")
+        require_real(matrix, "matrix")
         change = np.asarray(matrix, np.float64)
         if change.shape != (base.dim, base.dim):
             raise ValueError(
@@ -102,7 +103,7 @@ def conjugated(rep: Representation, matrix: Any) -> Representation:
 
     Raises:
       TypeError: ``rep`` is no representation.
-      ValueError: the shape is wrong, or the matrix is singular or nearly so.
+      ValueError: the shape is wrong, the matrix is complex, or it is singular or nearly so.
 
     Example: stretched coordinates, in which a quarter turn is no longer orthogonal.
       >>> import equijax as ej

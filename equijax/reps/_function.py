@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arrays import require_real
 from equijax.groups._elements import as_arrays, batch_shape
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation
@@ -50,7 +51,9 @@ class FunctionRepresentation(Representation):
                 f"`function` is {self.function!r}; it must be a function of the group element. Matrices of a finite group "
                 "go to MatrixRepresentation."
             )
-        shape = jax.eval_shape(lambda: jnp.asarray(self.function(self.group.identity))).shape
+        made = jax.eval_shape(lambda: jnp.asarray(self.function(self.group.identity)))
+        require_real(np.zeros(0, made.dtype), "function")
+        shape = made.shape
         if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
             raise ValueError(f"`function` returns an array of shape {shape}; it must return a square matrix, (dim, dim).")
         _require_law(self)
@@ -114,7 +117,8 @@ def _exponentials(group: Any) -> list[Element]:
 def _error_of_brackets(algebra: tuple[np.ndarray, ...], represented: tuple[np.ndarray, ...]) -> float:
     if not algebra:
         return 0.0
-    x, y = np.stack(algebra), np.stack(represented)
+    lengths = np.linalg.norm(algebra, axis=(1, 2))[:, None, None]
+    x, y = np.stack(algebra) / lengths, np.stack(represented) / lengths
     brackets = x[:, None] @ x[None] - x[None] @ x[:, None]
     count = len(x)
     constants = np.linalg.lstsq(x.reshape(count, -1).T, brackets.reshape(count**2, -1).T, rcond=None)[0]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._arrays import FrozenArray, read_only
+from equijax._arrays import FrozenArray, read_only, require_real
 from equijax.groups._elements import require_numbers
 from equijax.reps._representation import Representation, require_finite_group
 
@@ -176,6 +176,7 @@ def _error_of_composition(group: Any, table: np.ndarray) -> float:
 
 
 def _as_float64(value: Any, name: str) -> np.ndarray:
+    require_real(value, name)
     try:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError):

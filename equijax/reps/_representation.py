@@ -11,12 +11,11 @@ import numpy as np
 from equijax._arrays import read_only
 from equijax.groups import FiniteGroup, Group
 from equijax.groups._group import Element
+from equijax.groups._lie_algebra import is_orthogonal
 
 if TYPE_CHECKING:
     from equijax.reps._decompose import Decomposition
     from equijax.reps._irrep import Irrep
-
-_TOLERANCE = 1e-9
 
 
 class Representation(abc.ABC):
@@ -247,6 +246,4 @@ def _invariants(rep: Representation) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1024)
 def _is_orthogonal(rep: Representation) -> bool:
-    one = np.eye(rep.dim)
-    whole = all(np.abs(a.T @ a - one).max() < _TOLERANCE for a in rep.generators)
-    return whole and all(np.abs(a + a.T).max() < _TOLERANCE for a in rep.algebra)
+    return is_orthogonal(rep.generators, rep.algebra, [np.asarray(x) for x in rep.group.algebra])

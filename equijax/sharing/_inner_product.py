@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from equijax._arrays import read_only
+from equijax.groups._lie_algebra import is_orthogonal
 from equijax.reps import Representation
 from equijax.reps._solver import MAX_SIZE, solve
 
@@ -38,8 +39,7 @@ def invariant_form(generators: Sequence[np.ndarray], algebra: Sequence[np.ndarra
       np.True_
     """
     one = np.eye(dim)
-    orthogonal = all(np.abs(a.T @ a - one).max() < _TOLERANCE for a in generators)
-    if orthogonal and all(np.abs(x + x.T).max() < _TOLERANCE for x in algebra):
+    if is_orthogonal(generators, algebra):
         return one
     if dim * dim > MAX_SIZE:
         return None

@@ -73,6 +73,7 @@ CASES = {
     ),
     "no source": (lambda: ej.FiniteGroup([[0]]), TypeError, ["list", "from_permutations", "from_table", "from_matrices"]),
     # matrices
+    "complex": (lambda: PointGroup.from_matrices([[[1j]]]), ValueError, ["`generators`", "complex", "np.block"]),
     "no matrices": (lambda: PointGroup.from_matrices([]), ValueError, ["`generators`", "empty", "Trivial"]),
     "not square": (lambda: PointGroup.from_matrices([[[1, 0]]]), ValueError, ["`generators`", "(1, 2)", "square"]),
     "sizes differ": (lambda: PointGroup.from_matrices([R, np.eye(3)]), ValueError, ["`generators`", "(3, 3)", "(2, 2)"]),

@@ -199,6 +199,52 @@ def test_check_group_finds_an_algebra_that_does_not_close():
         ej.testing.check_group(Broken())
 
 
+LISTED = [ej.O(2), ej.O(3), ej.O(5), Lorentz(), Lorentz(proper=False), ej.E(2), ej.E(3), ej.O(9)]
+
+
+@pytest.mark.parametrize("group", LISTED, ids=repr)
+def test_the_parts_of_known_groups_are_accepted(group):
+    with jax.enable_x64(True):
+        parts = [np.asarray(group.matrix(c)) for c in group.components]
+    made = LieGroup.from_algebra(group.algebra, parts)
+    assert len(made.components) == len(group.components)
+    late = parts[-1] @ jax.scipy.linalg.expm(0.3 * jnp.asarray(group.algebra[-1]))
+    check_message(lambda: LieGroup.from_algebra(group.algebra, [*parts, late]), ValueError, ["one connected part"])
+
+
+def test_parts_that_nothing_decides_are_accepted():
+    """The turns by irrational multiples are dense in a torus, whose every element they come near."""
+    winding = np.zeros((4, 4))
+    winding[:2, :2], winding[2:, 2:] = TURN, 2**0.5 * TURN
+    half = np.diag([-1.0, -1.0, 1.0, 1.0])
+    assert len(LieGroup.from_algebra([winding], [np.eye(4), half]).components) == 2
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-7, 1.0, 1e7])
+def test_an_algebra_may_be_written_in_any_unit(unit):
+    stretch = LieGroup.from_algebra([unit * np.diag([1.0, -1.0])])
+    assert not stretch.is_compact and not ej.reps.Vector(stretch).is_orthogonal
+    assert ej.sharing._inner_product.invariant_form_of(ej.reps.Vector(stretch)) is None
+    turns = LieGroup.from_algebra([unit * X for X in L])
+    assert turns.is_compact and ej.reps.Vector(turns).is_orthogonal
+    np.testing.assert_allclose(turns.structure_constants, unit * ej.SO(3).structure_constants, atol=1e-15 * unit)
+    check_message(lambda: LieGroup.from_algebra([unit * X for X in L[:2]]), ValueError, ["`algebra`", "does not close"])
+    one = np.eye(2)
+    check_message(
+        lambda: LieGroup.from_algebra([unit * TURN], [one, np.diag([1.0, 2.0])]), ValueError, ["`components`", "normalise"]
+    )
+
+
+def test_directions_of_very_different_sizes():
+    sizes = (1e-8, 1.0, 1e6)
+    turns = LieGroup.from_algebra([a * X for a, X in zip(sizes, L, strict=True)])
+    assert turns.is_compact
+    expected = ej.SO(3).structure_constants[0, 1, 2] * sizes[0] * sizes[1] / sizes[2]
+    np.testing.assert_allclose(turns.structure_constants[0, 1, 2], expected, rtol=1e-12)
+    mixed = LieGroup.from_algebra([np.diag([0.0, 0.0, 0.0, 1.0]), *(1e-10 * np.pad(X, ((0, 1), (0, 1))) for X in L)])
+    assert not mixed.is_compact
+
+
 L = ej.SO(3).algebra
 BAD = {
     "open": (lambda: LieGroup.from_algebra(L[:2]), ["`algebra`", "does not close", "X0 X1", "Add it"]),
@@ -206,11 +252,31 @@ BAD = {
     "zero": (lambda: LieGroup.from_algebra([np.zeros((2, 2))]), ["`algebra`", "dependent"]),
     "shape": (lambda: LieGroup.from_algebra([np.ones((2, 3))]), ["`algebra`", "(2, 3)", "square"]),
     "sizes": (lambda: LieGroup.from_algebra([TURN, L[0]]), ["`algebra`", "(3, 3)", "(2, 2)"]),
+    "complex": (lambda: LieGroup.from_algebra([TURN * 1j]), ["`algebra`", "complex", "np.block"]),
+    "complex lists": (lambda: LieGroup.from_algebra([[[0, 1j], [1j, 0]]]), ["`algebra`", "complex"]),
+    "complex part": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), 1j * np.eye(2)]), ["`components`", "complex"]),
     "nan": (lambda: LieGroup.from_algebra([TURN * np.nan]), ["`algebra`", "finite"]),
     "empty": (lambda: LieGroup.from_algebra([]), ["`algebra`", "empty"]),
     "no one": (lambda: LieGroup.from_algebra([TURN], [-np.eye(2)]), ["`components`", "unit matrix"]),
     "singular": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.ones((2, 2))]), ["`components`", "singular"]),
     "normal": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.diag([1.0, 2.0])]), ["`components`", "normalise"]),
+    "twice": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), -np.eye(2)]), ["`components`", "one connected part"]),
+    "again": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.eye(2)]), ["`components`", "0 and 1", "Leave one"]),
+    "mirrors": (
+        lambda: LieGroup.from_algebra([TURN], [np.eye(2), np.diag([1.0, -1.0]), np.diag([-1.0, 1.0])]),
+        ["`components`", "1 and 2", "one connected part"],
+    ),
+    "no group": (lambda: LieGroup.from_algebra([TURN], [np.eye(2), 2 * np.eye(2)]), ["`components`", "product", "add it"]),
+    "discrete": (
+        lambda: LieGroup.from_algebra([], [np.eye(2), np.array([[0.0, -1.0], [1.0, 0.0]])]),
+        ["`components`", "lies in no part"],
+    ),
+    "open mirrors": (
+        lambda: LieGroup.from_algebra(
+            [np.pad(TURN, ((0, 2), (0, 2)))], [np.eye(4), np.diag([1.0, 1, -1, 1]), np.diag([1.0, 1, 1, -1])]
+        ),
+        ["`components`", "lies in no part"],
+    ),
     "haar": (lambda: Lorentz().sample(jax.random.key(0)), ["Lorentz()", "Haar", "near_identity", "draw"]),
     "haar sl": (lambda: SL(2).sample(jax.random.key(0)), ["SL(2)", "not compact"]),
     "proper": (lambda: Lorentz(proper=1), ["`proper`", "1"]),

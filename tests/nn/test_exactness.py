@@ -234,6 +234,28 @@ def test_exactness_of_a_plain_finite_group():
     assert exactness.sample(jax.random.key(0), (3,)).shape == (3,)
 
 
+def first_factor(g):
+    return g[0]
+
+
+MIXED = ej.DirectProduct(ej.Lorentz(), ej.Cyclic(3))
+NOT_COMPACT = [ej.reps.Vector(ej.Lorentz()), ej.reps.Vector(ej.SL(2)), ej.reps.FunctionRepresentation(MIXED, first_factor)]
+
+
+@pytest.mark.parametrize("fibre", NOT_COMPACT, ids=lambda fibre: repr(fibre.group))
+def test_kept_elements_are_drawn_where_there_is_no_uniform_measure(fibre):
+    action, group = ej.FibreAction(fibre), fibre.group
+    made = options(group)
+    del made["group"]
+    layer = ej.nn.EquivariantLinear(action, action, 2, 2, **made)
+    drawn = layer.exactness((fibre.dim, 2)).sample(jax.random.key(0), (3,))
+    wanted = group.draw(jax.random.key(0), (3,))
+    assert jax.tree.map(np.shape, drawn) == jax.tree.map(np.shape, wanted)
+    g = jax.tree.map(lambda leaf: leaf[1], drawn)
+    x = np.random.default_rng(0).normal(size=(fibre.dim, 2))
+    np.testing.assert_allclose(layer(action(g, x)), action(g, layer(x)), rtol=1e-12, atol=1e-12)
+
+
 def test_a_false_claim_is_noticed(monkeypatch):
     """Negative control: with a wrong origin the arithmetic no longer agrees with brute force."""
     layer = conv(ej.nn.Conv, LINE, (4,), 2, "CIRCULAR")

@@ -24,6 +24,26 @@ C4, D4, SO2 = ej.Cyclic(4), ej.Dihedral(4), MatrixGroup("SO(2)")
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 
 CASES = {
+    "complex change of coordinates": (
+        lambda: reps.conjugated(Vector(C4), np.eye(2) + 1j * np.ones((2, 2))),
+        ValueError,
+        ["`matrix`", "complex", "np.block([[A, -B], [B, A]])"],
+    ),
+    "complex matrices of generators": (
+        lambda: MatrixRepresentation.from_generators(C4, [np.array([[1j]])]),
+        ValueError,
+        ["`matrices`", "complex"],
+    ),
+    "complex table": (
+        lambda: MatrixRepresentation(C4, [[[1]], [[1j]], [[-1]], [[-1j]]]),
+        ValueError,
+        ["`matrices`", "complex"],
+    ),
+    "complex function": (
+        lambda: FunctionRepresentation(C4, lambda g: jnp.full((1, 1), 1j)),
+        ValueError,
+        ["`function`", "complex"],
+    ),
     "Scalar of a space group": (
         lambda: Scalar(ej.wallpaper("p4")),
         TypeError,

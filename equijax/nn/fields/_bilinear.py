@@ -93,7 +93,8 @@ class Bilinear(FieldLayer):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.in_fibre, self.group = require_field(in_fibre, group, "in_fibre")
-        self.out_fibre, _ = require_field(in_fibre if out_fibre is None else out_fibre, self.group, "out_fibre")
+        out_fibre = in_fibre if out_fibre is None else out_fibre
+        self.out_fibre, _ = require_field(out_fibre, self.group, "out_fibre", in_fibre)
         self.largest = positive_int(largest, "largest")
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         outputs = products_into(self.in_fibre, self.out_fibre, self.largest)

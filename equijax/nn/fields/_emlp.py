@@ -67,7 +67,7 @@ class EMLPBlock(FieldLayer):
         rngs: nnx.Rngs,
     ):
         self.in_fibre, self.group = require_field(in_fibre, None, "in_fibre")
-        self.out_fibre, _ = require_field(out_fibre, self.group, "out_fibre")
+        self.out_fibre, _ = require_field(out_fibre, self.group, "out_fibre", in_fibre)
         options: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs}
         options["kernel_init"] = kernel_init
         self.gate = Gate(out_fibre)
@@ -152,12 +152,12 @@ class EMLP(Layer):
         rngs: nnx.Rngs,
     ):
         self.in_rep, self.group = require_field(in_rep, group, "in_rep")
-        self.out_rep, _ = require_field(out_rep, self.group, "out_rep")
+        self.out_rep, _ = require_field(out_rep, self.group, "out_rep", in_rep)
         hidden, layers = positive_int(hidden, "hidden"), positive_int(layers, "layers")
         if hidden_rep is None:
             self.hidden_rep, features = hidden_fibre(in_rep, out_rep, hidden)
         else:
-            self.hidden_rep, _ = require_field(hidden_rep, self.group, "hidden_rep")
+            self.hidden_rep, _ = require_field(hidden_rep, self.group, "hidden_rep", in_rep)
             features = max(1, round(hidden / hidden_rep.dim))
         options: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "precision": precision, "rngs": rngs}
         options["kernel_init"] = kernel_init

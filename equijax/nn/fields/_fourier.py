@@ -11,6 +11,7 @@ from equijax._numbers import positive_int
 from equijax.actions import Action, ListedMatrices, Nothing
 from equijax.groups import Group, PointGroup
 from equijax.nn._exactness import Exactness
+from equijax.nn._pointwise import array_shape, claimed
 from equijax.nn.fields._layer import (
     FieldLayer,
     from_vectors,
@@ -54,7 +55,7 @@ class FourierNonlinearity(FieldLayer):
 
     Args:
       fibre: an orthogonal representation whose irreps are known.
-      activation: the function φ of a number.
+      activation: the function φ of a number; of one that mixes samples :meth:`exactness` claims nothing.
       group: the group of the layer; None is the group of the fibre.
       samples: number of samples of the circle or the sphere; None as above.
       symmetry: the point group that maps the samples to themselves; None is ``Cyclic(4)`` or ``Octahedral()``. On a
@@ -101,8 +102,16 @@ class FourierNonlinearity(FieldLayer):
         return self.in_fibre.group.order < math.inf
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
-        """Tells which elements the layer respects: all of a finite group, else those that map the samples to themselves."""
+        """Tells which elements the layer respects: all of a finite group, else those that map the samples to themselves.
+
+        Nothing is claimed where ``activation`` mixes samples.
+        """
         found = super().exactness_for(in_action, input_shape)
+        lead = array_shape(input_shape, 1 + len(self.in_fibre.shape))
+        features = input_shape[-1] if isinstance(input_shape, (tuple, list)) else 1
+        found = claimed(found, self.activation, "activation", (*lead, self.sample_count, features), len(lead) + 1)
+        if not found.kept.is_known:
+            return found
         symmetry = samples_of(self.in_fibre, self.samples, self.symmetry).symmetry
         if symmetry is None:
             return found

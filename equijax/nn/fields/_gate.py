@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax.actions import Action
 from equijax.groups import Group
+from equijax.nn._exactness import Exactness
+from equijax.nn._pointwise import array_shape, claimed
 from equijax.nn.fields._blocks import block_numbers, pointwise_coordinates
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._taken import taken
@@ -33,7 +36,7 @@ class Gate(FieldLayer):
     Args:
       fibre: the fibre of the result.
       gate: the function σ of the scalars.
-      activation: the function φ of coordinates.
+      activation: the function φ of coordinates, each by itself; of one that mixes them :meth:`exactness` claims nothing.
       group: the group of the layer; None is the group of the fibre.
 
     Raises:
@@ -63,6 +66,17 @@ class Gate(FieldLayer):
         self.gate, self.activation = gate, activation
         self.gates = int(_gate_of(fibre).max()) + 1
         self.in_fibre = self.gates * Scalar(fibre.group) + fibre if self.gates else fibre
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects; nothing is claimed where a function mixes what the group moves."""
+        found = super().exactness_for(in_action, input_shape)
+        lead, number = array_shape(input_shape, 1 + len(self.in_fibre.shape)), _gate_of(self.out_fibre)
+        features = input_shape[-1] if isinstance(input_shape, (tuple, list)) else 1
+        if self.gates:
+            found = claimed(found, self.gate, "gate", (*lead, self.gates, features), len(lead))
+        if (number < 0).any():
+            found = claimed(found, self.activation, "activation", (*lead, len(number), features), len(lead) + 1)
+        return found
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, *positions, gates + dim, features)`` to ``(*batch, *positions, dim, features)``."""

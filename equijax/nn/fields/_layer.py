@@ -60,8 +60,19 @@ class FieldLayer(Layer):
         return field.with_fibre(self.out_fibre)
 
 
-def require_field(fibre: Any, group: Any, name: str = "fibre") -> tuple[Representation, Group]:
+def require_field(
+    fibre: Any, group: Any, name: str = "fibre", beside: Representation | None = None
+) -> tuple[Representation, Group]:
     """Returns the fibre and the group of a layer after checking them; None means the group of the fibre.
+
+    The fibre belongs to the point group, or to the whole group where that moves no grid: the homogeneous vectors of
+    rigid motions, beside those that translations leave alone.
+
+    Args:
+      fibre: the representation.
+      group: the group of the layer.
+      name: name of the argument.
+      beside: the other fibre of the layer, of whose group this one must be too.
 
     Raises:
       TypeError: the fibre is no representation, or the group is none.
@@ -71,10 +82,17 @@ def require_field(fibre: Any, group: Any, name: str = "fibre") -> tuple[Represen
     if group is None:
         return fibre, fibre.group
     require_is_group(group, "group", "it must be a Group, e.g. wallpaper('p4')")
-    if group.point_group != fibre.group:
+    whole = not group.grid_ndim and fibre.group == group
+    if group.point_group != fibre.group and not whole:
+        or_itself = "" if group.grid_ndim or group.point_group == group else " or from the group itself"
         raise ValueError(
             f"`{name}` is a representation of {fibre.group!r}, but the point group of {group!r} is {group.point_group!r}. "
-            "Build the fibre from group.point_group."
+            f"Build the fibre from group.point_group{or_itself}."
+        )
+    if beside is not None and beside.group != fibre.group:
+        raise ValueError(
+            f"`{name}` is a representation of {fibre.group!r}, but the fibre beside it, {beside!r}, is one of "
+            f"{beside.group!r}. Build both from one group, {beside.group!r}."
         )
     return fibre, group.open
 

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax.actions import Action
 from equijax.groups import Group
+from equijax.nn._exactness import Exactness
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._parameters import new_offset, read_offset
+from equijax.nn._pointwise import array_shape, claimed
 from equijax.nn.fields._blocks import block_count, block_indicators, block_numbers
 from equijax.nn.fields._layer import (
     FieldLayer,
@@ -46,7 +49,7 @@ class NormNonlinearity(FieldLayer):
     Args:
       num_features: number of features.
       fibre: an orthogonal representation.
-      activation: the function φ of a number.
+      activation: the function φ of a number; of one that mixes positions :meth:`exactness` claims nothing.
       group: the group of the layer; None is the group of the fibre.
       epsilon: ε.
       use_bias: whether to subtract b.
@@ -95,6 +98,13 @@ class NormNonlinearity(FieldLayer):
     @property
     def _bias_shape(self) -> tuple[int, ...]:
         return per_block(block_count(self.in_fibre), self.num_features)
+
+    def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
+        """Tells which elements the layer respects; nothing is claimed where ``activation`` mixes positions."""
+        found = super().exactness_for(in_action, input_shape)
+        lead = array_shape(input_shape, 1 + len(self.in_fibre.shape))
+        shape = (*lead, block_count(self.in_fibre), self.num_features)
+        return claimed(found, self.activation, "activation", shape, len(lead))
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the function to ``(*batch, *positions, fibre, num_features)``; any number of batch axes."""

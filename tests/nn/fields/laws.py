@@ -78,7 +78,7 @@ def largest(*arrays):
 def some_elements(group):
     """One random element of each connected component."""
     first = group.draw(jax.random.key(5))
-    return [group.compose(first, jnp.asarray(c)) for c in group.components]
+    return [group.compose(first, jax.tree.map(jnp.asarray, c)) for c in group.components]
 
 
 def move(matrix, x, fibre):

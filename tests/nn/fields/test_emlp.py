@@ -24,6 +24,7 @@ CASES = {
     "O(3) inertia": (Vector(ej.O(3)), tensors(Vector(ej.O(3)), 2)),
     "Lorentz": (Vector(ej.Lorentz()), Scalar(ej.Lorentz())),
     "SL(2)": (Vector(ej.SL(2)) + Scalar(ej.SL(2)), Vector(ej.SL(2))),
+    "SE(3)": (Vector(ej.SE(3)), Vector(ej.SE(3))),
     "S3": (POINTS, POINTS),
 }
 
@@ -39,6 +40,19 @@ def test_law_before_and_after_training(name):
     trained([network], x)
     assert law.errors(x).max() <= 1e-12
     assert float(jnp.abs(network(x)).max()) > 0
+
+
+@pytest.mark.parametrize("group", [ej.SE(3), pytest.param(ej.E(2), marks=pytest.mark.slow)], ids=repr)
+def test_representations_of_rigid_motions_in_layers_without_a_grid(group):
+    v = Vector(group)
+    options = {"rngs": nnx.Rngs(0), "group": group, "param_dtype": jnp.float64}
+    layers = [ej.nn.Gate(v, group=group), ej.nn.Bilinear(2, 2, v, **options), model(v, v, layers=1, group=group)]
+    for layer in layers:
+        fibre = layer.in_action.fibre
+        x = 0.5 * randn((4, fibre.dim, 2))
+        error = Law([(layer, layer.out_action.vector.fibre)], fibre, some_elements(group)).errors(x).max()
+        assert error <= 1e-12
+        assert layer.exactness(x.shape).kept.is_everything
 
 
 def test_it_learns_the_square_of_a_vector():
@@ -96,6 +110,9 @@ def test_bad_input_is_explained():
     check_message(lambda: model(v, Scalar(ej.O(2))), ValueError, ["`out_rep`", "O(2)"])
     check_message(lambda: model("v", v), TypeError, ["`in_rep`"])
     check_message(lambda: model(v, v, group=ej.O(2)), ValueError, ["`in_rep`"])
+    moved = Vector(ej.SE(3))
+    check_message(lambda: model(moved, Vector(ej.SO(3))), ValueError, ["`out_rep`", "SO(3)", "SE(3)", "Build both"])
+    check_message(lambda: model(moved, v, group=ej.SE(3)), ValueError, ["`out_rep`", "O(3)", "or from the group itself"])
     check_message(lambda: model(v, v, hidden_rep=Scalar(ej.O(2))), ValueError, ["`hidden_rep`"])
     check_message(lambda: model(v, v, layers=0), ValueError, ["`layers`"])
     check_message(lambda: model(v, v)(jnp.ones((4, 3, 1))), ValueError, ["`inputs`"])
