@@ -117,12 +117,15 @@ class GridAction(FieldAction):
         """Returns the same action on the grid subsampled by ``strides`` (sample 0 stays)."""
         return self.resampled(strides, (0.0,) * self.ndim)
 
-    def resampled(self, strides: Any, shift: tuple[float, ...]) -> "GridAction":
-        """Returns the action on every ``strides``-th sample, counted from position ``shift`` (in samples)."""
+    def resampled(self, strides: Any, shift: tuple[float, ...], **changes: Any) -> "GridAction":
+        """Returns the action on every ``strides``-th sample, counted from position ``shift`` (in samples).
+
+        Other attributes, such as the fibre, can be changed at the same time.
+        """
         strides = per_axis(strides, self.ndim, "strides")
         origin = tuple(p + s * k for p, s, k in zip(self.origin, self.spacing, shift, strict=True))
         spacing = tuple(s * k for s, k in zip(self.spacing, strides, strict=True))
-        return dataclasses.replace(self, spacing=spacing, origin=origin)
+        return dataclasses.replace(self, spacing=spacing, origin=origin, **changes)
 
     def with_fibre(self, fibre: Representation) -> "GridAction":
         """Returns the action on fields over the same grid with another fibre."""

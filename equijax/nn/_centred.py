@@ -83,7 +83,7 @@ class Centred(Layer):
         sizes = action.sizes(tuple(input_shape))
         fits, sampling = self._fits(sizes), self.inner.sampling
         shift = tuple((k - 1) / 2 - f.pad + f.halved / 2 for k, f in zip(sampling.extents, fits, strict=True))
-        output = dataclasses.replace(action.resampled(sampling.strides, shift), boundary="zero", fibre=self.inner.out_fibre)
+        output = action.resampled(sampling.strides, shift, boundary="zero", fibre=self.inner.out_fibre)
         kept = between_grids(action, sizes, output, self._out_sizes(sizes))
         return Exactness(action, output, kept, f"{kept.reason} Shifts are lost: the layer has borders.".strip())
 

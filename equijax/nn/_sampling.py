@@ -111,20 +111,22 @@ class Sampling:
         """Returns where output 0 sits: κ = (k − 1)/2 − pad, in input samples (transposed: in output pixels)."""
         return tuple((k - 1) / 2 - low for k, (low, _) in zip(self.extents, self.pads(sizes), strict=True))
 
-    def own_action(self, action: GridAction) -> GridAction:
-        """Returns the input action of a layer with this geometry, from one with spacing 1."""
-        boundary = "wrap" if self.wraps else "zero"
-        return dataclasses.replace(action, boundary=boundary, spacing=self.strides if self.transposed else 1)
+    @property
+    def own_grid(self) -> dict[str, Any]:
+        """Boundary and spacing of the input action of a layer with this geometry."""
+        return {"boundary": "wrap" if self.wraps else "zero", "spacing": self.strides if self.transposed else 1}
 
-    def moved(self, action: GridAction, sizes: tuple[int, ...] | None = None) -> GridAction:
+    def moved(self, action: GridAction, sizes: tuple[int, ...] | None = None, **changes: Any) -> GridAction:
         """Returns the action on the output grid, given the one on the input grid (and its sizes where known).
+
+        Other attributes, such as the fibre, can be changed at the same time.
 
         Raises:
           ValueError: transposed strides don't divide the spacing.
         """
         boundary = "wrap" if self.wraps and action.boundary == "wrap" else "zero"
         if not self.transposed:
-            return dataclasses.replace(action.resampled(self.strides, self.shift(sizes)), boundary=boundary)
+            return action.resampled(self.strides, self.shift(sizes), boundary=boundary, **changes)
         if any(spacing % s for spacing, s in zip(action.spacing, self.strides, strict=True)):
             raise ValueError(
                 f"`in_action` has spacing {action.spacing}, which the strides {self.strides} of the transposed layer don't "
@@ -132,7 +134,7 @@ class Sampling:
             )
         spacing = tuple(a // s for a, s in zip(action.spacing, self.strides, strict=True))
         origin = tuple(p + s * k for p, s, k in zip(action.origin, spacing, self.shift(sizes), strict=True))
-        return dataclasses.replace(action, spacing=spacing, origin=origin, boundary=boundary)
+        return dataclasses.replace(action, spacing=spacing, origin=origin, boundary=boundary, **changes)
 
 
 def _forward_pad(mode: str, extent: int, stride: int, size: int) -> tuple[int, int]:

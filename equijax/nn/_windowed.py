@@ -54,14 +54,14 @@ class WindowedLayer(Layer):
         """The action on the input: fields with the fibre ``in_fibre``, on a torus where the padding is circular."""
         if not self.sampling.window:
             return FibreAction(self.in_fibre, self.group)
-        return self.sampling.own_action(GridAction(self.group, self.in_fibre))
+        return GridAction(self.group, self.in_fibre, **self.sampling.own_grid)
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action on the output: spacing and origin move as the window reads the grid."""
         require_same_group(self.in_action, in_action)
         if not isinstance(in_action, GridAction):
             return FibreAction(self.out_fibre, in_action.group)
-        return dataclasses.replace(self.sampling.moved(in_action), fibre=self.out_fibre)
+        return self.sampling.moved(in_action, fibre=self.out_fibre)
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects exactly at this input shape, about which centre, and why not more.
@@ -116,7 +116,7 @@ def _exactness(sampling: Sampling, action: GridAction, out_fibre: Any, sizes: tu
 
 def _keeps(sampling: Sampling, action: GridAction, out_fibre: Any, sizes: tuple[int, ...]) -> bool:
     try:
-        action = sampling.own_action(dataclasses.replace(action, spacing=1))
+        action = dataclasses.replace(action, **sampling.own_grid)
         return _exactness(sampling, action, out_fibre, sizes).keeps_point_group
     except ValueError:
         return False
