@@ -44,12 +44,11 @@ def audited_elements(action: Action, x: Any) -> Element:
 
 
 def how_drawn(group: Group) -> tuple[str, ...]:
-    """Returns a sentence on how elements are drawn where that is not uniform."""
-    if group.is_compact or not group.algebra:
-        return ()
-    return (
-        f"{group!r} is not compact, so that no element can be drawn uniformly: measured are exponentials of random elements "
-        "of its Lie algebra, in every connected part",
+    """Returns a sentence for each group of which no element can be drawn uniformly, up to translations."""
+    return tuple(
+        f"{part!r} is not compact, so that no element can be drawn uniformly: measured are exponentials of random elements "
+        "of its Lie algebra, in every connected part"
+        for part in group.drawn_nearby
     )
 
 

@@ -51,6 +51,10 @@ class _Vectors(LieGroup):
 
     draw = sample
 
+    @property
+    def drawn_nearby(self) -> tuple[Group, ...]:
+        return ()
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class E(SemidirectProduct, LieGroup):

@@ -151,6 +151,11 @@ class Group(abc.ABC):
         return self.sample(key, shape)
 
     @property
+    def drawn_nearby(self) -> "tuple[Group, ...]":
+        """The groups of which ``draw`` gives no uniform elements, but some near each connected part; empty, or factors."""
+        return ()
+
+    @property
     def discrete_generators(self) -> tuple[Element, ...]:
         """Elements that generate the group together with the exponentials of ``algebra``.
 

@@ -188,6 +188,11 @@ class LieGroup(Group):
         factors = scale * jax.random.normal(key, (*shape, len(self.algebra)))
         return self.exp(_combined(self, factors))
 
+    @property
+    def drawn_nearby(self) -> tuple[Group, ...]:
+        """The group itself, where it is not compact."""
+        return () if self.is_compact else (self,)
+
     def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws elements for a check, of every component: ``sample`` where the group is compact, else near those."""
         if self.is_compact:

@@ -115,6 +115,11 @@ class DirectProduct(Group):
         """Returns the tuple of the tangents of the diagonal blocks."""
         return tuple(f.tangent(b) for f, b in zip(self.factors, self._blocks_of(jnp.asarray(X, float)), strict=True))
 
+    @property
+    def drawn_nearby(self) -> tuple[Group, ...]:
+        """Those of the factors."""
+        return tuple(group for factor in self.factors for group in factor.drawn_nearby)
+
     def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws every entry independently, as for a check."""
         keys = jax.random.split(key, len(self.factors))
@@ -211,6 +216,11 @@ class SemidirectProduct(Group):
         """Draws both entries independently, each by its own group's rule."""
         for_normal, for_quotient = jax.random.split(key)
         return (self.normal.sample(for_normal, shape), self.quotient.sample(for_quotient, shape))
+
+    @property
+    def drawn_nearby(self) -> tuple[Group, ...]:
+        """Those of both parts."""
+        return (*self.normal.drawn_nearby, *self.quotient.drawn_nearby)
 
     def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws both entries independently, as for a check."""
