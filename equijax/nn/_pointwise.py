@@ -59,6 +59,11 @@ def keeps_entries_apart(fn: Any, shape: tuple[int, ...], moved: int) -> bool:
     return [alone.avals[v].shape for v in alone.outputs] == [()]
 
 
-def array_shape(input_shape: Any, trailing: int) -> tuple[int, ...]:
-    """Returns the leading axes of an input whose last ``trailing`` are fibre and features; of a graph one of nodes."""
-    return tuple(input_shape[: len(input_shape) - trailing]) if isinstance(input_shape, (tuple, list)) else (2,)
+def lead_and_features(input_shape: Any, trailing: int) -> tuple[tuple[int, ...], int]:
+    """Returns the leading axes of an input whose last ``trailing`` are fibre and features, and the features.
+
+    Of a graph one axis of nodes, and one feature.
+    """
+    if not isinstance(input_shape, (tuple, list)):
+        return (2,), 1
+    return tuple(input_shape[: len(input_shape) - trailing]), input_shape[-1]

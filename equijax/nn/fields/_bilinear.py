@@ -1,6 +1,6 @@
 """Products of vectors: the nonlinearity that needs no length."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -114,11 +114,11 @@ class Bilinear(FieldLayer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, *positions, in fibre, in_features)`` to ``(*batch, *positions, out fibre, out_features)``."""
         require_fields(inputs, self.in_fibre, features=self.in_features)
-        x, left, right, kernel = dtypes.promote_dtype((inputs, *self._parameters()), dtype=self.dtype)
+        outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
+        x, left, right, kernel = dtypes.promote_dtype((inputs, *self._parameters(outputs)), dtype=self.dtype)
         v = to_vectors(x, self.in_fibre)
         l, r = (self._mixed(v, matrices) for matrices in (left, right))  # noqa: E741
         found = []
-        outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
         for output in outputs:
             terms = [self._term(l, r, product, kernel) for product in output.products]
             total = sum(terms[1:], terms[0])
@@ -129,11 +129,10 @@ class Bilinear(FieldLayer):
             y = taken(y, place)
         return from_vectors(y, self.out_fibre)
 
-    def _parameters(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _parameters(self, outputs: Sequence[Output]) -> tuple[jax.Array, jax.Array, jax.Array]:
         """L, R and θ, after checking their shapes."""
         blocks = block_count(self.in_fibre)
         mixer = (*((blocks,) if blocks > 1 else ()), self.in_features, self.out_features)
-        outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
         paths = sum(output.fan_in * len(output.coordinates) for output in outputs)
         named = (self.left, "left", mixer), (self.right, "right", mixer), (self.kernel, "kernel", (paths, self.out_features))
         left, right, kernel = (read(*each) for each in named)

@@ -11,7 +11,7 @@ from equijax._numbers import positive_int
 from equijax.actions import Action, ListedMatrices, Nothing
 from equijax.groups import Group, PointGroup
 from equijax.nn._exactness import Exactness
-from equijax.nn._pointwise import array_shape, claimed
+from equijax.nn._pointwise import claimed, lead_and_features
 from equijax.nn.fields._layer import (
     FieldLayer,
     from_vectors,
@@ -107,8 +107,7 @@ class FourierNonlinearity(FieldLayer):
         Nothing is claimed where ``activation`` mixes samples.
         """
         found = super().exactness_for(in_action, input_shape)
-        lead = array_shape(input_shape, 1 + len(self.in_fibre.shape))
-        features = input_shape[-1] if isinstance(input_shape, (tuple, list)) else 1
+        lead, features = lead_and_features(input_shape, 1 + len(self.in_fibre.shape))
         found = claimed(found, self.activation, "activation", (*lead, self.sample_count, features), len(lead) + 1)
         if not found.kept.is_known:
             return found

@@ -11,7 +11,7 @@ from equijax._arrays import read_only
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._exactness import Exactness
-from equijax.nn._pointwise import array_shape, claimed
+from equijax.nn._pointwise import claimed, lead_and_features
 from equijax.nn.fields._blocks import block_numbers, pointwise_coordinates
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._taken import taken
@@ -70,8 +70,8 @@ class Gate(FieldLayer):
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects; nothing is claimed where a function mixes what the group moves."""
         found = super().exactness_for(in_action, input_shape)
-        lead, number = array_shape(input_shape, 1 + len(self.in_fibre.shape)), _gate_of(self.out_fibre)
-        features = input_shape[-1] if isinstance(input_shape, (tuple, list)) else 1
+        lead, features = lead_and_features(input_shape, 1 + len(self.in_fibre.shape))
+        number = _gate_of(self.out_fibre)
         if self.gates:
             found = claimed(found, self.gate, "gate", (*lead, self.gates, features), len(lead))
         if (number < 0).any():

@@ -14,7 +14,7 @@ from equijax.groups import Group
 from equijax.nn._exactness import Exactness
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._parameters import new_offset, read_offset
-from equijax.nn._pointwise import array_shape, claimed
+from equijax.nn._pointwise import claimed, lead_and_features
 from equijax.nn.fields._blocks import block_count, block_indicators, block_numbers
 from equijax.nn.fields._layer import (
     FieldLayer,
@@ -102,7 +102,7 @@ class NormNonlinearity(FieldLayer):
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects; nothing is claimed where ``activation`` mixes positions."""
         found = super().exactness_for(in_action, input_shape)
-        lead = array_shape(input_shape, 1 + len(self.in_fibre.shape))
+        lead, _ = lead_and_features(input_shape, 1 + len(self.in_fibre.shape))
         shape = (*lead, block_count(self.in_fibre), self.num_features)
         return claimed(found, self.activation, "activation", shape, len(lead))
 

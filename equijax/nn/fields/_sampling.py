@@ -25,6 +25,7 @@ class Samples(NamedTuple):
       values: S, float64 ``(samples, dim)``: the values of the function of a vector. Read-only.
       back: T, float64 ``(dim, samples)`` with ``T S = 1``: the vector of the nearest band-limited function. Read-only.
       symmetry: the elements that map the samples to themselves, float64 ``(count, n, n)``; None for all of a finite group.
+        Read-only.
     """
 
     values: np.ndarray
@@ -60,7 +61,8 @@ def samples_of(fibre: Representation, count: int | None, symmetry: PointGroup | 
         raise ValueError(
             f"`samples` is {count}; {len(values)} samples do not tell the functions of {fibre!r} apart. Give more samples."
         )
-    return Samples(read_only(values), read_only(np.linalg.solve(gram, weighted)), kept)
+    back = np.linalg.solve(gram, weighted)
+    return Samples(read_only(values), read_only(back), None if kept is None else read_only(kept))
 
 
 def _over_finite(irreps: Any, group: Any) -> tuple[np.ndarray, np.ndarray]:
