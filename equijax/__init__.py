@@ -20,6 +20,7 @@ from equijax.actions import TensorAction as TensorAction
 from equijax.actions import TrivialAction as TrivialAction
 from equijax.actions import WreathAction as WreathAction
 from equijax.audit import equivariance_error as equivariance_error
+from equijax.audit import explain as explain
 from equijax.graphs import Graph as Graph
 from equijax.groups import HEXAGONAL as HEXAGONAL
 from equijax.groups import SE as SE
@@ -47,3 +48,7 @@ from equijax.groups import Trivial as Trivial
 from equijax.groups import U as U
 from equijax.groups import WreathProduct as WreathProduct
 from equijax.groups import wallpaper as wallpaper
+from equijax.testing import check_action as check_action
+from equijax.testing import check_equivariance as check_equivariance
+from equijax.testing import check_graph_layer as check_graph_layer
+from equijax.testing import check_group as check_group

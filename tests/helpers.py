@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 
 #: Compiler options with which a program is compiled as users do, where conftest.py chose the quicker emitter.
 AS_USERS_COMPILE = {"xla_cpu_use_fusion_emitters": True} if jax.__version_info__ < (0, 11) else {}
@@ -79,7 +79,7 @@ def fibres_of(point_group):
 def dna():
     """The four letters under the reverse complement, and their group."""
     group = ej.SpaceGroup(ej.Reflection(1))
-    return group, PermutationRep(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+    return group, PermutationRepresentation(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
 
 
 def train(layer, *inputs, steps=3):

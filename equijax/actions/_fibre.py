@@ -24,9 +24,9 @@ class FibreAction(FieldAction):
     .. math:: (u·f) = ρ(u) f
 
     With ``Regular(G)`` it is the action on functions on the group, ``(u·f)(g) = f(u⁻¹ g)``; with ``Quotient(K)`` that on
-    functions on cosets; with ``PermutationRep(G, table)`` any permutations; with any other representation, of a finite
-    group, a Lie group or a product, its matrices. What is left of a field on a grid after global pooling moves like this
-    too: then ``group`` is the space group, whose translations do nothing.
+    functions on cosets; with ``PermutationRepresentation(G, table)`` any permutations; with any other representation, of
+    a finite group, a Lie group or a product, its matrices. What is left of a field on a grid after global pooling moves
+    like this too: then ``group`` is the space group, whose translations do nothing.
 
     Args:
       fibre: the representation.

@@ -105,7 +105,7 @@ def require_representation(fibre: Any, group: Group | None, name: str) -> None:
         made = f" Write {fibre.__name__}({group!r})." if isinstance(fibre, type) else ""
         raise TypeError(
             f"`{name}` is {fibre!r}; it must be a representation of {group!r} from equijax.reps, such as the permutation "
-            f"representations Scalar, Regular, Quotient or PermutationRep.{made}"
+            f"representations Scalar, Regular, Quotient or PermutationRepresentation.{made}"
         )
 
 

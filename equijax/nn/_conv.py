@@ -125,7 +125,7 @@ class Conv(WindowedLayer):
         if self._lifts and not window and in_fibre is None:
             raise ValueError(
                 f"`in_fibre` is missing: on the plain finite group {group!r} a scalar has no base to move on, so say how "
-                "the input is permuted, for example in_fibre=Quotient(subgroup) or PermutationRep(group, table)."
+                "the input is permuted, for example in_fibre=Quotient(subgroup) or PermutationRepresentation(group, table)."
             )
         self.in_fibre = resolve_fibre(in_fibre, self.group, self._default_in, "in_fibre")
         self.out_fibre = resolve_fibre(out_fibre, self.group, self._default_out, "out_fibre")

@@ -21,7 +21,7 @@ class LiftingConv(Conv):
 
     DNA, whose letters a strand reversal exchanges in pairs (arrays ``(*batch, length, 4, 1)``):
       >>> group = ej.SpaceGroup(ej.Reflection(1))
-      >>> letters = ej.reps.PermutationRep(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+      >>> letters = ej.reps.PermutationRepresentation(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
       >>> layer = ej.nn.LiftingConv(1, 16, (9,), group=group, in_fibre=letters, rngs=nnx.Rngs(0))
       >>> layer(jnp.ones((2, 100, 4, 1))).shape
       (2, 100, 2, 16)

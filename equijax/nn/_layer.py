@@ -143,8 +143,8 @@ def require_permuted(fibre: Representation, name: str, what: str) -> None:
     if not fibre.is_permutation:
         raise ValueError(
             f"`{name}` is {fibre!r}, which mixes its coordinates; {what} treats each coordinate on its own, which commutes "
-            "with permutations alone. Use a permutation fibre (Scalar, Regular, Quotient, PermutationRep), or map to one by "
-            "a linear layer first."
+            "with permutations alone. Use a permutation fibre (Scalar, Regular, Quotient, PermutationRepresentation), or "
+            "map to one by a linear layer first."
         )
 
 

@@ -12,7 +12,8 @@ from equijax._arrays import read_only
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import require_numbers
 from equijax.reps._decompose import all_matrices
-from equijax.reps._permutation import PermutationRep, Quotient
+from equijax.reps._permutation import PermutationRepresentation
+from equijax.reps._regular import Quotient
 from equijax.reps._representation import Representation, require_representation
 
 
@@ -87,7 +88,7 @@ def induce(rep: Representation, subgroup: Subgroup) -> Representation:
     cosets, inner = _moves(subgroup)
     images = np.argmax(all_matrices(rep), axis=-2)
     table = cosets[:, :, None] * rep.dim + images[inner]
-    return PermutationRep(subgroup.group, table.reshape(subgroup.group.order, -1))
+    return PermutationRepresentation(subgroup.group, table.reshape(subgroup.group.order, -1))
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,8 +13,8 @@ import numpy as np
 
 from equijax._arrays import read_only
 from equijax.groups._group import Element
-from equijax.reps._permutation import Scalar
 from equijax.reps._representation import Representation, require_representation
+from equijax.reps._scalar import Scalar
 
 _MAX_ENTRIES = 2**24
 

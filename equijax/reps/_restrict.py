@@ -78,7 +78,7 @@ def restrict(fibre: Representation, subgroup: Any) -> Representation:
       >>> import equijax as ej
       >>> half = ej.Cyclic(4).subgroup([2])
       >>> ej.reps.restrict(ej.reps.Regular(ej.Cyclic(4)), half)
-      PermutationRep(Cyclic(2), [[0, 1, 2, 3], [2, 3, 0, 1]])
+      PermutationRepresentation(Cyclic(2), [[0, 1, 2, 3], [2, 3, 0, 1]])
       >>> ej.reps.restrict(ej.reps.Vector(ej.Dihedral(4)), ej.Cyclic(4)).group
       Cyclic(4)
     """

@@ -21,7 +21,7 @@ class DirectSum(Representation):
     """The direct sum: the coordinates of the parts one after another, each moved by its own representation.
 
     Made by ``a + b``, ``3 * a`` or :func:`direct_sum`. Sums of permutations stay permutations
-    (:class:`PermutationRep`).
+    (:class:`PermutationRepresentation`).
 
     Attributes:
       summands: the parts, none of which is a sum itself.
@@ -142,7 +142,7 @@ def direct_sum(*reps: Representation) -> Representation:
     Example:
       >>> import equijax as ej
       >>> ej.reps.direct_sum(*[ej.reps.Scalar(ej.Cyclic(2))] * 3)
-      PermutationRep(Cyclic(2), [[0, 1, 2], [0, 1, 2]])
+      PermutationRepresentation(Cyclic(2), [[0, 1, 2], [0, 1, 2]])
     """
     if not reps:
         raise ValueError("`reps` is empty; a sum needs at least one representation.")

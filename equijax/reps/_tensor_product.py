@@ -12,15 +12,16 @@ import numpy as np
 
 from equijax._arrays import read_only
 from equijax.groups._group import Element
-from equijax.reps._permutation import Scalar
 from equijax.reps._representation import Representation, require_representation, require_same_group
+from equijax.reps._scalar import Scalar
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class TensorProduct(Representation):
     r"""The tensor product: :math:`ρ(g) = ρ_1(g) ⊗ ρ_2(g) ⊗ …`, the index of the first factor slowest.
 
-    Made by ``a * b`` or :func:`tensor_product`. Products of permutations stay permutations (:class:`PermutationRep`).
+    Made by ``a * b`` or :func:`tensor_product`. Products of permutations stay permutations
+    (:class:`PermutationRepresentation`).
 
     Attributes:
       terms: the factors, none of which is a product itself.

@@ -8,14 +8,14 @@ import pytest
 import equijax as ej
 from equijax.actions import Axis
 from equijax.actions._fibre import field_action
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 from tests.catalogue import FINITE, permutation_matrix
 
 D4, Q8 = ej.Dihedral(4), FINITE["Q8"]
 ACTIONS = {
     "regular": ej.FibreAction(Regular(Q8)),
     "quotient": ej.FibreAction(Quotient(D4.subgroup([4]))),
-    "permutation": ej.FibreAction(PermutationRep(ej.Reflection(1), [[0, 1, 2, 3], [3, 2, 1, 0]])),
+    "permutation": ej.FibreAction(PermutationRepresentation(ej.Reflection(1), [[0, 1, 2, 3], [3, 2, 1, 0]])),
     "space group": ej.FibreAction(Regular(D4), ej.wallpaper("p4m")),
     "scalar": ej.FibreAction(Scalar(D4)),
     "scalar of translations": ej.FibreAction(Scalar(ej.Trivial(2)), ej.Translation(2)),

@@ -22,7 +22,10 @@ LINE = ej.SpaceGroup(ej.Reflection(1))
 CONFIGURATIONS = {
     "line, odd": (ej.GridAction(LINE), (5,)),
     "line, even": (ej.GridAction(LINE), (4,)),
-    "line of DNA": (ej.GridAction(LINE, ej.reps.PermutationRep(ej.Reflection(1), [[0, 1, 2, 3], [3, 2, 1, 0]])), (6,)),
+    "line of DNA": (
+        ej.GridAction(LINE, ej.reps.PermutationRepresentation(ej.Reflection(1), [[0, 1, 2, 3], [3, 2, 1, 0]])),
+        (6,),
+    ),
     "translations of a rectangle": (ej.GridAction(ej.Translation(2)), (3, 4)),
     "p1 regular": (ej.GridAction(WALLPAPER["p1"], Regular(ej.Trivial(2))), (3, 4)),
     "p4, odd": (ej.GridAction(P4), (5, 5)),

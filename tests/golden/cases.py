@@ -19,7 +19,7 @@ from flax import nnx
 
 import equijax as ej
 from equijax.graphs import HeteroGraph
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 from tests.helpers import AS_USERS_COMPILE
 from tests.nn.graphs.cases import CASES as GRAPH_CASES
 from tests.nn.graphs.cases import world
@@ -36,7 +36,7 @@ P4, P4M, P6 = GROUPS["p4"], GROUPS["p4m"], GROUPS["p6"]
 D3 = ej.Dihedral(3)
 S4 = ej.FiniteGroup.from_permutations([[1, 2, 3, 0], [1, 0, 2, 3]])
 QUATERNIONS = ej.FiniteGroup.from_permutations([[1, 2, 3, 0, 5, 6, 7, 4], [4, 7, 6, 5, 2, 1, 0, 3]])
-LETTERS = PermutationRep(LINE.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+LETTERS = PermutationRepresentation(LINE.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
 nn = ej.nn
 
 

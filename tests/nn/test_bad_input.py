@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import Irrep, PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import Irrep, PermutationRepresentation, Quotient, Regular, Scalar
 from tests.helpers import options
 
 P4, P4M, P6 = ej.wallpaper("p4"), ej.wallpaper("p4m"), ej.wallpaper("p6")
@@ -102,9 +102,13 @@ WRONG = {
     "fibre is a number": (lambda: conv(out_fibre=4), TypeError, ["`out_fibre`", "4"]),
     "fibre of a space group": (lambda: Regular(P4), TypeError, ["`group`", "point_group"]),
     "quotient by a list": (lambda: Quotient([0, 2]), TypeError, ["`subgroup`", "group.subgroup"]),
-    "table with too few rows": (lambda: PermutationRep(C4, [[0, 1]]), ValueError, ["`table`", "(1, 2)", "from_generators"]),
+    "table with too few rows": (
+        lambda: PermutationRepresentation(C4, [[0, 1]]),
+        ValueError,
+        ["`table`", "(1, 2)", "from_generators"],
+    ),
     "table that does not compose": (
-        lambda: PermutationRep(C4, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]),
+        lambda: PermutationRepresentation(C4, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]),
         ValueError,
         ["`table`", "compose"],
     ),

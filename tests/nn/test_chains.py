@@ -175,7 +175,7 @@ def test_keyword_arguments_reach_the_layers_that_take_them():
 
 def test_dna_network_agrees_on_both_strands():
     group = ej.SpaceGroup(ej.Reflection(1))
-    letters = ej.reps.PermutationRep(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+    letters = ej.reps.PermutationRepresentation(group.point_group, [[0, 1, 2, 3], [3, 2, 1, 0]])
     model = ej.nn.Sequential(
         ej.nn.LiftingConv(1, 4, (5,), in_fibre=letters, **options(group)),
         jax.nn.relu,
@@ -259,7 +259,7 @@ def test_restriction_that_moves_the_centre_is_refused():
 
 def test_reference_layers_are_compared_with_their_neighbours():
     group = ej.Cyclic(4)
-    other = ej.reps.PermutationRep(group, [[0, 1, 2, 3], [1, 0, 3, 2], [0, 1, 2, 3], [1, 0, 3, 2]])
+    other = ej.reps.PermutationRepresentation(group, [[0, 1, 2, 3], [1, 0, 3, 2], [0, 1, 2, 3], [1, 0, 3, 2]])
     regular = ej.FibreAction(Regular(group))
     given = {key: value for key, value in options(None).items() if key != "group"}
     linear = ej.nn.EquivariantLinear(regular, regular, 1, 1, **given)

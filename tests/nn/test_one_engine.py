@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 from equijax.sharing import LinearSharing, defect
 from tests.helpers import KERNEL, compiled, dense_matrix, fibres_of, options, randn
 from tests.nn.test_equivariance import KINDS, build, in_shape
@@ -150,7 +150,7 @@ def test_feature_groups_are_separate_convolutions(groups):
 
 def test_several_bias_orbits():
     group = ej.Dihedral(3)
-    fibre = Regular(group) + Scalar(group) + PermutationRep(group, np.zeros((6, 1), int))
+    fibre = Regular(group) + Scalar(group) + PermutationRepresentation(group, np.zeros((6, 1), int))
     layer = ej.nn.Conv(1, 2, (), in_fibre=Regular(group), out_fibre=fibre, **options(group))
     assert layer.bias.shape == (3, 2)
     y = layer(jnp.zeros((6, 1)))

@@ -152,7 +152,7 @@ def test_sums_of_permutations_stay_permutations():
     fibre = Regular(D3)
     assert copies(fibre, 3) == fibre + fibre + fibre == 3 * fibre == fibre * 3
     assert (3 * fibre).is_permutation and direct_sum(fibre) == fibre == 1 * fibre
-    assert fibre * Scalar(D3) == ej.reps.PermutationRep(D3, fibre.table)
+    assert fibre * Scalar(D3) == ej.reps.PermutationRepresentation(D3, fibre.table)
     mixed = 3 * fibre + PLANE
     assert not mixed.is_permutation and mixed.parts == (3 * fibre, PLANE)
     assert (PLANE + fibre).act(1, np.arange(8), 0).shape == (8,)

@@ -9,7 +9,7 @@ from equijax import reps
 from equijax.reps import (
     FunctionRepresentation,
     MatrixRepresentation,
-    PermutationRep,
+    PermutationRepresentation,
     Quotient,
     Regular,
     Representation,
@@ -53,57 +53,65 @@ CASES = {
     "Regular of S_n": (lambda: Regular(ej.Permutation(3)), TypeError, ["`group`", "Permutation(3)", "FiniteGroup"]),
     "Quotient by numbers": (lambda: Quotient([0, 1]), TypeError, ["`subgroup`", "[0, 1]", "group.subgroup(elements)"]),
     "Quotient by a group": (lambda: Quotient(C4), TypeError, ["`subgroup`", "Cyclic(4)", "group.subgroup(elements)"]),
-    "rep of no group": (lambda: PermutationRep(None, [[0]]), TypeError, ["`group`", "None", "FiniteGroup"]),
+    "rep of no group": (lambda: PermutationRepresentation(None, [[0]]), TypeError, ["`group`", "None", "FiniteGroup"]),
     "rows are missing": (
-        lambda: PermutationRep(C4, [[0, 1], [1, 0]]),
+        lambda: PermutationRepresentation(C4, [[0, 1], [1, 0]]),
         ValueError,
         ["`table`", "(2, 2)", "4 elements", "Cyclic(4)", "from_generators"],
     ),
-    "one axis": (lambda: PermutationRep(C4, [0, 1, 2, 3]), ValueError, ["`table`", "(4,)", "4 elements"]),
-    "no coordinates": (lambda: PermutationRep(C4, np.zeros((4, 0), int)), ValueError, ["`table`", "(4, 0)"]),
+    "one axis": (lambda: PermutationRepresentation(C4, [0, 1, 2, 3]), ValueError, ["`table`", "(4,)", "4 elements"]),
+    "no coordinates": (lambda: PermutationRepresentation(C4, np.zeros((4, 0), int)), ValueError, ["`table`", "(4, 0)"]),
     "no permutation": (
-        lambda: PermutationRep(ej.Reflection(1), [[0, 1], [1, 1]]),
+        lambda: PermutationRepresentation(ej.Reflection(1), [[0, 1], [1, 1]]),
         ValueError,
         ["`table`", "not a permutation", "0 … 1"],
     ),
-    "floats": (lambda: PermutationRep(ej.Reflection(1), [[0.0, 1.0], [1.0, 0.0]]), ValueError, ["`table`", "0 … 1"]),
+    "floats": (
+        lambda: PermutationRepresentation(ej.Reflection(1), [[0.0, 1.0], [1.0, 0.0]]),
+        ValueError,
+        ["`table`", "0 … 1"],
+    ),
     "no homomorphism": (
-        lambda: PermutationRep(C4, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]),
+        lambda: PermutationRepresentation(C4, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]),
         ValueError,
         ["`table`", "does not compose", "order of the rows"],
     ),
     "row 0 is not the identity": (
-        lambda: PermutationRep(ej.Trivial(1), [[1, 0]]),
+        lambda: PermutationRepresentation(ej.Trivial(1), [[1, 0]]),
         ValueError,
         ["`table`", "row 0", "identity"],
     ),
     "rows in another order": (
-        lambda: PermutationRep(D4, D4.table[[0, 1, 2, 3, 4, 7, 6, 5]]),
+        lambda: PermutationRepresentation(D4, D4.table[[0, 1, 2, 3, 4, 7, 6, 5]]),
         ValueError,
         ["`table`", "order of the rows"],
     ),
     "number of images": (
-        lambda: PermutationRep.from_generators(D4, [[1, 0]]),
+        lambda: PermutationRepresentation.from_generators(D4, [[1, 0]]),
         ValueError,
         ["`images`", "1 permutations", "Dihedral(4)", "(1, 4)"],
     ),
     "other relations": (
-        lambda: PermutationRep.from_generators(C4, [[1, 2, 0]]),
+        lambda: PermutationRepresentation.from_generators(C4, [[1, 2, 0]]),
         ValueError,
         ["`table`", "does not compose"],
     ),
     "lengths of the images": (
-        lambda: PermutationRep.from_generators(D4, [[1, 0], [1, 2, 0]]),
+        lambda: PermutationRepresentation.from_generators(D4, [[1, 0], [1, 2, 0]]),
         ValueError,
         ["`images`", "[1, 2, 0]", "0 … 1"],
     ),
     "images out of range": (
-        lambda: PermutationRep.from_generators(C4, [[5, 1]]),
+        lambda: PermutationRepresentation.from_generators(C4, [[5, 1]]),
         ValueError,
         ["`images`", "[5, 1]", "exactly once"],
     ),
-    "numbers as images": (lambda: PermutationRep.from_generators(C4, [1]), ValueError, ["`images`", "holds 1", "list"]),
-    "from_generators of no group": (lambda: PermutationRep.from_generators(3, []), TypeError, ["`group`", "3"]),
+    "numbers as images": (
+        lambda: PermutationRepresentation.from_generators(C4, [1]),
+        ValueError,
+        ["`images`", "holds 1", "list"],
+    ),
+    "from_generators of no group": (lambda: PermutationRepresentation.from_generators(3, []), TypeError, ["`group`", "3"]),
     "restriction to a foreign subgroup": (
         lambda: restrict(Regular(C4), D4.subgroup([1])),
         ValueError,
@@ -264,7 +272,7 @@ def test_message(call, error, words):
 
 def test_assignment_names_the_attribute_and_the_remedy():
     with pytest.raises(AttributeError, match="immutable; make a new one instead of changing `table`"):
-        PermutationRep(ej.Trivial(1), [[0]]).table = None
+        PermutationRepresentation(ej.Trivial(1), [[0]]).table = None
 
 
 def test_the_contract_is_abstract():

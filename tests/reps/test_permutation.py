@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import equijax as ej
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar, restrict
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar, restrict
 from tests.catalogue import FINITE, all_permutations, brute_orbits, parametrize, permutation_matrix
 
 TRIANGLE = [[1, 2, 0], [1, 0, 2]]
@@ -21,10 +21,10 @@ FIBRES = {
     **{f"Regular({n})": Regular(g) for n, g in (("D4", D4), ("Q8", Q8), ("A4", A4), ("Trivial", ej.Trivial(2)))},
     **{f"Quotient(D4, {k.elements})": Quotient(k) for k in D4.subgroups()[1::3]},
     **{f"Quotient(A4, {k.elements})": Quotient(k) for k in A4.subgroups() if k.order in (2, 3, 4)},
-    "corners of a triangle": PermutationRep.from_generators(S3, TRIANGLE),
-    "DNA": PermutationRep(ej.Reflection(1), [[0, 1, 2, 3], [3, 2, 1, 0]]),
+    "corners of a triangle": PermutationRepresentation.from_generators(S3, TRIANGLE),
+    "DNA": PermutationRepresentation(ej.Reflection(1), [[0, 1, 2, 3], [3, 2, 1, 0]]),
     "sum": Scalar(D4) + Regular(D4) + Quotient(D4.subgroup([4])),
-    "product": Regular(S3) * PermutationRep.from_generators(S3, TRIANGLE),
+    "product": Regular(S3) * PermutationRepresentation.from_generators(S3, TRIANGLE),
     "restricted": restrict(Regular(D4), D4.subgroup([1])),
     "faces of the cube": Quotient(ej.Octahedral().subgroup([1])),
 }
@@ -96,7 +96,7 @@ def test_values(fibre):
 def test_different_fibres_are_unequal():
     assert len(set(FIBRES.values())) == len(FIBRES)
     assert Regular(C4) != Regular(D4) and Scalar(C4) != Regular(C4)
-    assert PermutationRep(C4, Regular(C4).table) != Regular(C4), "another class is another representation"
+    assert PermutationRepresentation(C4, Regular(C4).table) != Regular(C4), "another class is another representation"
 
 
 def test_fibres_of_equal_groups_are_equal():
@@ -152,7 +152,7 @@ def test_sum_and_product_are_those_of_matrices(a, b):
 
 
 def test_the_square_of_a_transitive_set_has_burnsides_number_of_orbits():
-    corners = PermutationRep.from_generators(S3, TRIANGLE)
+    corners = PermutationRepresentation.from_generators(S3, TRIANGLE)
     fixed = [(row == np.arange(3)).sum() for row in corners.table]
     assert (corners * corners).orbits.max() + 1 == np.mean(np.square(fixed)) == 2
 
@@ -173,7 +173,7 @@ def test_from_generators_extends_any_homomorphism(data):
     group = ej.FiniteGroup.from_permutations(generators)
     kept = [p for i, p in enumerate(generators) if list(p) != list(range(n)) and p not in generators[:i]]
     on_pairs = [[p[i] * n + p[j] for i in range(n) for j in range(n)] for p in kept]
-    fibre = PermutationRep.from_generators(group, on_pairs)
+    fibre = PermutationRepresentation.from_generators(group, on_pairs)
     for s, images in zip(group.generators, on_pairs, strict=True):
         assert fibre.table[s].tolist() == images
     for g in range(group.order):
@@ -181,17 +181,17 @@ def test_from_generators_extends_any_homomorphism(data):
 
 
 def test_from_generators_of_the_trivial_group():
-    assert PermutationRep.from_generators(ej.Trivial(2), []).table.tolist() == [[0]]
+    assert PermutationRepresentation.from_generators(ej.Trivial(2), []).table.tolist() == [[0]]
 
 
 def test_a_permutation_rep_copies_its_table():
     table = np.array([[0, 1], [1, 0]])
-    fibre = PermutationRep(ej.Reflection(1), table)
+    fibre = PermutationRepresentation(ej.Reflection(1), table)
     table[:] = 0
     assert fibre.table.tolist() == [[0, 1], [1, 0]]
 
 
 def test_all_of_s4_by_its_natural_representation():
     s4 = FINITE["S4"]
-    natural = PermutationRep.from_generators(s4, [[1, 2, 3, 0], [1, 0, 2, 3]])
+    natural = PermutationRepresentation.from_generators(s4, [[1, 2, 3, 0], [1, 0, 2, 3]])
     assert sorted(map(tuple, natural.table.tolist())) == sorted(map(tuple, all_permutations(4).tolist()))

@@ -71,7 +71,7 @@ def test_the_solver_and_the_orbits_find_one_space():
 
 def test_a_trivial_group_allows_every_map():
     scalar = ej.reps.Scalar(ej.Trivial(1))
-    three = ej.reps.PermutationRep(ej.Trivial(1), [[0, 1, 2]])
+    three = ej.reps.PermutationRepresentation(ej.Trivial(1), [[0, 1, 2]])
     assert np.array_equal(ej.reps.intertwiners(scalar, three)[:, :, 0], np.eye(3))
 
 
@@ -161,7 +161,7 @@ def test_a_problem_that_is_too_large_names_the_remedy():
 
 
 def test_maps_that_would_fill_the_memory_are_refused():
-    many = ej.reps.PermutationRep(ej.Trivial(1), [list(range(120))])
+    many = ej.reps.PermutationRepresentation(ej.Trivial(1), [list(range(120))])
     with pytest.raises(ValueError, match=r"14400 maps from dimension 120 to 120 take 1.5 GB"):
         ej.reps.intertwiners(many, many)
 

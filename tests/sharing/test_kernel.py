@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import equijax as ej
-from equijax.reps import PermutationRep, Quotient, Regular, Scalar
+from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
 from equijax.sharing import KernelSharing, _kernel, defect, project
 from equijax.sharing._window import window
 from tests.catalogue import FINITE, WALLPAPER, brute_orbits
@@ -208,7 +208,7 @@ def test_values():
 def test_a_users_fibre_is_enough():
     """Letters of DNA: a filter and its reverse complement."""
     group = ej.Reflection(1)
-    letters = PermutationRep(group, [[0, 1, 2, 3], [3, 2, 1, 0]])
+    letters = PermutationRepresentation(group, [[0, 1, 2, 3], [3, 2, 1, 0]])
     sharing = KernelSharing(group, (5,), letters, Regular(group))
     assert sharing.count == 20
     assert np.array_equal(sharing.table[1], sharing.table[0][::-1, ::-1])

@@ -7,12 +7,12 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import Irrep, PermutationRep, Regular, Scalar, Vector, tensors
+from equijax.reps import Irrep, PermutationRepresentation, Regular, Scalar, Vector, tensors
 from tests.helpers import KERNEL, check_message, randn
 from tests.nn.fields.laws import Law, some_elements, trained
 
 S3 = ej.FiniteGroup.from_permutations([[1, 2, 0], [1, 0, 2]])
-POINTS = PermutationRep.from_generators(S3, [[1, 2, 0], [1, 0, 2]])
+POINTS = PermutationRepresentation.from_generators(S3, [[1, 2, 0], [1, 0, 2]])
 
 
 def model(in_rep, out_rep, **more):
