@@ -102,8 +102,9 @@ BAD = {
 }
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "examples")
     spec = importlib.util.spec_from_file_location("rotated_digits", ROOT / "examples" / "rotated_digits.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,1 @@
+"""What examples/rotated_digits.py needs beside its models and their training: data, measuring, pictures, options."""
