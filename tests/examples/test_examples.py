@@ -190,3 +190,18 @@ def test_networks_between_representations_learn_and_keep_the_law(tmp_path: Path)
         ((small, large),) = found["error"]
         assert small <= published["EMLP"][0]
         assert large <= published["MLP, turned copies"][2]
+
+
+@pytest.mark.slow
+def test_pictures_of_the_readme_show_what_they_say(tmp_path: Path):
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    assert pictures.turning(tmp_path / "turning.png") < 1e-5
+    report = pictures.audit(tmp_path / "audit.png")
+    assert {row.name: [cause.kind for cause in row.causes] for row in report.accused} == {
+        "padded": ["border"],
+        "head": ["dense"],
+    }
+    for name in ("turning.png", "audit.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
