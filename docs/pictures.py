@@ -95,6 +95,7 @@ def audit(path: Path) -> ej.audit.Report:
         left.text(max(shares[k], 0) + 1, k, f"{shares[k]:.0f} %  {what}", va="center", fontsize=14)
     left.invert_yaxis()
     left.set_xlim(0, 1.35 * max(shares))
+    left.set_xticks(range(0, 101, 20))
     left.set_xlabel("share of the error under shifts (%)", fontsize=14)
     left.tick_params(labelsize=14)
     left.set_title("which layer, how much, and why", fontsize=15)
