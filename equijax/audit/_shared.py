@@ -13,7 +13,8 @@ from equijax.audit._frame import Frame, embedded
 from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
 from equijax.reps import Representation, Scalar
 from equijax.reps._solver import solve
-from equijax.sharing import BasisSharing, KernelSharing, LinearSharing, OrbitSharing, Sharing, orbits, pair_orbits
+from equijax.sharing import BasisSharing, KernelSharing, LinearSharing, OrbitSharing, Sharing, orbits
+from equijax.sharing._orbits import pair_orbits
 from equijax.sharing._window import window
 
 Elements = Sequence[int]

@@ -1,19 +1,12 @@
 """Weight sharing: which linear maps commute with two actions."""
 
 from equijax.sharing._basis_sharing import BasisSharing as BasisSharing
-from equijax.sharing._inner_product import invariant_form as invariant_form
 from equijax.sharing._kernel import KernelSharing as KernelSharing
 from equijax.sharing._linear import LinearSharing as LinearSharing
 from equijax.sharing._orbit_sharing import OrbitSharing as OrbitSharing
-from equijax.sharing._orbit_sharing import defect as defect
-from equijax.sharing._orbit_sharing import project as project
 from equijax.sharing._orbits import orbits as orbits
-from equijax.sharing._orbits import pair_orbits as pair_orbits
 from equijax.sharing._partitions import bell_number as bell_number
 from equijax.sharing._partitions import equality_pattern as equality_pattern
-from equijax.sharing._partitions import refines as refines
 from equijax.sharing._partitions import set_partitions as set_partitions
-from equijax.sharing._partitions import stirling_number as stirling_number
 from equijax.sharing._sharing import Draws as Draws
 from equijax.sharing._sharing import Sharing as Sharing
-from equijax.sharing._variance import normalised as normalised

@@ -18,7 +18,7 @@ class BasisSharing(Sharing):
 
     .. math:: W = \sum_k W_k ⊗ θ_k
 
-    The basis is taken as it is given: :func:`equijax.sharing.normalised` scales it so that outputs have variance 1.
+    The basis is taken as it is given; :class:`LinearSharing` scales its own so that outputs have variance 1.
     :meth:`project` is orthogonal whatever the scaling.
 
     Args:

@@ -9,7 +9,8 @@ from flax import nnx
 
 import equijax as ej
 from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
-from equijax.sharing import LinearSharing, defect
+from equijax.sharing import LinearSharing
+from equijax.sharing._orbit_sharing import defect
 from tests.helpers import KERNEL, compiled, dense_matrix, fibres_of, options, randn
 from tests.nn.test_equivariance import KINDS, build, in_shape
 

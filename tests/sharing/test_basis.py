@@ -12,8 +12,10 @@ from flax import nnx
 import equijax as ej
 from equijax.reps import Irrep, Regular, Scalar, irreps
 from equijax.reps._solver import solve
-from equijax.sharing import BasisSharing, KernelSharing, OrbitSharing, invariant_form, normalised
+from equijax.sharing import BasisSharing, KernelSharing, OrbitSharing
+from equijax.sharing._inner_product import invariant_form
 from equijax.sharing._parts_sharing import PartsSharing
+from equijax.sharing._variance import normalised
 from equijax.sharing._window import window
 from tests.sharing.fibres import Matrices, Skew, Sum, Vector
 

@@ -5,7 +5,8 @@ import pytest
 
 import equijax as ej
 from equijax.reps import Regular, Scalar
-from equijax.sharing import KernelSharing, LinearSharing, defect, project
+from equijax.sharing import KernelSharing, LinearSharing
+from equijax.sharing._orbit_sharing import defect, project
 from tests.helpers import check_message
 
 C4, HEX = ej.Cyclic(4), ej.wallpaper("p6").point_group

@@ -10,7 +10,8 @@ import pytest
 
 import equijax as ej
 from equijax.reps import PermutationRepresentation, Quotient, Regular, Scalar
-from equijax.sharing import KernelSharing, _kernel, defect, project
+from equijax.sharing import KernelSharing, _kernel
+from equijax.sharing._orbit_sharing import defect, project
 from equijax.sharing._window import window
 from tests.catalogue import FINITE, WALLPAPER, brute_orbits
 

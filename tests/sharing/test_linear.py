@@ -7,7 +7,8 @@ import pytest
 
 import equijax as ej
 from equijax.reps import Quotient, Regular, Scalar
-from equijax.sharing import LinearSharing, defect, project
+from equijax.sharing import LinearSharing
+from equijax.sharing._orbit_sharing import defect, project
 from tests.catalogue import FINITE, WALLPAPER, all_permutations, brute_orbits
 
 D4, C4, A4 = ej.Dihedral(4), ej.Cyclic(4), FINITE["A4"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import equijax as ej
-from equijax.sharing import orbits, pair_orbits
-from equijax.sharing._orbits import by_first_appearance
+from equijax.sharing import orbits
+from equijax.sharing._orbits import by_first_appearance, pair_orbits
 from tests.catalogue import FINITE, all_permutations, brute_orbits, parametrize
 
 

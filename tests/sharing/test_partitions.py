@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from equijax.sharing import bell_number, equality_pattern, refines, set_partitions, stirling_number
-from equijax.sharing._partitions import block_count, refinement
+from equijax.sharing import bell_number, equality_pattern, set_partitions
+from equijax.sharing._partitions import block_count, refinement, refines, stirling_number
 from tests.helpers import check_message
 
 BELL = [1, 1, 2, 5, 15, 52, 203, 877, 4140]

@@ -8,7 +8,8 @@ from flax import nnx
 
 import equijax as ej
 from equijax.reps import Regular
-from equijax.sharing import LinearSharing, defect
+from equijax.sharing import LinearSharing
+from equijax.sharing._orbit_sharing import defect
 from equijax.testing import check_equivariance
 from tests.helpers import QUATERNIONS, WithMask, check_message, dense_matrix, options, randn, train
 

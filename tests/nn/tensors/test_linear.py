@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.sharing import bell_number, set_partitions, stirling_number
+from equijax.sharing import bell_number, set_partitions
+from equijax.sharing._partitions import stirling_number
 from equijax.testing import check_equivariance
 from tests.helpers import check_message
 
