@@ -23,9 +23,9 @@ class GraphAction(Action):
 
     .. math:: n'_{p[i]} = n_i, \qquad e'_{q[k]} = e_k, \qquad s'_{q[k]} = p[s_k], \qquad r'_{q[k]} = p[r_k]
 
-    Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features and masks like e; globals
+    Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features, shifts and masks like e; globals
     stay. Padding moves too, since the masks do. With a ``space`` its elements u = (t, R) move the points as well,
-    positions :math:`x → R x + t` (of padding :math:`x → R x`) and velocities :math:`v → R v`. The same u moves the fibres
+    positions :math:`x → R x + t` (of padding :math:`x → R x`), velocities :math:`v → R v`, and shifts of edges likewise. The same u moves the fibres
     that nodes and edges carry, :math:`n_i → ρ(u) n_i` and :math:`e_k → σ(u) e_k`. With a ``node_action`` elements h of a
     group of its own act on the array at each node.
 
@@ -34,7 +34,7 @@ class GraphAction(Action):
     Args:
       num_nodes: number of nodes, padding included; None is "as many as the graph has".
       num_edges: number of edges, padding included; None is "as many as the graph has".
-      space: a group of motions, ``E(3)``, ``SE(3)``, ``O(3)`` or ``SO(3)``; None leaves positions and velocities.
+      space: a group of motions, ``E(3)``, ``SE(3)``, ``O(3)`` or ``SO(3)``; None leaves positions, velocities and shifts.
       node_action: an action on the array at one node, such as a ``GridAction`` for patches; None leaves it.
       node_fibre: representation ρ of ``space``, or of the part of it that turns (``O(3)`` for ``E(3)``): the nodes are one
         array ``(N, fibre, features)``; None leaves node features alone.
@@ -155,22 +155,23 @@ class GraphAction(Action):
         by_node = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, node_source, axis=0, mode="clip"), tree)  # noqa: E731
         by_edge = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, edge_source, axis=0, mode="clip"), tree)  # noqa: E731
         nodes, positions, velocities = by_node((graph.nodes, graph.positions, graph.velocities))
-        edges = by_edge(graph.edges)
+        edges, shifts = by_edge((graph.edges, graph.shifts))
         if self.space is not None:
             u, *motions = motions
             nodes = nodes if self.node_fibre is None else FibreAction(self.node_fibre, self.space)(u, nodes)
             edges = edges if self.edge_fibre is None else FibreAction(self.edge_fibre, self.space)(u, edges)
-            shift, h = self.space.split(u)
-            positions, velocities = (_turned(vectors, self.space, h) for vectors in (positions, velocities))
-            if positions is not None and shift is not None:  # padding, zero behind a layer, is turned but not shifted
+            move, h = self.space.split(u)
+            positions, velocities, shifts = (_turned(vectors, self.space, h) for vectors in (positions, velocities, shifts))
+            if positions is not None and move is not None:  # padding, zero behind a layer, is turned but not shifted
                 valid = by_node(graph.node_mask)[:, None]
-                positions = positions + jnp.where(valid, jnp.asarray(shift)[None, :], 0.0).astype(positions.dtype)
+                positions = positions + jnp.where(valid, jnp.asarray(move)[None, :], 0.0).astype(positions.dtype)
         if self.node_action is not None:
             nodes = self.node_action(motions[0], nodes)
         fields = dict(
             nodes=nodes,
             positions=positions,
             velocities=velocities,
+            shifts=shifts,
             senders=by_edge(jnp.take(p, graph.senders, mode="clip")),
             receivers=by_edge(jnp.take(p, graph.receivers, mode="clip")),
             edges=edges,

@@ -31,6 +31,8 @@ from equijax.graphs._networkx import to_networkx as to_networkx
 from equijax.graphs._shapes import RowShapes as RowShapes
 from equijax.graphs._shapes import TableShapes as TableShapes
 from equijax.graphs._shapes import table_shapes as table_shapes
+from equijax.graphs._space import edge_vectors as edge_vectors
+from equijax.graphs._space import strain as strain
 from equijax.graphs._sums import message_reduce as message_reduce
 from equijax.graphs._sums import neighbour_sum as neighbour_sum
 from equijax.graphs._table import NeighbourTable as NeighbourTable

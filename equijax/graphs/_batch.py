@@ -8,10 +8,10 @@ import numpy as np
 
 from equijax.graphs._budget import GraphBudget, sizes_of
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import assemble, on_host, order_by_graph
+from equijax.graphs._host import FIELDS, assemble, on_host, order_by_graph
 
 _OF_NODES = ("nodes", "positions", "velocities", "node_mask")
-_OF_EDGES = ("edges", "edge_mask")
+_OF_EDGES = ("edges", "shifts", "edge_mask")
 _OF_GRAPHS = ("globals", "graph_mask")
 
 
@@ -20,7 +20,7 @@ def batch(graphs: Iterable[Graph], budget: GraphBudget | None = None) -> Graph:
 
     The nodes, edges and graphs follow one another in the order given. With a budget, padding (zeros) follows behind: padding
     nodes belong to the first padding graph, and padding edges join the first padding node to itself. What is padding in the
-    graphs given stays padding. Their tables are left behind; the batch gets one where the budget has table shapes.
+    graphs given stays padding. Where some graphs have shifts, the others get zeros. Their tables are left behind; the batch gets one where the budget has table shapes.
 
     Args:
       graphs: graphs with equal features: the same fields, and in each the same shapes (but for axis 0) and dtypes.
@@ -49,7 +49,7 @@ def batch(graphs: Iterable[Graph], budget: GraphBudget | None = None) -> Graph:
     if budget is not None:
         budget.require_room(*room)
         room = (budget.nodes, budget.edges, budget.graphs)
-    hosts = [on_host(graph, "batch") for graph in graphs]
+    hosts = _with_shifts([on_host(graph, "batch") for graph in graphs])
     fields = {}
     for names, size in zip((_OF_NODES, _OF_EDGES, _OF_GRAPHS), room, strict=True):
         fields |= {name: _joined([getattr(host, name) for host in hosts], size, name) for name in names}
@@ -150,6 +150,20 @@ def batches(
     order = None if key is None else np.asarray(jax.random.permutation(key, len(graphs)))
     groups = budget.pack(sizes, order, drop_last=drop_last)
     return (batch([graphs[k] for k in group], budget) for group in groups)
+
+
+def _with_shifts(hosts: list[Graph]) -> list[Graph]:
+    """Gives graphs without shifts zeros for them where another has some."""
+    first = next((host.shifts for host in hosts if host.shifts is not None), None)
+    if first is None:
+        return hosts
+    zeros = lambda host: np.zeros((host.num_edges, *first.shape[1:]), first.dtype)  # noqa: E731
+    return [
+        host
+        if host.shifts is not None
+        else assemble(**{name: getattr(host, name) for name in FIELDS} | {"shifts": zeros(host)})
+        for host in hosts
+    ]
 
 
 def _joined(trees: list[Any], size: int, name: str) -> Any:

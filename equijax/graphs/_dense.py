@@ -8,7 +8,7 @@ import numpy as np
 
 from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import order_by_graph
+from equijax.graphs._host import order_by_graph, require_no_shifts
 from equijax.groups._elements import concrete
 
 
@@ -44,7 +44,8 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
 
     Raises:
       TypeError: the graph is traced, n is smaller than its N nodes, and features are no floats, so they can't be NaN.
-      ValueError: a graph has more nodes; or the graph is traced and ``max_nodes`` is None.
+      ValueError: a graph has more nodes; or the graph is traced and ``max_nodes`` is None; or it has shifts, for which there
+        is no place.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -53,6 +54,7 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
       >>> dense.nodes.shape, dense.adjacency.shape, dense.mask.tolist()
       ((2, 3, 8), (2, 3, 3), [[True, True, True], [True, True, False]])
     """
+    require_no_shifts(graph, "a dense graph")
     n, owner, number = _layout(graph, max_nodes)
     too_large = jax.ops.segment_max(number, owner, graph.num_graphs) >= n
     if n < graph.num_nodes and concrete(too_large) is None:

@@ -12,7 +12,7 @@ from equijax.graphs._fields import Fields
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
 
-_FEATURES = ("nodes", "positions", "velocities", "edges", "globals")
+_FEATURES = ("nodes", "positions", "velocities", "edges", "shifts", "globals")
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -35,6 +35,9 @@ class Graph(Fields):
       globals: features of whole graphs ``(G, …)``, a pytree of such arrays, or None.
       positions: points in space ``(N, d)``, or None.
       velocities: vectors in space ``(N, d)``, or None.
+      shifts: vectors in space ``(E, d)`` in the unit and dtype of the positions, or None, which stands for zeros: the vector
+        along edge e is ``positions[receivers[e]] - positions[senders[e]] + shifts[e]``. In a crystal an edge may join a node
+        to an image of another, and its shift is a sum of lattice vectors. :func:`edge_vectors` reads them.
       node_graph: integers ``(N,)``, the graph of each node; None puts all into one graph.
       node_mask: bool ``(N,)``, False at padding; None is all True.
       edge_mask: bool ``(E,)``, False at padding; None is all True.
@@ -47,7 +50,7 @@ class Graph(Fields):
       Graph(3 nodes, 2 edges, 1 graph; nodes float32[3,8])
 
     Raises:
-      TypeError: an index is no integer, or a mask no bool.
+      TypeError: an index is no integer, a mask no bool, or a shift no float of the dtype of the positions.
       ValueError: shapes disagree; an index is out of range; a valid edge touches padding or joins two graphs.
     """
 
@@ -58,6 +61,7 @@ class Graph(Fields):
     globals: Any = dataclasses.field(default=None, kw_only=True)
     positions: Any = dataclasses.field(default=None, kw_only=True)
     velocities: Any = dataclasses.field(default=None, kw_only=True)
+    shifts: Any = dataclasses.field(default=None, kw_only=True)
     node_graph: Any = dataclasses.field(default=None, kw_only=True)
     node_mask: Any = dataclasses.field(default=None, kw_only=True)
     edge_mask: Any = dataclasses.field(default=None, kw_only=True)
@@ -176,11 +180,11 @@ class Graph(Fields):
 
     def _require_shapes(self) -> None:
         sizes = {"nodes": self.num_nodes, "positions": self.num_nodes, "velocities": self.num_nodes}
-        sizes |= {"edges": self.num_edges, "globals": self.num_graphs}
+        sizes |= {"edges": self.num_edges, "shifts": self.num_edges, "globals": self.num_graphs}
         for name, size in sizes.items():
             for path, leaf in jax.tree.leaves_with_path(getattr(self, name)):
                 if leaf.ndim == 0 or leaf.shape[0] != size:
-                    what = {"edges": "edge", "globals": "graph"}.get(name, "node")
+                    what = {"edges": "edge", "shifts": "edge", "globals": "graph"}.get(name, "node")
                     raise ValueError(
                         f"`{name}{jax.tree_util.keystr(path)}` has shape {leaf.shape}; its axis 0 must run over the {size} "
                         f"{what}s. A graph is flat and takes no batch axes: batch graphs into one, or use jax.vmap."
@@ -191,14 +195,33 @@ class Graph(Fields):
                     f"`{name}` has {getattr(self, name).shape[0]} entries, but there are {size} "
                     f"{'nodes' if name == 'node_graph' else 'senders'}. Give one for each."
                 )
-        for name in ("positions", "velocities"):
+        self._require_vectors()
+
+    def _require_vectors(self) -> None:
+        for name, what in (("positions", "node"), ("velocities", "node"), ("shifts", "edge")):
             value = getattr(self, name)
             if value is not None and getattr(value, "ndim", 0) != 2:
-                raise ValueError(f"`{name}` is {value!r}; it must be one array (N, d), a vector for each node.")
-        if self.positions is not None and self.velocities is not None and self.positions.shape != self.velocities.shape:
+                shown = value.shape if hasattr(value, "shape") else type(value).__name__
+                raise ValueError(
+                    f"`{name}` is {shown}; it must be one array ({what[0].upper()}, d), a vector for each {what}."
+                )
+            if value is None or self.positions is None or value.shape[1] == self.positions.shape[1]:
+                continue
             raise ValueError(
-                f"`velocities` has shape {self.velocities.shape} and `positions` {self.positions.shape}; points and their "
-                "velocities lie in one space, so give vectors of one length."
+                f"`{name}` has shape {value.shape} and `positions` {self.positions.shape}; both lie in one space, so give "
+                "vectors of one length."
+            )
+        if self.shifts is None:
+            return
+        if not jnp.issubdtype(self.shifts.dtype, jnp.floating):
+            raise TypeError(
+                f"`shifts` has dtype {self.shifts.dtype}; shifts are lengths and must be floats. Of whole numbers of cells "
+                "write numbers @ cell."
+            )
+        if self.positions is not None and self.positions.dtype != self.shifts.dtype:
+            raise TypeError(
+                f"`shifts` has dtype {self.shifts.dtype} and `positions` {self.positions.dtype}; they are added, so give one "
+                "dtype."
             )
 
     def _require_table(self) -> None:

@@ -61,6 +61,15 @@ def require_one_graph(graph: Graph, function: str) -> None:
         )
 
 
+def require_no_shifts(graph: Graph, form: str) -> None:
+    """Raises ``ValueError`` where a graph has shifts, and the form that it is to take has no place for them."""
+    if getattr(graph, "shifts", None) is not None:
+        raise ValueError(
+            f"`graph.shifts` is set, but {form} has no place for it: there, edges to several images would be one. Write "
+            "graph.replace(shifts=None) to leave the images out, or put the shifts among the features of the edges first."
+        )
+
+
 def library(name: str) -> Any:
     """Imports an optional library.
 
