@@ -20,7 +20,8 @@ def batch(graphs: Iterable[Graph], budget: GraphBudget | None = None) -> Graph:
 
     The nodes, edges and graphs follow one another in the order given. With a budget, padding (zeros) follows behind: padding
     nodes belong to the first padding graph, and padding edges join the first padding node to itself. What is padding in the
-    graphs given stays padding. Where some graphs have shifts, the others get zeros. Their tables are left behind; the batch gets one where the budget has table shapes.
+    graphs given stays padding. Where some graphs have shifts, the others get zeros. Their tables are left behind; the batch
+    gets one where the budget has table shapes.
 
     Args:
       graphs: graphs with equal features: the same fields, and in each the same shapes (but for axis 0) and dtypes.

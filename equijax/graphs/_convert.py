@@ -119,8 +119,8 @@ def to_jraph(graph: Graph, *, padded: bool = False) -> Any:
 
     Raises:
       ImportError: jraph is not installed.
-      ValueError: the graph has positions, velocities or shifts, for which a GraphsTuple has no place; or ``padded``, and the graph
-        has no padding node or no padding graph.
+      ValueError: the graph has positions, velocities or shifts, for which a GraphsTuple has no place; or ``padded``, and the
+        graph has no padding node or no padding graph.
 
     Example:
       >>> import equijax as ej
@@ -153,8 +153,8 @@ def from_ase(atoms: Any, cutoff: Any) -> Graph:
 
     Across the borders of a periodic cell there is an edge for each image that is near; so there may be several between two
     atoms, or from an atom to itself. Their lengths are on the edges. Where the atoms are periodic in some direction, the
-    shifts of the edges say which images they join: that of ase's integers S, which belong to the way from the receiver to the
-    sender, is ``-S @ cell``. So layers in space such as :class:`equijax.nn.EGNN` take crystals as they are.
+    shifts of the edges say which images they join. They are ``-S @ cell``, since ase's integers S belong to the way from the
+    receiver to the sender. So layers in space such as :class:`equijax.nn.EGNN` take crystals as they are.
 
     Args:
       atoms: the atoms.

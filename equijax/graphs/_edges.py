@@ -88,8 +88,8 @@ def undirected(graph: Graph) -> Graph:
     """Returns the graph with every edge in both directions, on the host.
 
     Where more edges go from i to j than back, the last ones of them get an opposite edge behind the others, with the same
-    features. All edges that there are stay as they are; so a second call changes nothing. Where edges have shifts, back is an
-    edge with the opposite shift, up to rounding.
+    features. All edges that there are stay as they are; so a second call changes nothing. Where edges have shifts, only an
+    edge with the opposite shift, up to rounding, leads back.
 
     Args:
       graph: the graph; not traced.

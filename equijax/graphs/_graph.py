@@ -220,8 +220,8 @@ class Graph(Fields):
             )
         if self.positions is not None and self.positions.dtype != self.shifts.dtype:
             raise TypeError(
-                f"`shifts` has dtype {self.shifts.dtype} and `positions` {self.positions.dtype}; they are added, so give one "
-                "dtype."
+                f"`shifts` has dtype {self.shifts.dtype} and `positions` {self.positions.dtype}; they are added, so give "
+                "one dtype."
             )
 
     def _require_table(self) -> None:

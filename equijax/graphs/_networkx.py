@@ -68,7 +68,8 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
     """Returns one graph as a ``networkx.MultiDiGraph``, or a ``MultiGraph`` where it is undirected.
 
     Padding is left out. Arrays of features become attributes ``"features"`` (numpy), the entries of a dict attributes of
-    their names; positions, velocities and shifts ``"positions"``, ``"velocities"`` and ``"shifts"``; globals attributes of the graph.
+    their names; positions, velocities and shifts ``"positions"``, ``"velocities"`` and ``"shifts"``; globals attributes of
+    the graph.
 
     Args:
       graph: one graph, not traced.

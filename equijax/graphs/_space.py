@@ -18,9 +18,9 @@ def edge_vectors(graph: Graph) -> jax.Array:
     Without shifts the last term is missing. This is the one place where shifts are read: a layer in space that takes its
     vectors from here is right for crystals too.
 
-    Law: a rotation R of the space turns the vectors, :math:`v → R v`, a translation leaves them. So does replacing a node by
-    an image of itself: :math:`x_i → x_i + t_i` and :math:`\mathrm{shifts}[e] → \mathrm{shifts}[e] - t_{\mathrm{receivers}[e]}
-    + t_{\mathrm{senders}[e]}`.
+    Law: a rotation R of the space turns the vectors, :math:`v → R v`, a translation leaves them. So does replacing nodes by
+    images of themselves, :math:`x_i → x_i + t_i`, where the shift of an edge from j to i becomes
+    :math:`\mathrm{shifts}[e] - t_i + t_j`.
 
     Args:
       graph: a graph with positions ``(N, d)``. It may be traced.
@@ -50,7 +50,7 @@ def strain(graph: Graph, eps: Any) -> Graph:
     .. math:: x → x (1 + ε), \qquad \text{that is} \quad x_b → x_b + \sum_a x_a\, ε_{ab}
 
     The vectors along the edges follow suit, and a crystal's cell with them. The derivative of the energy at :math:`ε = 0` is
-    the stress times the volume of the cell, in ase's sign; of an energy that rotations leave it is symmetric. Velocities stay.
+    the stress times the volume of the cell, in ase's sign; where rotations leave the energy it is symmetric. Velocities stay.
 
     Args:
       graph: a graph with positions ``(N, d)``. It may be traced.
@@ -65,10 +65,10 @@ def strain(graph: Graph, eps: Any) -> Graph:
     Example: the stress of springs between the atoms of a chain, in units of energy over length.
       >>> import equijax as ej, jax, jax.numpy as jnp
       >>> chain = ej.graphs.radius_graph(jnp.array([[0.0], [1.0]]), 1.0, cell=[[2.0]])
-      >>> energy = lambda graph: 0.25 * jnp.sum((jnp.abs(ej.graphs.edge_vectors(graph)) - 0.9) ** 2)
+      >>> energy = lambda graph: 0.25 * jnp.sum((jnp.abs(ej.graphs.edge_vectors(graph)) - 0.75) ** 2)
       >>> stress = jax.grad(lambda eps: energy(ej.graphs.strain(chain, eps)))(jnp.zeros((1, 1))) / 2.0
-      >>> stress.round(3).tolist()
-      [[0.1]]
+      >>> stress.tolist()
+      [[0.25]]
     """
     positions = _positions(graph, "strain")
     eps, dimension = jnp.asarray(eps, positions.dtype), positions.shape[1]
