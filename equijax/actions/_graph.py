@@ -26,8 +26,8 @@ class GraphAction(Action):
     Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features, shifts and masks like e;
     globals stay. Padding moves too, since the masks do. With a ``space`` its elements u = (t, R) move the points as well,
     positions :math:`x → R x + t` (of padding :math:`x → R x`), velocities and shifts :math:`v → R v`. The same u moves the
-    fibres that nodes and edges carry, :math:`n_i → ρ(u) n_i` and :math:`e_k → σ(u) e_k`. With a ``node_action`` elements h of a
-    group of its own act on the array at each node.
+    fibres that nodes and edges carry, :math:`n_i → ρ(u) n_i` and :math:`e_k → σ(u) e_k`. With a ``node_action`` elements h
+    of a group of its own act on the array at each node.
 
     Elements are tuples (p, q), then u, then h, where there are such.
 

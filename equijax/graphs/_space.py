@@ -50,7 +50,8 @@ def strain(graph: Graph, eps: Any) -> Graph:
     .. math:: x → x (1 + ε), \qquad \text{that is} \quad x_b → x_b + \sum_a x_a\, ε_{ab}
 
     The vectors along the edges follow suit, and a crystal's cell with them. The derivative of the energy at :math:`ε = 0` is
-    the stress times the volume of the cell, in ase's sign; where rotations leave the energy it is symmetric. Velocities stay.
+    the stress times the volume of the cell, in ase's sign; where rotations leave the energy, it is symmetric. Velocities
+    stay.
 
     Args:
       graph: a graph with positions ``(N, d)``. It may be traced.
