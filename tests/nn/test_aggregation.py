@@ -71,6 +71,19 @@ def test_nothing_at_all_and_equal_members(aggregation, reference):
     assert np.isfinite(gradient).all()
 
 
+@every
+def test_what_is_not_a_number_stays_so(aggregation, reference):
+    """In the set that holds it, in its feature, and nowhere else."""
+    x = SETS.copy()
+    x[0, 2, 1] = np.nan
+    expected = np.zeros((3, aggregation.out_features(2) // 2, 2), bool)
+    expected[0, :, 1] = True
+    along = aggregation.over_axis(jnp.asarray(x), MASK)
+    rows = aggregation.over_segments(jnp.asarray(x.reshape(18, 2)[ORDER]), IDS, 3, ROW_MASK)
+    for found in (along, rows):
+        assert np.array_equal(np.isnan(found).reshape(3, -1, 2), expected)
+
+
 def test_equal_members_share_the_gradient_of_an_extreme():
     x = jnp.array([[1.0], [2.0], [2.0], [0.0]])
     for word, expected in (("max", [0, 0.5, 0.5, 0]), ("min", [0, 0, 0, 1])):

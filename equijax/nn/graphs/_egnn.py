@@ -217,9 +217,9 @@ class EGNN(GraphLayer):
 
     def _normalized(self, difference: jax.Array, squared: jax.Array) -> jax.Array:
         """Divides by length plus epsilon; where points coincide, value and gradient are zero and not the gradient 1 / ε."""
-        apart = squared > 0
-        length = jnp.sqrt(jnp.where(apart, squared, 1.0)) + jnp.asarray(self.epsilon, squared.dtype)
-        return jnp.where(apart, difference, jnp.zeros((), difference.dtype)) / length
+        together = squared == 0
+        length = jnp.sqrt(jnp.where(together, 1.0, squared)) + jnp.asarray(self.epsilon, squared.dtype)
+        return jnp.where(together, jnp.zeros((), difference.dtype), difference) / length
 
     def _perceptron(self, layers: Any, x: jax.Array) -> jax.Array:
         return layers[1](self.activation(layers[0](x)))
