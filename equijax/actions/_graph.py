@@ -160,11 +160,8 @@ class GraphAction(Action):
             u, *motions = motions
             nodes = nodes if self.node_fibre is None else FibreAction(self.node_fibre, self.space)(u, nodes)
             edges = edges if self.edge_fibre is None else FibreAction(self.edge_fibre, self.space)(u, edges)
-            move, h = self.space.split(u)
-            positions, velocities, shifts = (_turned(vectors, self.space, h) for vectors in (positions, velocities, shifts))
-            if positions is not None and move is not None:  # padding, zero behind a layer, is turned but not shifted
-                valid = by_node(graph.node_mask)[:, None]
-                positions = positions + jnp.where(valid, jnp.asarray(move)[None, :], 0.0).astype(positions.dtype)
+            positions = moved(positions, self.space, u, by_node(graph.node_mask))
+            velocities, shifts = (turned(vectors, self.space, u) for vectors in (velocities, shifts))
         if self.node_action is not None:
             nodes = self.node_action(motions[0], nodes)
         fields = dict(
@@ -186,12 +183,21 @@ class GraphAction(Action):
         return Graph.tree_unflatten(None, [fields[name] for name in names])
 
 
-def _turned(vectors: jax.Array | None, space: Group, h: Element) -> jax.Array | None:
+def moved(points: jax.Array | None, space: Group, u: Element, valid: jax.Array) -> jax.Array | None:
+    """Returns points ``(N, d)`` moved by an element of a space; padding, zero behind a layer, is turned but not shifted."""
+    turned_points, (shift, _) = turned(points, space, u), space.split(u)
+    if turned_points is None or shift is None:
+        return turned_points
+    return turned_points + jnp.where(valid[:, None], jnp.asarray(shift)[None, :], 0.0).astype(turned_points.dtype)
+
+
+def turned(vectors: jax.Array | None, space: Group, u: Element) -> jax.Array | None:
+    """Returns vectors ``(…, d)`` turned by the part of an element of a space that turns."""
     if vectors is None:
         return None
     if not jnp.issubdtype(vectors.dtype, jnp.floating):
         raise TypeError(f"`x` has positions or velocities of dtype {vectors.dtype}; motions of space need floats.")
-    turn = space.point_group.matrix(h)  # type: ignore[attr-defined]
+    turn = space.point_group.matrix(space.split(u)[1])  # type: ignore[attr-defined]
     return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
 
 

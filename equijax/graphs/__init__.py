@@ -26,6 +26,7 @@ from equijax.graphs._encodings import random_walk_encoding as random_walk_encodi
 from equijax.graphs._graph import Graph as Graph
 from equijax.graphs._hetero import EdgeSet as EdgeSet
 from equijax.graphs._hetero import HeteroGraph as HeteroGraph
+from equijax.graphs._hetero_budget import HeteroBudget as HeteroBudget
 from equijax.graphs._networkx import from_networkx as from_networkx
 from equijax.graphs._networkx import to_networkx as to_networkx
 from equijax.graphs._shapes import RowShapes as RowShapes

@@ -52,6 +52,17 @@ def order_by_graph(owners: Any, count: int, xp: Any = np) -> tuple[Any, Any, Any
     return order, starts, xp.argsort(order).astype(starts.dtype) - starts[owners]
 
 
+def require_all_valid(node_mask: np.ndarray, node_graph: np.ndarray, graph_mask: np.ndarray) -> None:
+    """Raises ``ValueError`` where a valid node lies in a graph that is padding."""
+    lost = node_mask & ~graph_mask[node_graph]
+    if lost.any():
+        node = int(np.argmax(lost))
+        raise ValueError(
+            f"`graph` has a valid node, {node}, in graph {node_graph[node]}, which graph_mask marks as padding. Mask the "
+            "node, or not the graph."
+        )
+
+
 def require_one_graph(graph: Graph, function: str) -> None:
     """Raises ``ValueError`` where there is not exactly one valid graph."""
     if int(graph.graph_mask.sum()) != 1:

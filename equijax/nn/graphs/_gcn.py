@@ -21,8 +21,8 @@ class GCNConv(GraphLayer):
               d_i = 1 + \sum_{j → i} w_{ji}
 
     The self-loop of weight 1 is not an edge of the graph: it is the first term, and an edge from a node to itself counts in
-    addition. Without ``self_loops`` the first term and the 1 are missing. Without ``normalize`` the degrees are left out, and
-    the sum is :math:`\sum_{j → i} w_{ji}\, x_j`, and with ``self_loops`` :math:`x_i` more.
+    addition. Without ``self_loops`` the first term and the 1 are missing. Without ``normalize`` the sum is not divided, it
+    is :math:`\sum_{j → i} w_{ji}\, x_j`, and with ``self_loops`` :math:`x_i` more.
 
     Where d is 0 its inverse root counts as 0. Weights below 0 may make a degree negative, which has no root: there the
     output is NaN. Use ``normalize=False`` for weights of both signs.
