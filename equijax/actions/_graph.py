@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._indices import indices, narrowed
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action
 from equijax.actions._fibre import FibreAction, require_fibre_of
@@ -142,11 +143,11 @@ class GraphAction(Action):
         """Returns ``g · x`` for one element (p, q, …) and a :class:`equijax.graphs.Graph`.
 
         Raises:
-          TypeError: ``x`` is no graph.
+          TypeError: ``x`` is no graph, or the permutations hold no integers.
           ValueError: the permutations have other lengths than the graph.
         """
         graph, (p, q, *motions) = _require_graph(x), g
-        p, q = jnp.asarray(p, jnp.int32), jnp.asarray(q, jnp.int32)
+        p, q = (jnp.asarray(narrowed(indices(part, "g"))) for part in (p, q))
         for name, part, size in (("nodes", p, graph.num_nodes), ("edges", q, graph.num_edges)):
             if part.shape != (size,):
                 raise ValueError(f"`g` permutes {part.shape} {name}; the graph has {size}, padding included.")

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._indices import indices, narrowed
 from equijax.actions._action import Action, Axis
 from equijax.actions._graph import moved, turned
 from equijax.actions._tensor import SetAction
@@ -106,7 +107,7 @@ class HeteroGraphAction(Action):
             raise ValueError(f"`g` has {len(g)} entries; the graph needs {len(names)}, one for each of {names}.")
         moves = {}
         for part, (name, size) in zip(g, sizes, strict=False):
-            moves[name] = jnp.asarray(part, jnp.int32)
+            moves[name] = jnp.asarray(narrowed(indices(part, "g")))
             if moves[name].shape != (size,):
                 raise ValueError(f"`g` permutes {moves[name].shape} of {name!r}; the graph has {size}, padding included.")
         for move in moves.values():

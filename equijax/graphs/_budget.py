@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from equijax._indices import bounded_int
 from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._shapes import TableShapes, table_shapes
@@ -131,6 +132,10 @@ class GraphBudget(Budget):
       graphs: number of graphs G.
       table: shapes of the neighbour tables that batches get; None is no table.
 
+    Raises:
+      TypeError: a size is no integer, or ``table`` none.
+      ValueError: a size is too small, or too large for indices of 32 bits.
+
     Example:
       >>> import equijax as ej
       >>> budget = ej.graphs.GraphBudget(nodes=8, edges=10, graphs=3)
@@ -145,7 +150,7 @@ class GraphBudget(Budget):
 
     def __post_init__(self) -> None:
         for name, minimum in zip(_ENTRIES, (1, 0, 1), strict=True):
-            object.__setattr__(self, name, positive_int(getattr(self, name), name, minimum))
+            object.__setattr__(self, name, bounded_int(getattr(self, name), name, minimum))
         if self.table is not None and not isinstance(self.table, TableShapes):
             raise TypeError(f"`table` is {self.table!r}; it must be TableShapes or None. See GraphBudget.of.")
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from equijax._indices import indices
 from equijax.graphs._batch import batch, unbatch
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import library, on_host, require_no_shifts
+from equijax.graphs._host import library, on_host, require_graph, require_no_shifts
 
 
 def from_scipy(adjacency: Any, nodes: Any = None) -> Graph:
@@ -80,6 +81,7 @@ def from_jraph(graph: Any, *, padded: bool) -> Graph:
       A graph of the same sizes, with masks where it is padded.
 
     Raises:
+      TypeError: counts or indices are no integers.
       ValueError: counts and indices disagree.
 
     Example:
@@ -88,7 +90,7 @@ def from_jraph(graph: Any, *, padded: bool) -> Graph:
       >>> ej.graphs.from_jraph(jraph.pad_with_graphs(tuple_, 5, 10), padded=True).node_mask.tolist()
       [True, True, True, False, False]
     """
-    n_node, n_edge = np.asarray(graph.n_node), np.asarray(graph.n_edge)
+    n_node, n_edge = (np.asarray(indices(getattr(graph, name), f"graph.{name}")) for name in ("n_node", "n_edge"))
     senders = () if graph.senders is None else graph.senders
     receivers = () if graph.receivers is None else graph.receivers
     if len(senders) != n_edge.sum():
@@ -128,6 +130,7 @@ def to_jraph(graph: Graph, *, padded: bool = False) -> Any:
       [6]
     """
     jraph = library("jraph")
+    require_graph(graph, "to_jraph")
     for name in ("positions", "velocities"):
         if getattr(graph, name, None) is not None:
             raise ValueError(

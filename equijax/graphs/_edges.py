@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._numbers import positive_int
+from equijax._indices import bounded_int
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import on_host
+from equijax.graphs._host import on_host, require_graph
 from equijax.graphs._images import lattice, near_images, numbered, numbers_of_rows
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
@@ -35,6 +35,7 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
       >>> ej.graphs.add_self_loops(graph).receivers.tolist()
       [1, 0, 1, 2]
     """
+    require_graph(graph, "add_self_loops")
     nodes = jnp.arange(graph.num_nodes, dtype=jnp.int32)
 
     def extend(x: jax.Array) -> jax.Array:
@@ -79,6 +80,7 @@ def reverse(graph: Graph) -> Graph:
       >>> ej.graphs.reverse(graph).senders.tolist()
       [1, 2]
     """
+    require_graph(graph, "reverse")
     table = None if graph.table is None else NeighbourTable(graph.table.outgoing, graph.table.incoming)
     shifts = None if graph.shifts is None else -graph.shifts
     return graph.replace(senders=graph.receivers, receivers=graph.senders, shifts=shifts, table=table)
@@ -195,11 +197,16 @@ def complete_graph(num_nodes: int) -> Graph:
     Returns:
       A graph with ``n (n - 1)`` edges in the order (receiver, sender). Give it features by ``replace(nodes=…)``.
 
+    Raises:
+      TypeError: n is no integer.
+      ValueError: n is negative, or there would be more edges than int32 can number.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> ej.graphs.complete_graph(5).replace(nodes=jnp.ones((5, 8)), positions=jnp.zeros((5, 3)))
       Graph(5 nodes, 20 edges, 1 graph; nodes float32[5,8], positions float32[5,3])
     """
-    n = positive_int(num_nodes, "num_nodes", 0)
+    n = bounded_int(num_nodes, "num_nodes", 0)
+    bounded_int(n * (n - 1), "num_nodes * (num_nodes - 1)", 0)
     receivers, senders = np.nonzero(~np.eye(n, dtype=bool))
     return Graph(None, senders, receivers, node_mask=np.ones(n, bool))

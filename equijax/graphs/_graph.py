@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._indices import indices, narrowed, require_range
 from equijax.graphs._fields import Fields
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
@@ -176,7 +177,7 @@ class Graph(Fields):
             return np.shape(self.graph_mask)[0] if np.ndim(self.graph_mask) else 0
         for leaf in jax.tree.leaves(self.globals):
             return leaf.shape[0] if leaf.ndim else 0
-        return 1 if known is None else int(known.max(initial=0)) + 1
+        return 1 if known is None else count_graphs(known)
 
     def _require_shapes(self) -> None:
         sizes = {"nodes": self.num_nodes, "positions": self.num_nodes, "velocities": self.num_nodes}
@@ -229,7 +230,7 @@ class Graph(Fields):
             return
         if not isinstance(self.table, NeighbourTable):
             raise TypeError(f"`table` is {self.table!r}; it must be a NeighbourTable. Write graph.with_table().")
-        self.table.require_fits(self.senders, self.receivers, self.edge_mask)
+        self.table.require_fits(self.senders, self.receivers, self.edge_mask, self.num_nodes)
 
     def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
         limits = {"senders": self.num_nodes, "receivers": self.num_nodes, "node_graph": self.num_graphs}
@@ -265,6 +266,20 @@ class Graph(Fields):
                 )
 
 
+def count_graphs(owners: np.ndarray) -> int:
+    """Returns how many graphs there are, by the numbers of those to which nodes belong.
+
+    Raises:
+      ValueError: they do not fit in int32.
+    """
+    if owners.dtype.kind not in "iu" or not owners.size:
+        return 1
+    last = int(owners.max())
+    if last >= 2**31 - 1:
+        raise ValueError(f"`node_graph` holds {last}; graphs are numbered from 0 by integers of 32 bits.")
+    return max(last, 0) + 1
+
+
 def _arrays(value: Any) -> Any:
     """Returns nested lists of numbers as one array, and every other pytree as it is."""
     if isinstance(value, list) and all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(value)):
@@ -273,17 +288,13 @@ def _arrays(value: Any) -> Any:
 
 
 def _indices(value: Any, name: str) -> jax.Array:
-    array = value if hasattr(value, "dtype") else np.asarray(value)
-    if array.size == 0 and isinstance(value, (list, tuple)):
-        array = array.astype(np.int32)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"`{name}` has dtype {array.dtype}; indices must be integers. Write {name}.astype(int).")
+    array = indices(value, name)
     if array.ndim != 1:
         raise ValueError(
             f"`{name}` has shape {array.shape}; it must have one axis. A graph is flat and takes no batch axes: batch "
             "graphs into one, or use jax.vmap."
         )
-    return _on_device(array.astype(np.int32))
+    return _on_device(narrowed(array))
 
 
 def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
@@ -299,16 +310,6 @@ def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
 def _on_device(value: Any) -> jax.Array:
     """Returns a copy as a JAX array; of numpy arrays without ``jnp.asarray``, which compiles a program for each shape."""
     return jax.device_put(value.copy()) if isinstance(value, np.ndarray) else jnp.asarray(value)
-
-
-def require_range(known: np.ndarray | None, limit: int, name: str, what: str) -> None:
-    """Raises ``ValueError`` where a known index is not one of ``0 … limit - 1``; traced ones (None) pass."""
-    if known is None or known.ndim == 0 or not known.size:
-        return
-    outside = (known < 0) | (known >= limit)
-    if outside.any():
-        k = int(np.argmax(outside))
-        raise ValueError(f"`{name}` holds {known[k]} at entry {k}; there are {limit} {what}, numbered 0 … {limit - 1}.")
 
 
 def _aval(leaf: Any) -> str:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._indices import require_range
 from equijax.graphs._fields import Fields
-from equijax.graphs._graph import Graph, require_range
+from equijax.graphs._graph import Graph, count_graphs
 from equijax.graphs._host import assemble
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
@@ -255,7 +256,7 @@ class HeteroGraph(Fields):
         known = concrete(tuple(owners.values()))
         if known is None:
             raise ValueError("`node_graph` is traced, so the number of graphs is not known. Give graph_mask, bool (G,).")
-        return [True] * (1 + max((int(ids.max(initial=0)) for ids in known), default=0))
+        return np.ones(max(map(count_graphs, known), default=1), bool)
 
     def _require_types(self) -> None:
         for name in self.nodes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from equijax._indices import bounded_int
 from equijax._numbers import positive_int
 from equijax.graphs._budget import Budget, require_spread, room_for
 from equijax.graphs._hetero import EdgeType, HeteroGraph, ends_of, flat_ends, require_edge_type
@@ -26,6 +27,10 @@ class HeteroBudget(Budget):
       graphs: number of graphs G.
       table: for each type of edges the shapes of the neighbour tables that batches get; None is no table.
 
+    Raises:
+      TypeError: a size is no integer, a type of edges not three words, or ``table`` holds no shapes.
+      ValueError: a size is out of range, or a type of edges ends at a type of nodes without a size.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> saw = ("user", "saw", "film")
@@ -45,14 +50,14 @@ class HeteroBudget(Budget):
             given = getattr(self, name)
             if not isinstance(given, (Mapping, tuple)):
                 raise TypeError(f"`{name}` is a {type(given).__name__}; give a number for each type, {{type: number}}.")
-            sizes = {kind: positive_int(n, f"{name}[{kind!r}]", minimum) for kind, n in dict(given).items()}
+            sizes = {kind: bounded_int(n, f"{name}[{kind!r}]", minimum) for kind, n in dict(given).items()}
             object.__setattr__(self, name, tuple(sorted(sizes.items())))
         for kind in dict(self.edges):
             require_edge_type(kind, "edges")
             for end in ends_of(kind):
                 if end not in dict(self.nodes):
                     raise ValueError(f"`edges` names {end!r}, but `nodes` has the types {[name for name, _ in self.nodes]}.")
-        object.__setattr__(self, "graphs", positive_int(self.graphs, "graphs"))
+        object.__setattr__(self, "graphs", bounded_int(self.graphs, "graphs"))
         if self.table is None:
             return
         table = dict(self.table) if isinstance(self.table, (Mapping, tuple)) else {}

@@ -19,12 +19,17 @@ def on_host(graph: Any, function: str) -> Graph:
       TypeError: it is no graph.
       ValueError: it is traced.
     """
-    if not isinstance(graph, Graph):
-        raise TypeError(f"`graph` is a {type(graph).__name__}; {function} takes a Graph(nodes, senders, receivers, …).")
+    require_graph(graph, function)
     try:
         return assemble(**{name: jax.tree.map(np.asarray, getattr(graph, name)) for name in FIELDS})
     except jax.errors.TracerArrayConversionError:
         raise ValueError(f"`graph` is traced; {function} works on the host. Call it outside of jit, on the data.") from None
+
+
+def require_graph(graph: Any, function: str) -> None:
+    """Raises ``TypeError`` where it is no graph."""
+    if not isinstance(graph, Graph):
+        raise TypeError(f"`graph` is a {type(graph).__name__}; {function} takes a Graph(nodes, senders, receivers, …).")
 
 
 def assemble(**fields: Any) -> Graph:
@@ -64,7 +69,8 @@ def require_all_valid(node_mask: np.ndarray, node_graph: np.ndarray, graph_mask:
 
 
 def require_one_graph(graph: Graph, function: str) -> None:
-    """Raises ``ValueError`` where there is not exactly one valid graph."""
+    """Raises ``ValueError`` where there is not exactly one valid graph, and ``TypeError`` where there is none at all."""
+    require_graph(graph, function)
     if int(graph.graph_mask.sum()) != 1:
         raise ValueError(
             f"`graph` holds {int(graph.graph_mask.sum())} graphs; {function} takes one. Write "

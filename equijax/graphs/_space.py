@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from equijax._masked import keep
 from equijax.graphs._graph import Graph
+from equijax.graphs._host import require_graph
 from equijax.graphs._reduce import take
 
 
@@ -93,8 +94,7 @@ def strain(graph: Graph, eps: Any) -> Graph:
 
 
 def _positions(graph: Any, function: str) -> jax.Array:
-    if not isinstance(graph, Graph):
-        raise TypeError(f"`graph` is a {type(graph).__name__}; {function} takes a Graph(nodes, senders, receivers, …).")
+    require_graph(graph, function)
     if graph.positions is None:
         raise ValueError(f"`graph` has no positions; {function} needs them: graph.replace(positions=…).")
     if not jnp.issubdtype(graph.positions.dtype, jnp.floating):

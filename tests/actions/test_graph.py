@@ -157,6 +157,8 @@ WRONG = {
     "no permutation": (lambda: ej.GraphAction()((np.zeros(9, int), ARANGE[1]), PLAIN), ValueError, ["permutation", "every image once"]),
     "short": (lambda: ej.GraphAction()((np.arange(8), ARANGE[1]), PLAIN), ValueError, ["`g`", "(8,) nodes", "9, padding included"]),
     "edges": (lambda: ej.GraphAction()((ARANGE[0], np.arange(9)), PLAIN), ValueError, ["`g`", "(9,) edges", "13"]),
+    "floats": (lambda: ej.GraphAction()((np.arange(9.0), ARANGE[1]), PLAIN), TypeError, ["`g`", "float64", "integers"]),
+    "wrapped": (lambda: ej.GraphAction()((np.arange(9) + 2**32, ARANGE[1]), PLAIN), ValueError, ["`g`", "permutation"]),
     "an array": (lambda: ej.GraphAction()(ARANGE, jnp.ones((9, 2))), TypeError, ["`x`", "Graph("]),
     "axes": (lambda: ej.GraphAction().axes(3), ValueError, ["axes(3)", "more than one array"]),
     "space": (lambda: ej.GraphAction(space=3), TypeError, ["`space`", "E(3)"]),

@@ -98,6 +98,8 @@ def test_an_equivariant_layer_on_the_dense_form():
 
 
 WRONG = {
+    "huge": (lambda: to_dense(GRAPHS[0], 2**40), ValueError, ["`max_nodes`", "32 bits"]),
+    "no graph": (lambda: to_dense(np.ones((3, 3))), TypeError, ["`graph` is a ndarray", "to_dense"]),
     "too small": (lambda: to_dense(GRAPHS[1], 4), ValueError, ["`max_nodes` is 4", "5 nodes"]),
     "traced": (lambda: jax.jit(to_dense)(GRAPHS[1]), ValueError, ["`max_nodes` is None", "static size"]),
     "no integer": (lambda: to_dense(GRAPHS[1], 4.0), TypeError, ["`max_nodes`", "4.0"]),

@@ -92,6 +92,8 @@ WRONG = {
     "batch axes": (lambda: radius_graph(randn((2, 3, 2)), 1.0), ValueError, ["`positions`", "(2, 3, 2)", "(N, d)"]),
     "NaN": (lambda: radius_graph(jnp.full((2, 2), jnp.nan), 1.0), ValueError, ["`positions`", "not finite"]),
     "owners": (lambda: radius_graph(randn((3, 2)), 1.0, node_graph=[0, 0]), ValueError, ["`node_graph`", "3 nodes"]),
+    "too many": (lambda: complete_graph(2**20), ValueError, ["`num_nodes * (num_nodes - 1)`", "32 bits"]),
+    "an array": (lambda: reverse(jnp.ones(3)), TypeError, ["`graph`", "reverse"]),
     "negative": (lambda: complete_graph(-1), ValueError, ["`num_nodes`"]),
     "traced": (lambda: jax.jit(undirected)(GRAPH), ValueError, ["traced", "undirected"]),
     "no graph": (lambda: undirected(3), TypeError, ["`graph`", "undirected"]),
