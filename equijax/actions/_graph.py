@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._indices import indices, narrowed
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action
 from equijax.actions._fibre import FibreAction, require_fibre_of
@@ -23,18 +24,18 @@ class GraphAction(Action):
 
     .. math:: n'_{p[i]} = n_i, \qquad e'_{q[k]} = e_k, \qquad s'_{q[k]} = p[s_k], \qquad r'_{q[k]} = p[r_k]
 
-    Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features and masks like e; globals
-    stay. Padding moves too, since the masks do. With a ``space`` its elements u = (t, R) move the points as well,
-    positions :math:`x → R x + t` (of padding :math:`x → R x`) and velocities :math:`v → R v`. The same u moves the fibres
-    that nodes and edges carry, :math:`n_i → ρ(u) n_i` and :math:`e_k → σ(u) e_k`. With a ``node_action`` elements h of a
-    group of its own act on the array at each node.
+    Node features, positions, velocities, node masks and ``node_graph`` move like n; edge features, shifts and masks like e;
+    globals stay. Padding moves too, since the masks do. With a ``space`` its elements u = (t, R) move the points as well,
+    positions :math:`x → R x + t` (of padding :math:`x → R x`), velocities and shifts :math:`v → R v`. The same u moves the
+    fibres that nodes and edges carry, :math:`n_i → ρ(u) n_i` and :math:`e_k → σ(u) e_k`. With a ``node_action`` elements h
+    of a group of its own act on the array at each node.
 
     Elements are tuples (p, q), then u, then h, where there are such.
 
     Args:
       num_nodes: number of nodes, padding included; None is "as many as the graph has".
       num_edges: number of edges, padding included; None is "as many as the graph has".
-      space: a group of motions, ``E(3)``, ``SE(3)``, ``O(3)`` or ``SO(3)``; None leaves positions and velocities.
+      space: a group of motions, ``E(3)``, ``SE(3)``, ``O(3)`` or ``SO(3)``; None leaves positions, velocities and shifts.
       node_action: an action on the array at one node, such as a ``GridAction`` for patches; None leaves it.
       node_fibre: representation ρ of ``space``, or of the part of it that turns (``O(3)`` for ``E(3)``): the nodes are one
         array ``(N, fibre, features)``; None leaves node features alone.
@@ -142,11 +143,11 @@ class GraphAction(Action):
         """Returns ``g · x`` for one element (p, q, …) and a :class:`equijax.graphs.Graph`.
 
         Raises:
-          TypeError: ``x`` is no graph.
+          TypeError: ``x`` is no graph, or the permutations hold no integers.
           ValueError: the permutations have other lengths than the graph.
         """
         graph, (p, q, *motions) = _require_graph(x), g
-        p, q = jnp.asarray(p, jnp.int32), jnp.asarray(q, jnp.int32)
+        p, q = (jnp.asarray(narrowed(indices(part, "g"))) for part in (p, q))
         for name, part, size in (("nodes", p, graph.num_nodes), ("edges", q, graph.num_edges)):
             if part.shape != (size,):
                 raise ValueError(f"`g` permutes {part.shape} {name}; the graph has {size}, padding included.")
@@ -155,22 +156,20 @@ class GraphAction(Action):
         by_node = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, node_source, axis=0, mode="clip"), tree)  # noqa: E731
         by_edge = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, edge_source, axis=0, mode="clip"), tree)  # noqa: E731
         nodes, positions, velocities = by_node((graph.nodes, graph.positions, graph.velocities))
-        edges = by_edge(graph.edges)
+        edges, shifts = by_edge((graph.edges, graph.shifts))
         if self.space is not None:
             u, *motions = motions
             nodes = nodes if self.node_fibre is None else FibreAction(self.node_fibre, self.space)(u, nodes)
             edges = edges if self.edge_fibre is None else FibreAction(self.edge_fibre, self.space)(u, edges)
-            shift, h = self.space.split(u)
-            positions, velocities = (_turned(vectors, self.space, h) for vectors in (positions, velocities))
-            if positions is not None and shift is not None:  # padding, zero behind a layer, is turned but not shifted
-                valid = by_node(graph.node_mask)[:, None]
-                positions = positions + jnp.where(valid, jnp.asarray(shift)[None, :], 0.0).astype(positions.dtype)
+            positions = moved(positions, self.space, u, by_node(graph.node_mask))
+            velocities, shifts = (turned(vectors, self.space, u) for vectors in (velocities, shifts))
         if self.node_action is not None:
             nodes = self.node_action(motions[0], nodes)
         fields = dict(
             nodes=nodes,
             positions=positions,
             velocities=velocities,
+            shifts=shifts,
             senders=by_edge(jnp.take(p, graph.senders, mode="clip")),
             receivers=by_edge(jnp.take(p, graph.receivers, mode="clip")),
             edges=edges,
@@ -185,12 +184,21 @@ class GraphAction(Action):
         return Graph.tree_unflatten(None, [fields[name] for name in names])
 
 
-def _turned(vectors: jax.Array | None, space: Group, h: Element) -> jax.Array | None:
+def moved(points: jax.Array | None, space: Group, u: Element, valid: jax.Array) -> jax.Array | None:
+    """Returns points ``(N, d)`` moved by an element of a space; padding, zero behind a layer, is turned but not shifted."""
+    turned_points, (shift, _) = turned(points, space, u), space.split(u)
+    if turned_points is None or shift is None:
+        return turned_points
+    return turned_points + jnp.where(valid[:, None], jnp.asarray(shift)[None, :], 0.0).astype(turned_points.dtype)
+
+
+def turned(vectors: jax.Array | None, space: Group, u: Element) -> jax.Array | None:
+    """Returns vectors ``(…, d)`` turned by the part of an element of a space that turns."""
     if vectors is None:
         return None
     if not jnp.issubdtype(vectors.dtype, jnp.floating):
         raise TypeError(f"`x` has positions or velocities of dtype {vectors.dtype}; motions of space need floats.")
-    turn = space.point_group.matrix(h)  # type: ignore[attr-defined]
+    turn = space.point_group.matrix(space.split(u)[1])  # type: ignore[attr-defined]
     return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._indices import indices, narrowed
 from equijax.actions._action import Action, Axis
+from equijax.actions._graph import moved, turned
 from equijax.actions._tensor import SetAction
 from equijax.graphs import EdgeSet, HeteroGraph
-from equijax.groups import DirectProduct, Permutation
-from equijax.groups._group import Element
+from equijax.groups import DirectProduct, Group, Permutation
+from equijax.groups._group import Element, require_is_group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +22,14 @@ class HeteroGraphAction(Action):
     .. math:: n'_{p[i]} = n_i, \qquad e'_{q[k]} = e_k, \qquad s'_{q[k]} = p_{\mathrm{sender}}[s_k], \qquad
         r'_{q[k]} = p_{\mathrm{receiver}}[r_k]
 
-    Masks and ``node_graph`` move along; globals stay. Elements are tuples: a permutation for each type of nodes, then one
-    for each type of edges, in alphabetical order of the types.
+    Masks, positions, shifts, tables and ``node_graph`` move along; globals stay. With a ``space`` its elements move the
+    positions and turn the shifts, as those of :class:`GraphAction`. Elements are tuples: a permutation for each type of
+    nodes, then one for each type of edges, in alphabetical order of the types, then the motion.
 
     Args:
       num_nodes: pairs ``(type, number of nodes)``, padding included, in alphabetical order; None is "as the graph has".
       num_edges: pairs ``(type, number of edges)``, padding included, likewise.
+      space: a group of motions, such as ``E(3)``; None leaves positions and shifts.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -37,13 +41,19 @@ class HeteroGraphAction(Action):
 
     num_nodes: tuple[tuple[str, int], ...] | None = None
     num_edges: tuple[tuple[tuple[str, str, str], int], ...] | None = None
+    space: Group | None = None
+
+    def __post_init__(self) -> None:
+        if self.space is not None:
+            require_is_group(self.space, "space", "it must be a group of motions such as E(3), or None")
 
     @property
     def group(self) -> DirectProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Permutations of the nodes and edges of every type; of any number where the types are left open."""
+        """Permutations of the nodes and edges of every type; of any number where the types are left open. Then motions."""
+        more = [] if self.space is None else [self.space]
         if self.num_nodes is None or self.num_edges is None:
-            return DirectProduct(Permutation())
-        return DirectProduct(*(Permutation(size) for _, size in (*self.num_nodes, *self.num_edges)))
+            return DirectProduct(Permutation(), *more)
+        return DirectProduct(*(Permutation(size) for _, size in (*self.num_nodes, *self.num_edges)), *more)
 
     @property
     def moves(self) -> type:
@@ -52,13 +62,13 @@ class HeteroGraphAction(Action):
 
     @property
     def permutes(self) -> bool:
-        """True."""
+        """True: nodes and edges are permuted; positions are not asked."""
         return True
 
     @property
     def open(self) -> "HeteroGraphAction":
         """The action on all types, with any number of nodes and edges of each."""
-        return HeteroGraphAction()
+        return HeteroGraphAction(space=self.space)
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Raises: a graph is not one array.
@@ -75,12 +85,12 @@ class HeteroGraphAction(Action):
             tuple(graph.num_nodes.items()) if self.num_nodes is None else self.num_nodes,
             tuple(graph.num_edges.items()) if self.num_edges is None else self.num_edges,
         )
-        return HeteroGraphAction(*own)
+        return HeteroGraphAction(*own, self.space)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
-        """Raises ``ValueError`` where a known element is no tuple of permutations."""
+        """Raises ``ValueError`` where a known element is no tuple of permutations, and a motion."""
         del shape
-        for part in g:
+        for part in g if self.space is None else g[:-1]:
             SetAction().require_acts(part, ())
 
     def __call__(self, g: Element, x: Any) -> HeteroGraph:
@@ -92,33 +102,48 @@ class HeteroGraphAction(Action):
         """
         graph = _require_hetero(x)
         sizes = [*graph.num_nodes.items(), *graph.num_edges.items()]
-        if len(g) != len(sizes):
-            raise ValueError(
-                f"`g` has {len(g)} entries; the graph needs {len(sizes)}, one for each of {[name for name, _ in sizes]}."
-            )
+        names = [name for name, _ in sizes] + ([] if self.space is None else ["motion"])
+        if len(g) != len(names):
+            raise ValueError(f"`g` has {len(g)} entries; the graph needs {len(names)}, one for each of {names}.")
         moves = {}
-        for part, (name, size) in zip(g, sizes, strict=True):
-            moves[name] = jnp.asarray(part, jnp.int32)
+        for part, (name, size) in zip(g, sizes, strict=False):
+            moves[name] = jnp.asarray(narrowed(indices(part, "g")))
             if moves[name].shape != (size,):
                 raise ValueError(f"`g` permutes {moves[name].shape} of {name!r}; the graph has {size}, padding included.")
-        self.require_acts(tuple(moves.values()), ())
+        for move in moves.values():
+            SetAction().require_acts(move, ())
         sources = {name: jnp.argsort(move) for name, move in moves.items()}
         take = lambda tree, name: jax.tree.map(lambda x: jnp.take(x, sources[name], axis=0, mode="clip"), tree)  # noqa: E731
         edges = {}
         for kind, given in graph.edges.items():
             senders = jnp.take(moves[kind[0]], given.senders, mode="clip")
             receivers = jnp.take(moves[kind[2]], given.receivers, mode="clip")
-            edges[kind] = take(EdgeSet(senders, receivers, given.edges, given.edge_mask), kind)
+            edges[kind] = take(EdgeSet(senders, receivers, given.edges, given.edge_mask, given.shifts), kind)
+            if given.table is not None:
+                edges[kind] = edges[kind]._replace(table=given.table.relabelled(_joined(kind, moves, graph), moves[kind]))
         by_node = lambda trees: {name: take(tree, name) for name, tree in trees.items()}  # noqa: E731
+        positions, masks = by_node(graph.positions or {}), by_node(graph.node_mask)
+        if self.space is not None:
+            positions = {name: moved(points, self.space, g[-1], masks[name]) for name, points in positions.items()}
+            for kind, given in edges.items():
+                edges[kind] = given._replace(shifts=turned(given.shifts, self.space, g[-1]))
         fields = dict(
             nodes=by_node(graph.nodes),
+            positions=positions or None,
             edges=edges,
             globals=graph.globals,
             node_graph=by_node(graph.node_graph),
-            node_mask=by_node(graph.node_mask),
+            node_mask=masks,
             graph_mask=graph.graph_mask,
         )
         return HeteroGraph.tree_unflatten(None, [fields[field.name] for field in dataclasses.fields(HeteroGraph)])
+
+
+def _joined(kind: tuple[str, str, str], moves: dict[Any, jax.Array], graph: HeteroGraph) -> jax.Array:
+    """Returns how the nodes of a relation move, which are those of the senders and behind them those of the receivers."""
+    if kind[0] == kind[2]:
+        return moves[kind[0]]
+    return jnp.concatenate([moves[kind[0]], moves[kind[2]] + jnp.int32(graph.num_nodes[kind[0]])])
 
 
 def _require_hetero(x: Any) -> HeteroGraph:

@@ -11,7 +11,7 @@ from equijax.graphs import Graph, batch
 
 _MASKS = {
     **dict.fromkeys(("nodes", "positions", "velocities"), "node_mask"),
-    **{"edges": "edge_mask", "globals": "graph_mask", "rows": "graph_mask"},
+    **{"edges": "edge_mask", "shifts": "edge_mask", "globals": "graph_mask", "rows": "graph_mask"},
 }
 
 

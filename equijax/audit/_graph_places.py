@@ -18,7 +18,7 @@ NODES, EDGES, GRAPHS = range(3)
 
 _AXIS = {
     **dict.fromkeys(("nodes", "positions", "velocities", "node_graph", "node_mask"), NODES),
-    **dict.fromkeys(("senders", "receivers", "edges", "edge_mask"), EDGES),
+    **dict.fromkeys(("senders", "receivers", "edges", "shifts", "edge_mask"), EDGES),
     **dict.fromkeys(("globals", "graph_mask"), GRAPHS),
 }
 _NUMBERED = {"senders": NODES, "receivers": NODES, "node_graph": GRAPHS}
@@ -66,15 +66,15 @@ class GraphPlaces:
         if name in _NUMBERED:
             axis = _NUMBERED[name]
             return dataclasses.replace(layout, numbers=Numbers(Base(self.sizes[axis], axis, name=NAMES[axis])))
-        in_space = self.action.space is not None and name in ("positions", "velocities")
+        in_space = self.action.space is not None and name in ("positions", "velocities", "shifts")
         if in_space or (self.action.node_action is not None and name == "nodes"):
-            return dataclasses.replace(layout, custom=NodeAction(self, name))
+            return dataclasses.replace(layout, custom=FieldMotion(self, name))
         return layout
 
 
 @dataclasses.dataclass(frozen=True)
-class NodeAction(Action):
-    """How an action moves one field of the nodes on which its other groups act: positions, velocities, patches.
+class FieldMotion(Action):
+    """How an action moves one field on which its other groups act: positions, velocities, patches of nodes, shifts of edges.
 
     Attributes:
       places: the graph; padding is turned, but not shifted.
@@ -94,8 +94,8 @@ class NodeAction(Action):
         return self.places.action.axes(ndim)
 
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
-        """Tells whether an array has as many nodes as the graph."""
-        return shape[:1] == self.places.sizes[:1]
+        """Tells whether an array has as many nodes, or edges, as the graph."""
+        return shape[:1] == (self.places.sizes[_AXIS[self.field]],)
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Moves the field in a graph that has nothing else."""

@@ -26,11 +26,14 @@ from equijax.graphs._encodings import random_walk_encoding as random_walk_encodi
 from equijax.graphs._graph import Graph as Graph
 from equijax.graphs._hetero import EdgeSet as EdgeSet
 from equijax.graphs._hetero import HeteroGraph as HeteroGraph
+from equijax.graphs._hetero_budget import HeteroBudget as HeteroBudget
 from equijax.graphs._networkx import from_networkx as from_networkx
 from equijax.graphs._networkx import to_networkx as to_networkx
 from equijax.graphs._shapes import RowShapes as RowShapes
 from equijax.graphs._shapes import TableShapes as TableShapes
 from equijax.graphs._shapes import table_shapes as table_shapes
+from equijax.graphs._space import edge_vectors as edge_vectors
+from equijax.graphs._space import strain as strain
 from equijax.graphs._sums import message_reduce as message_reduce
 from equijax.graphs._sums import neighbour_sum as neighbour_sum
 from equijax.graphs._table import NeighbourTable as NeighbourTable

@@ -1,11 +1,14 @@
 """How large a batch of graphs may be: static sizes, so that all batches share one compiled program."""
 
+import abc
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from equijax._indices import bounded_int
 from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._shapes import TableShapes, table_shapes
@@ -36,8 +39,86 @@ class BudgetReport:
         return f"{self.batches} batch{'es' * (self.batches != 1)}, filled: {', '.join(shares)}"
 
 
+class Budget(abc.ABC):
+    """What budgets have in common: named sizes, and how graphs are packed into batches of such sizes."""
+
+    @property
+    @abc.abstractmethod
+    def rooms(self) -> dict[str, int]:
+        """The sizes by their names; those of nodes and edges begin with these words, and that of graphs is the last."""
+
+    @abc.abstractmethod
+    def sizes(self, graphs: Sequence[Any]) -> np.ndarray:
+        """Returns how much of each size every graph takes, padding included, integers ``(count, sizes)``."""
+
+    @abc.abstractmethod
+    def _with_padding(self, came: Sequence[int]) -> list[int]:
+        """Returns how much room so much takes with the padding that it needs."""
+
+    @abc.abstractmethod
+    def _slots(self) -> int | None:
+        """Returns the number of slots of the tables, in both directions; None without tables."""
+
+    def report(self, graphs: Iterable[Any]) -> BudgetReport:
+        """Tells how full the batches are into which :func:`batches` packs these graphs, in their order.
+
+        Raises:
+          ValueError: a graph does not fit.
+        """
+        sizes = self.sizes(list(graphs))
+        batches = len(self.pack(sizes))
+        used = dict(zip(self.rooms, sizes.sum(0).tolist(), strict=True))
+        total = lambda counts, word: sum(n for name, n in counts.items() if name.startswith(word))  # noqa: E731
+        share = lambda used, room: used / (room * batches) if room * batches else 1.0  # noqa: E731
+        shares = {word: share(total(used, word), total(self.rooms, word)) for word in _ENTRIES}
+        slots = self._slots()
+        return BudgetReport(batches, **shares, slots=None if slots is None else share(2 * total(used, "edges"), slots))
+
+    def pack(self, sizes: np.ndarray, order: np.ndarray | None = None, *, drop_last: bool = False) -> list[np.ndarray]:
+        """Distributes graphs over batches in an order: each goes to the last batch where it fits there, else to a new one.
+
+        Args:
+          sizes: integers ``(count, sizes)``: how much of each size every graph takes, as from :meth:`sizes`.
+          order: integers ``(count,)``, a permutation; None is the order of ``sizes``.
+          drop_last: whether to leave out the last batch if one of these graphs would still fit in.
+
+        Returns:
+          The numbers of the graphs in each batch.
+
+        Raises:
+          ValueError: a graph does not fit even alone.
+        """
+        order = np.arange(len(sizes)) if order is None else order
+        cuts, total = [], []
+        for place, k in enumerate(order):
+            more = sizes[k].tolist()
+            total = [a + b for a, b in zip(total, more, strict=True)] if cuts else more
+            if not cuts or not self._fits(total):
+                total = more
+                self.require_room(*total, what=f"graph {k}")
+                cuts.append(place)
+        groups = np.split(order, cuts[1:]) if cuts else []
+        if drop_last and any(self._fits([a + b for a, b in zip(total, more, strict=True)]) for more in sizes.tolist()):
+            groups.pop()
+        return groups
+
+    def require_room(self, *came: int, what: str = "the batch") -> None:
+        """Raises ``ValueError`` where so much does not fit, or leaves no room for the padding that it needs."""
+        for (name, room), n, wanted in zip(self.rooms.items(), came, self._with_padding(came), strict=True):
+            if wanted > room:
+                reserved = ", and one is needed for padding" if n <= room else ""
+                raise ValueError(
+                    f"`budget.{name}` is {room}, but {what} has {n}{reserved}. Give a larger budget, for "
+                    f"example {type(self).__name__}.of(all graphs, batch_size), or batch fewer graphs; batches() packs as "
+                    "many as fit."
+                )
+
+    def _fits(self, came: Sequence[int]) -> bool:
+        return all(wanted <= room for wanted, room in zip(self._with_padding(came), self.rooms.values(), strict=True))
+
+
 @dataclasses.dataclass(frozen=True)
-class GraphBudget:
+class GraphBudget(Budget):
     """The static sizes of a batch, padding included.
 
     It is hashable and equal by value. Batches of one budget have equal shapes, so a jitted function is traced once.
@@ -50,6 +131,10 @@ class GraphBudget:
       edges: number of edges E.
       graphs: number of graphs G.
       table: shapes of the neighbour tables that batches get; None is no table.
+
+    Raises:
+      TypeError: a size is no integer, or ``table`` none.
+      ValueError: a size is too small, or too large for indices of 32 bits.
 
     Example:
       >>> import equijax as ej
@@ -65,7 +150,7 @@ class GraphBudget:
 
     def __post_init__(self) -> None:
         for name, minimum in zip(_ENTRIES, (1, 0, 1), strict=True):
-            object.__setattr__(self, name, positive_int(getattr(self, name), name, minimum))
+            object.__setattr__(self, name, bounded_int(getattr(self, name), name, minimum))
         if self.table is not None and not isinstance(self.table, TableShapes):
             raise TypeError(f"`table` is {self.table!r}; it must be TableShapes or None. See GraphBudget.of.")
 
@@ -99,11 +184,8 @@ class GraphBudget:
         """
         graphs = list(graphs)
         sizes, count = sizes_of(graphs), positive_int(batch_size, "batch_size")
-        if not graphs:
-            raise ValueError("`graphs` is empty; a budget is computed from the graphs of a data set.")
-        if not spread >= 0:
-            raise ValueError(f"`spread` is {spread}; it must be a number of standard deviations, at least 0.")
-        nodes, edges = (_room(column, count, spread) for column in sizes[:, :2].T)
+        require_spread(graphs, spread)
+        nodes, edges = (room_for(column, count, spread) for column in sizes[:, :2].T)
         most = int(np.sort(sizes[:, 2])[-count:].sum())
         budget = cls(nodes + 1, edges, most + 1)
         if not tables:
@@ -111,73 +193,41 @@ class GraphBudget:
         shapes = table_shapes(map(_valid_edges, graphs), budget.nodes, budget.edges, budget.graphs)
         return dataclasses.replace(budget, table=shapes)
 
-    def report(self, graphs: Iterable[Graph]) -> BudgetReport:
-        """Tells how full the batches are into which :func:`batches` packs these graphs, in their order.
+    @property
+    def rooms(self) -> dict[str, int]:
+        """The sizes by their names."""
+        return {name: getattr(self, name) for name in _ENTRIES}
+
+    def sizes(self, graphs: Sequence[Graph]) -> np.ndarray:
+        """Returns the numbers of nodes, edges and graphs of each, padding included, ``(count, 3)``.
 
         Raises:
-          ValueError: a graph does not fit.
+          TypeError: an entry is no graph.
         """
-        sizes = sizes_of(list(graphs))
-        batches = len(self.pack(sizes))
-        nodes, edges, count = sizes.sum(0).tolist()
-        share = lambda used, room: used / (room * batches) if room * batches else 1.0  # noqa: E731
-        slots = None
-        if self.table is not None:
-            slots = share(2 * edges, self.table.incoming.num_slots + self.table.outgoing.num_slots)
-        return BudgetReport(batches, share(nodes, self.nodes), share(edges, self.edges), share(count, self.graphs), slots)
+        return sizes_of(graphs)
 
-    def pack(self, sizes: np.ndarray, order: np.ndarray | None = None, *, drop_last: bool = False) -> list[np.ndarray]:
-        """Distributes graphs over batches in an order: each goes to the last batch where it fits there, else to a new one.
+    def _with_padding(self, came: Sequence[int]) -> list[int]:
+        """Returns how much room so much takes with the padding that it needs."""
+        nodes, edges, graphs = came
+        return [nodes + (edges < self.edges), edges, graphs + (nodes < self.nodes)]
 
-        Args:
-          sizes: integers ``(count, 3)``: the nodes, edges and graphs of each.
-          order: integers ``(count,)``, a permutation; None is the order of ``sizes``.
-          drop_last: whether to leave out the last batch if one of these graphs would still fit in.
-
-        Returns:
-          The numbers of the graphs in each batch.
-
-        Raises:
-          ValueError: a graph does not fit even alone.
-        """
-        order = np.arange(len(sizes)) if order is None else order
-        cuts, nodes, edges, graphs = [], 0, 0, 0
-        for place, k in enumerate(order):
-            more = sizes[k].tolist()
-            nodes, edges, graphs = nodes + more[0], edges + more[1], graphs + more[2]
-            if not cuts or not self._fits(nodes, edges, graphs):
-                nodes, edges, graphs = more
-                self.require_room(nodes, edges, graphs, f"graph {k}")
-                cuts.append(place)
-        groups = np.split(order, cuts[1:]) if cuts else []
-        if drop_last and any(self._fits(nodes + n, edges + e, graphs + g) for n, e, g in sizes.tolist()):
-            groups.pop()
-        return groups
-
-    def require_room(self, nodes: int, edges: int, graphs: int, what: str = "the batch") -> None:
-        """Raises ``ValueError`` where so much does not fit, or leaves no room for the padding that it needs."""
-        padding = {"nodes": edges < self.edges, "graphs": nodes < self.nodes}
-        for name, came in zip(_ENTRIES, (nodes, edges, graphs), strict=True):
-            room, wanted = getattr(self, name), came + padding.get(name, False)
-            if wanted > room:
-                reserved = ", and one is needed for padding" if came <= room else ""
-                raise ValueError(
-                    f"`budget.{name}` is {room}, but {what} has {came}{reserved}. Give a larger budget, for example "
-                    "GraphBudget.of(all graphs, batch_size), or batch fewer graphs; batches() packs as many as fit."
-                )
-
-    def _fits(self, nodes: int, edges: int, graphs: int) -> bool:
-        return (
-            nodes + (edges < self.edges) <= self.nodes
-            and edges <= self.edges
-            and graphs + (nodes < self.nodes) <= self.graphs
-        )
+    def _slots(self) -> int | None:
+        """Returns the number of slots of the tables, in both directions; None without tables."""
+        return None if self.table is None else self.table.incoming.num_slots + self.table.outgoing.num_slots
 
     def __repr__(self) -> str:
         sizes = f"nodes={self.nodes}, edges={self.edges}, graphs={self.graphs}"
         if self.table is None:
             return f"GraphBudget({sizes})"
         return f"GraphBudget({sizes}, table of {self.table.incoming.num_slots} + {self.table.outgoing.num_slots} slots)"
+
+
+def require_spread(graphs: Sequence[Any], spread: float) -> None:
+    """Raises ``ValueError`` where there is no graph to compute a budget from, or a negative spread."""
+    if not graphs:
+        raise ValueError("`graphs` is empty; a budget is computed from the graphs of a data set.")
+    if not spread >= 0:
+        raise ValueError(f"`spread` is {spread}; it must be a number of standard deviations, at least 0.")
 
 
 def sizes_of(graphs: Sequence[Graph]) -> np.ndarray:
@@ -192,7 +242,8 @@ def sizes_of(graphs: Sequence[Graph]) -> np.ndarray:
     return np.array([(g.num_nodes, g.num_edges, g.num_graphs) for g in graphs], int).reshape(-1, 3)
 
 
-def _room(sizes: np.ndarray, count: int, spread: float) -> int:
+def room_for(sizes: np.ndarray, count: int, spread: float) -> int:
+    """Returns room for most batches of ``count`` graphs of these sizes, and at least for the largest graph."""
     largest = int(np.sort(sizes)[-count:].sum())
     if math.isinf(spread):
         return largest

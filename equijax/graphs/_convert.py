@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from equijax._indices import indices
 from equijax.graphs._batch import batch, unbatch
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import library, on_host
+from equijax.graphs._host import library, on_host, require_graph, require_no_shifts
 
 
 def from_scipy(adjacency: Any, nodes: Any = None) -> Graph:
@@ -51,7 +52,7 @@ def to_scipy(graph: Graph, weights: Any = None) -> Any:
       ``scipy.sparse.csr_array`` of shape ``(N, N)``, with empty rows and columns at padding.
 
     Raises:
-      ValueError: ``weights`` has another shape, or the graph is traced.
+      ValueError: ``weights`` has another shape, or the graph is traced or has shifts, for which a matrix has no place.
 
     Example:
       >>> import equijax as ej
@@ -59,6 +60,7 @@ def to_scipy(graph: Graph, weights: Any = None) -> Any:
       [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
     """
     host = on_host(graph, "to_scipy")
+    require_no_shifts(host, "a matrix")
     values = np.ones(host.num_edges) if weights is None else np.asarray(weights)
     if values.shape != (host.num_edges,):
         raise ValueError(f"`weights` has shape {values.shape}; it must be ({host.num_edges},), one number for each edge.")
@@ -79,6 +81,7 @@ def from_jraph(graph: Any, *, padded: bool) -> Graph:
       A graph of the same sizes, with masks where it is padded.
 
     Raises:
+      TypeError: counts or indices are no integers.
       ValueError: counts and indices disagree.
 
     Example:
@@ -87,7 +90,7 @@ def from_jraph(graph: Any, *, padded: bool) -> Graph:
       >>> ej.graphs.from_jraph(jraph.pad_with_graphs(tuple_, 5, 10), padded=True).node_mask.tolist()
       [True, True, True, False, False]
     """
-    n_node, n_edge = np.asarray(graph.n_node), np.asarray(graph.n_edge)
+    n_node, n_edge = (np.asarray(indices(getattr(graph, name), f"graph.{name}")) for name in ("n_node", "n_edge"))
     senders = () if graph.senders is None else graph.senders
     receivers = () if graph.receivers is None else graph.receivers
     if len(senders) != n_edge.sum():
@@ -118,8 +121,8 @@ def to_jraph(graph: Graph, *, padded: bool = False) -> Any:
 
     Raises:
       ImportError: jraph is not installed.
-      ValueError: the graph has positions or velocities, for which a GraphsTuple has no place; or ``padded``, and the graph
-        has no padding node or no padding graph.
+      ValueError: the graph has positions, velocities or shifts, for which a GraphsTuple has no place; or ``padded``, and the
+        graph has no padding node or no padding graph.
 
     Example:
       >>> import equijax as ej
@@ -127,12 +130,14 @@ def to_jraph(graph: Graph, *, padded: bool = False) -> Any:
       [6]
     """
     jraph = library("jraph")
+    require_graph(graph, "to_jraph")
     for name in ("positions", "velocities"):
         if getattr(graph, name, None) is not None:
             raise ValueError(
                 f"`graph.{name}` is set, but a GraphsTuple has no place for it. Put it among the nodes: "
                 f"graph.replace(nodes={{'features': graph.nodes, {name!r}: graph.{name}}}, {name}=None)."
             )
+    require_no_shifts(graph, "a GraphsTuple")
     parts = unbatch(graph)
     if not parts:
         raise ValueError("`graph` holds no valid graph.")
@@ -150,16 +155,17 @@ def from_ase(atoms: Any, cutoff: Any) -> Graph:
     """Returns an ``ase.Atoms`` as a graph whose edges join near atoms, in both directions.
 
     Across the borders of a periodic cell there is an edge for each image that is near; so there may be several between two
-    atoms, or from an atom to itself. Their lengths are on the edges. Layers that compute lengths from positions, such as
-    EGNN, do not know of images: give them clusters and molecules.
+    atoms, or from an atom to itself. Their lengths are on the edges. Where the atoms are periodic in some direction, the
+    shifts of the edges say which images they join. They are ``-S @ cell``, since ase's integers S belong to the way from the
+    receiver to the sender. So layers in space such as :class:`equijax.nn.EGNN` take crystals as they are.
 
     Args:
       atoms: the atoms.
       cutoff: the largest distance in Å, or what else ``ase.neighborlist.neighbor_list`` takes.
 
     Returns:
-      A graph with the atomic numbers as nodes, int32 ``(N,)``, the distances as edges, float ``(E, 1)``, and positions
-      ``(N, 3)``.
+      A graph with the atomic numbers as nodes, int32 ``(N,)``, the distances as edges, float ``(E, 1)``, positions
+      ``(N, 3)``, and of periodic atoms shifts ``(E, 3)``.
 
     Raises:
       ImportError: ase is not installed.
@@ -168,7 +174,14 @@ def from_ase(atoms: Any, cutoff: Any) -> Graph:
       >>> import equijax as ej, ase.build
       >>> ej.graphs.from_ase(ase.build.molecule("H2O"), cutoff=1.2)
       Graph(3 nodes, 4 edges, 1 graph; nodes int32[3], positions float32[3,3], edges float32[4,1])
+
+      A crystal of one atom, which has twelve neighbours that are its images.
+
+      >>> graph = ej.graphs.from_ase(ase.build.bulk("Cu"), cutoff=2.6)
+      >>> graph.num_edges, ej.graphs.edge_vectors(graph).shape
+      (12, (12, 3))
     """
-    receivers, senders, lengths = library("ase.neighborlist").neighbor_list("ijd", atoms, cutoff)
+    receivers, senders, lengths, cells = library("ase.neighborlist").neighbor_list("ijdS", atoms, cutoff)
     numbers = np.asarray(atoms.numbers, np.int32)
-    return Graph(numbers, senders, receivers, edges=lengths[:, None], positions=np.asarray(atoms.positions))
+    shifts = -cells @ atoms.cell.array if atoms.pbc.any() else None
+    return Graph(numbers, senders, receivers, edges=lengths[:, None], positions=np.asarray(atoms.positions), shifts=shifts)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._numbers import positive_int
+from equijax._indices import bounded_int
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import order_by_graph
+from equijax.graphs._host import order_by_graph, require_graph, require_no_shifts
 from equijax.groups._elements import concrete
 
 
@@ -44,7 +44,8 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
 
     Raises:
       TypeError: the graph is traced, n is smaller than its N nodes, and features are no floats, so they can't be NaN.
-      ValueError: a graph has more nodes; or the graph is traced and ``max_nodes`` is None.
+      ValueError: a graph has more nodes; or the graph is traced and ``max_nodes`` is None; or it has shifts, for which there
+        is no place.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -53,6 +54,8 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
       >>> dense.nodes.shape, dense.adjacency.shape, dense.mask.tolist()
       ((2, 3, 8), (2, 3, 3), [[True, True, True], [True, True, False]])
     """
+    require_graph(graph, "to_dense")
+    require_no_shifts(graph, "a dense graph")
     n, owner, number = _layout(graph, max_nodes)
     too_large = jax.ops.segment_max(number, owner, graph.num_graphs) >= n
     if n < graph.num_nodes and concrete(too_large) is None:
@@ -140,6 +143,7 @@ def nodes_from_dense(values: Any, graph: Graph) -> Any:
       >>> ej.graphs.nodes_from_dense(jnp.ones((1, 3, 8)), graph).shape
       (3, 8)
     """
+    require_graph(graph, "nodes_from_dense")
 
     def pick(x: jax.Array) -> jax.Array:
         n, owner, number = _layout(graph, x.shape[1])
@@ -168,6 +172,7 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
       >>> ej.graphs.edges_from_dense(jnp.ones((1, 3, 3, 8)), graph).shape
       (6, 8)
     """
+    require_graph(graph, "edges_from_dense")
 
     def pick(x: jax.Array) -> jax.Array:
         n, owner, number = _layout(graph, x.shape[1])
@@ -189,7 +194,7 @@ def _layout(graph: Graph, max_nodes: int | None) -> tuple[int, jax.Array, jax.Ar
         if largest is None:
             raise ValueError("`max_nodes` is None, but the graph is traced: the largest is not known. Give a static size.")
         return max(largest, 1), owner, number
-    n = positive_int(max_nodes, "max_nodes")
+    n = bounded_int(max_nodes, "max_nodes")
     if largest is not None and largest > n:
         raise ValueError(f"`max_nodes` is {n}, but a graph has {largest} nodes. Give at least {largest}.")
     return n, owner, number

@@ -5,17 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import KDTree
 
-from equijax._numbers import positive_int
+from equijax._indices import bounded_int
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import on_host
+from equijax.graphs._host import on_host, require_graph
+from equijax.graphs._images import lattice, near_images, numbered, numbers_of_rows
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
 
 
 def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
-    """Returns the graph with one more edge at each node, to itself, behind the other edges.
+    """Returns the graph with one more edge at each node, to itself and not to an image, behind the other edges.
 
     Nodes that have a self-loop get another one; loops at padding are masked. The graph may be traced.
 
@@ -35,6 +35,7 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
       >>> ej.graphs.add_self_loops(graph).receivers.tolist()
       [1, 0, 1, 2]
     """
+    require_graph(graph, "add_self_loops")
     nodes = jnp.arange(graph.num_nodes, dtype=jnp.int32)
 
     def extend(x: jax.Array) -> jax.Array:
@@ -45,10 +46,14 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
             )
         return jnp.concatenate([x, jnp.full((len(nodes), *x.shape[1:]), fill, x.dtype)])
 
+    shifts = graph.shifts
+    if shifts is not None:
+        shifts = jnp.concatenate([shifts, jnp.zeros((len(nodes), *shifts.shape[1:]), shifts.dtype)])
     return graph.replace(
         senders=jnp.concatenate([graph.senders, nodes]),
         receivers=jnp.concatenate([graph.receivers, nodes]),
         edges=jax.tree.map(extend, graph.edges),
+        shifts=shifts,
         edge_mask=jnp.concatenate([graph.edge_mask, graph.node_mask]),
     )
 
@@ -67,21 +72,26 @@ def _holds(dtype: Any, fill: Any) -> bool:
 def reverse(graph: Graph) -> Graph:
     """Returns the graph with every edge in the opposite direction; features stay, and a table stays valid.
 
+    Shifts change their sign, as the vectors along the edges do.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> graph = ej.Graph(jnp.ones((3, 8)), senders=[0, 1], receivers=[1, 2])
       >>> ej.graphs.reverse(graph).senders.tolist()
       [1, 2]
     """
+    require_graph(graph, "reverse")
     table = None if graph.table is None else NeighbourTable(graph.table.outgoing, graph.table.incoming)
-    return graph.replace(senders=graph.receivers, receivers=graph.senders, table=table)
+    shifts = None if graph.shifts is None else -graph.shifts
+    return graph.replace(senders=graph.receivers, receivers=graph.senders, shifts=shifts, table=table)
 
 
 def undirected(graph: Graph) -> Graph:
     """Returns the graph with every edge in both directions, on the host.
 
     Where more edges go from i to j than back, the last ones of them get an opposite edge behind the others, with the same
-    features. All edges that there are stay as they are; so a second call changes nothing.
+    features. All edges that there are stay as they are; so a second call changes nothing. Where edges have shifts, only an
+    edge with the opposite shift, up to rounding, leads back.
 
     Args:
       graph: the graph; not traced.
@@ -103,6 +113,9 @@ def undirected(graph: Graph) -> Graph:
     kept = np.flatnonzero(host.edge_mask)
     senders, receivers = host.senders[kept].astype(np.int64), host.receivers[kept].astype(np.int64)
     forth, back = senders * host.num_nodes + receivers, receivers * host.num_nodes + senders
+    if host.shifts is not None:
+        numbers = numbered(host.shifts[kept])
+        forth, back = numbers_of_rows(np.column_stack([forth, numbers]), np.column_stack([back, -numbers]))
     order = np.argsort(forth, stable=True)
     count = lambda pairs, side: np.searchsorted(forth[order], pairs, side)  # noqa: E731
     opposite = count(back, "right") - count(back, "left")
@@ -112,30 +125,42 @@ def undirected(graph: Graph) -> Graph:
         senders=np.concatenate([host.senders, host.receivers[lonely]]),
         receivers=np.concatenate([host.receivers, host.senders[lonely]]),
         edges=jax.tree.map(lambda x: np.concatenate([x, x[lonely]]), host.edges),
+        shifts=None if host.shifts is None else np.concatenate([host.shifts, -host.shifts[lonely]]),
         edge_mask=np.concatenate([host.edge_mask, host.edge_mask[lonely]]),
     )
 
 
-def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph: Any = None) -> Graph:
+def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph: Any = None, cell: Any = None) -> Graph:
     """Joins all points at a distance of at most ``radius``, in both directions, on the host.
+
+    With a ``cell`` the points repeat, and every near image of a point gives an edge, with a shift. So there may be several
+    between two points, or from a point to itself.
 
     Args:
       positions: floats ``(N, d)``, finite.
       radius: the largest distance, positive and finite.
       nodes: features ``(N, …)``, a pytree of such arrays, or None.
       node_graph: integers ``(N,)``: only points with equal numbers are joined; None puts all into one graph.
+      cell: floats ``(k, d)``, the vectors by which the points repeat, one for each periodic direction; the same for all
+        graphs. None is no repetition.
 
     Returns:
-      A graph with these positions and no self-loops; edges are in the order (receiver, sender).
+      A graph with these positions and no edge from a point to itself, but to its images; edges are in the order (receiver,
+      sender), and those between the same points in that of their cells. With a ``cell`` it has shifts.
 
     Raises:
-      ValueError: a wrong shape, a position that is not finite, or a radius that is not positive and finite.
+      TypeError: a ``cell`` is given, but positions are no floats.
+      ValueError: a wrong shape, a position that is not finite, a radius that is not positive and finite, or vectors of the
+        cell that depend on each other.
 
-    Example:
+    Example: three points on a line, and then on a ring of length 4.
       >>> import equijax as ej, jax.numpy as jnp
       >>> graph = ej.graphs.radius_graph(jnp.array([[0.0], [1.0], [3.0]]), radius=1.5)
       >>> graph.senders.tolist(), graph.receivers.tolist()
       ([1, 0], [0, 1])
+      >>> ring = ej.graphs.radius_graph(jnp.array([[0.0], [1.0], [3.0]]), radius=1.5, cell=[[4.0]])
+      >>> ring.senders.tolist(), ring.receivers.tolist(), ring.shifts[:, 0].tolist()
+      ([1, 2, 0, 0], [0, 0, 1, 2], [0.0, 4.0, 0.0, -4.0])
     """
     points = np.asarray(positions)
     if points.ndim != 2:
@@ -147,13 +172,20 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
             f"`radius` is {radius}; it must be positive and finite. For edges between all points use "
             "complete_graph(len(positions)).replace(positions=positions)."
         )
+    if cell is not None and not np.issubdtype(points.dtype, np.floating):
+        raise TypeError(
+            f"`positions` has dtype {points.dtype}; in a cell they must be floats. Write positions.astype(float)."
+        )
     graph = Graph(nodes, [], [], positions=positions, node_graph=node_graph)
     # One more coordinate sets the graphs apart; within a graph it is equal, so distances stay as they are.
     apart = 2 * float(radius) * np.asarray(graph.node_graph, float)
-    pairs = KDTree(np.column_stack([points.astype(float), apart])).query_pairs(radius, output_type="ndarray")
-    both = np.concatenate([pairs, pairs[:, ::-1]])
+    places = np.column_stack([points.astype(float), apart])
+    vectors = np.zeros((0, points.shape[1])) if cell is None else lattice(cell, points.shape[1])
+    pairs, cells = near_images(places, radius, vectors)
+    both = np.column_stack([np.concatenate([pairs, pairs[:, ::-1]]), np.concatenate([cells, -cells])])
     both = both[np.lexsort(both.T[::-1])]
-    return graph.replace(senders=both[:, 1], receivers=both[:, 0], edge_mask=np.ones(len(both), bool))
+    shifts = None if cell is None else (-both[:, 2:] @ vectors).astype(points.dtype)
+    return graph.replace(senders=both[:, 1], receivers=both[:, 0], shifts=shifts, edge_mask=np.ones(len(both), bool))
 
 
 def complete_graph(num_nodes: int) -> Graph:
@@ -165,11 +197,16 @@ def complete_graph(num_nodes: int) -> Graph:
     Returns:
       A graph with ``n (n - 1)`` edges in the order (receiver, sender). Give it features by ``replace(nodes=…)``.
 
+    Raises:
+      TypeError: n is no integer.
+      ValueError: n is negative, or there would be more edges than int32 can number.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> ej.graphs.complete_graph(5).replace(nodes=jnp.ones((5, 8)), positions=jnp.zeros((5, 3)))
       Graph(5 nodes, 20 edges, 1 graph; nodes float32[5,8], positions float32[5,3])
     """
-    n = positive_int(num_nodes, "num_nodes", 0)
+    n = bounded_int(num_nodes, "num_nodes", 0)
+    bounded_int(n * (n - 1), "num_nodes * (num_nodes - 1)", 0)
     receivers, senders = np.nonzero(~np.eye(n, dtype=bool))
     return Graph(None, senders, receivers, node_mask=np.ones(n, bool))

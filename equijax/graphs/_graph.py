@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._indices import indices, narrowed, require_range
 from equijax.graphs._fields import Fields
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
 
-_FEATURES = ("nodes", "positions", "velocities", "edges", "globals")
+_FEATURES = ("nodes", "positions", "velocities", "edges", "shifts", "globals")
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -35,6 +36,9 @@ class Graph(Fields):
       globals: features of whole graphs ``(G, …)``, a pytree of such arrays, or None.
       positions: points in space ``(N, d)``, or None.
       velocities: vectors in space ``(N, d)``, or None.
+      shifts: vectors in space ``(E, d)`` in the unit and dtype of the positions, or None, which stands for zeros: the vector
+        along edge e is ``positions[receivers[e]] - positions[senders[e]] + shifts[e]``. In a crystal an edge may join a node
+        to an image of another, and its shift is a sum of lattice vectors. :func:`edge_vectors` reads them.
       node_graph: integers ``(N,)``, the graph of each node; None puts all into one graph.
       node_mask: bool ``(N,)``, False at padding; None is all True.
       edge_mask: bool ``(E,)``, False at padding; None is all True.
@@ -47,7 +51,7 @@ class Graph(Fields):
       Graph(3 nodes, 2 edges, 1 graph; nodes float32[3,8])
 
     Raises:
-      TypeError: an index is no integer, or a mask no bool.
+      TypeError: an index is no integer, a mask no bool, or a shift no float of the dtype of the positions.
       ValueError: shapes disagree; an index is out of range; a valid edge touches padding or joins two graphs.
     """
 
@@ -58,6 +62,7 @@ class Graph(Fields):
     globals: Any = dataclasses.field(default=None, kw_only=True)
     positions: Any = dataclasses.field(default=None, kw_only=True)
     velocities: Any = dataclasses.field(default=None, kw_only=True)
+    shifts: Any = dataclasses.field(default=None, kw_only=True)
     node_graph: Any = dataclasses.field(default=None, kw_only=True)
     node_mask: Any = dataclasses.field(default=None, kw_only=True)
     edge_mask: Any = dataclasses.field(default=None, kw_only=True)
@@ -172,15 +177,15 @@ class Graph(Fields):
             return np.shape(self.graph_mask)[0] if np.ndim(self.graph_mask) else 0
         for leaf in jax.tree.leaves(self.globals):
             return leaf.shape[0] if leaf.ndim else 0
-        return 1 if known is None else int(known.max(initial=0)) + 1
+        return 1 if known is None else count_graphs(known)
 
     def _require_shapes(self) -> None:
         sizes = {"nodes": self.num_nodes, "positions": self.num_nodes, "velocities": self.num_nodes}
-        sizes |= {"edges": self.num_edges, "globals": self.num_graphs}
+        sizes |= {"edges": self.num_edges, "shifts": self.num_edges, "globals": self.num_graphs}
         for name, size in sizes.items():
             for path, leaf in jax.tree.leaves_with_path(getattr(self, name)):
                 if leaf.ndim == 0 or leaf.shape[0] != size:
-                    what = {"edges": "edge", "globals": "graph"}.get(name, "node")
+                    what = {"edges": "edge", "shifts": "edge", "globals": "graph"}.get(name, "node")
                     raise ValueError(
                         f"`{name}{jax.tree_util.keystr(path)}` has shape {leaf.shape}; its axis 0 must run over the {size} "
                         f"{what}s. A graph is flat and takes no batch axes: batch graphs into one, or use jax.vmap."
@@ -191,14 +196,33 @@ class Graph(Fields):
                     f"`{name}` has {getattr(self, name).shape[0]} entries, but there are {size} "
                     f"{'nodes' if name == 'node_graph' else 'senders'}. Give one for each."
                 )
-        for name in ("positions", "velocities"):
+        self._require_vectors()
+
+    def _require_vectors(self) -> None:
+        for name, what in (("positions", "node"), ("velocities", "node"), ("shifts", "edge")):
             value = getattr(self, name)
             if value is not None and getattr(value, "ndim", 0) != 2:
-                raise ValueError(f"`{name}` is {value!r}; it must be one array (N, d), a vector for each node.")
-        if self.positions is not None and self.velocities is not None and self.positions.shape != self.velocities.shape:
+                shown = value.shape if hasattr(value, "shape") else type(value).__name__
+                raise ValueError(
+                    f"`{name}` is {shown}; it must be one array ({what[0].upper()}, d), a vector for each {what}."
+                )
+            if value is None or self.positions is None or value.shape[1] == self.positions.shape[1]:
+                continue
             raise ValueError(
-                f"`velocities` has shape {self.velocities.shape} and `positions` {self.positions.shape}; points and their "
-                "velocities lie in one space, so give vectors of one length."
+                f"`{name}` has shape {value.shape} and `positions` {self.positions.shape}; both lie in one space, so give "
+                "vectors of one length."
+            )
+        if self.shifts is None:
+            return
+        if not jnp.issubdtype(self.shifts.dtype, jnp.floating):
+            raise TypeError(
+                f"`shifts` has dtype {self.shifts.dtype}; shifts are lengths and must be floats. Of whole numbers of cells "
+                "write numbers @ cell."
+            )
+        if self.positions is not None and self.positions.dtype != self.shifts.dtype:
+            raise TypeError(
+                f"`shifts` has dtype {self.shifts.dtype} and `positions` {self.positions.dtype}; they are added, so give "
+                "one dtype."
             )
 
     def _require_table(self) -> None:
@@ -206,7 +230,7 @@ class Graph(Fields):
             return
         if not isinstance(self.table, NeighbourTable):
             raise TypeError(f"`table` is {self.table!r}; it must be a NeighbourTable. Write graph.with_table().")
-        self.table.require_fits(self.senders, self.receivers, self.edge_mask)
+        self.table.require_fits(self.senders, self.receivers, self.edge_mask, self.num_nodes)
 
     def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
         limits = {"senders": self.num_nodes, "receivers": self.num_nodes, "node_graph": self.num_graphs}
@@ -242,6 +266,20 @@ class Graph(Fields):
                 )
 
 
+def count_graphs(owners: np.ndarray) -> int:
+    """Returns how many graphs there are, by the numbers of those to which nodes belong.
+
+    Raises:
+      ValueError: they do not fit in int32.
+    """
+    if owners.dtype.kind not in "iu" or not owners.size:
+        return 1
+    last = int(owners.max())
+    if last >= 2**31 - 1:
+        raise ValueError(f"`node_graph` holds {last}; graphs are numbered from 0 by integers of 32 bits.")
+    return max(last, 0) + 1
+
+
 def _arrays(value: Any) -> Any:
     """Returns nested lists of numbers as one array, and every other pytree as it is."""
     if isinstance(value, list) and all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(value)):
@@ -250,17 +288,13 @@ def _arrays(value: Any) -> Any:
 
 
 def _indices(value: Any, name: str) -> jax.Array:
-    array = value if hasattr(value, "dtype") else np.asarray(value)
-    if array.size == 0 and isinstance(value, (list, tuple)):
-        array = array.astype(np.int32)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"`{name}` has dtype {array.dtype}; indices must be integers. Write {name}.astype(int).")
+    array = indices(value, name)
     if array.ndim != 1:
         raise ValueError(
             f"`{name}` has shape {array.shape}; it must have one axis. A graph is flat and takes no batch axes: batch "
             "graphs into one, or use jax.vmap."
         )
-    return _on_device(array.astype(np.int32))
+    return _on_device(narrowed(array))
 
 
 def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
@@ -276,16 +310,6 @@ def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
 def _on_device(value: Any) -> jax.Array:
     """Returns a copy as a JAX array; of numpy arrays without ``jnp.asarray``, which compiles a program for each shape."""
     return jax.device_put(value.copy()) if isinstance(value, np.ndarray) else jnp.asarray(value)
-
-
-def require_range(known: np.ndarray | None, limit: int, name: str, what: str) -> None:
-    """Raises ``ValueError`` where a known index is not one of ``0 … limit - 1``; traced ones (None) pass."""
-    if known is None or known.ndim == 0 or not known.size:
-        return
-    outside = (known < 0) | (known >= limit)
-    if outside.any():
-        k = int(np.argmax(outside))
-        raise ValueError(f"`{name}` holds {known[k]} at entry {k}; there are {limit} {what}, numbered 0 … {limit - 1}.")
 
 
 def _aval(leaf: Any) -> str:

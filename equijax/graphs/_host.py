@@ -19,12 +19,17 @@ def on_host(graph: Any, function: str) -> Graph:
       TypeError: it is no graph.
       ValueError: it is traced.
     """
-    if not isinstance(graph, Graph):
-        raise TypeError(f"`graph` is a {type(graph).__name__}; {function} takes a Graph(nodes, senders, receivers, …).")
+    require_graph(graph, function)
     try:
         return assemble(**{name: jax.tree.map(np.asarray, getattr(graph, name)) for name in FIELDS})
     except jax.errors.TracerArrayConversionError:
         raise ValueError(f"`graph` is traced; {function} works on the host. Call it outside of jit, on the data.") from None
+
+
+def require_graph(graph: Any, function: str) -> None:
+    """Raises ``TypeError`` where it is no graph."""
+    if not isinstance(graph, Graph):
+        raise TypeError(f"`graph` is a {type(graph).__name__}; {function} takes a Graph(nodes, senders, receivers, …).")
 
 
 def assemble(**fields: Any) -> Graph:
@@ -52,12 +57,33 @@ def order_by_graph(owners: Any, count: int, xp: Any = np) -> tuple[Any, Any, Any
     return order, starts, xp.argsort(order).astype(starts.dtype) - starts[owners]
 
 
+def require_all_valid(node_mask: np.ndarray, node_graph: np.ndarray, graph_mask: np.ndarray) -> None:
+    """Raises ``ValueError`` where a valid node lies in a graph that is padding."""
+    lost = node_mask & ~graph_mask[node_graph]
+    if lost.any():
+        node = int(np.argmax(lost))
+        raise ValueError(
+            f"`graph` has a valid node, {node}, in graph {node_graph[node]}, which graph_mask marks as padding. Mask the "
+            "node, or not the graph."
+        )
+
+
 def require_one_graph(graph: Graph, function: str) -> None:
-    """Raises ``ValueError`` where there is not exactly one valid graph."""
+    """Raises ``ValueError`` where there is not exactly one valid graph, and ``TypeError`` where there is none at all."""
+    require_graph(graph, function)
     if int(graph.graph_mask.sum()) != 1:
         raise ValueError(
             f"`graph` holds {int(graph.graph_mask.sum())} graphs; {function} takes one. Write "
             f"[{function}(g) for g in unbatch(graph)]."
+        )
+
+
+def require_no_shifts(graph: Graph, form: str) -> None:
+    """Raises ``ValueError`` where a graph has shifts, and the form that it is to take has no place for them."""
+    if getattr(graph, "shifts", None) is not None:
+        raise ValueError(
+            f"`graph.shifts` is set, but {form} has no place for it: there, edges to several images would be one. Write "
+            "graph.replace(shifts=None) to leave the images out, or put the shifts among the features of the edges first."
         )
 
 

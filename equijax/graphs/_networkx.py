@@ -8,7 +8,7 @@ import numpy as np
 
 from equijax.graphs._batch import unbatch
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import library, on_host, require_one_graph
+from equijax.graphs._host import library, on_host, require_no_shifts, require_one_graph
 
 
 def from_networkx(
@@ -17,6 +17,7 @@ def from_networkx(
     nodes: str | Sequence[str] | None = None,
     edges: str | Sequence[str] | None = None,
     positions: str | None = None,
+    shifts: str | None = None,
 ) -> Graph:
     """Returns a ``networkx`` graph as a :class:`Graph`.
 
@@ -28,18 +29,23 @@ def from_networkx(
       nodes: the attribute of the nodes that holds their features, numbers or arrays; several are put side by side.
       edges: the attribute of the edges, likewise.
       positions: the attribute of the nodes that holds their points in space.
+      shifts: the attribute of the edges of a directed graph that holds their shifts.
 
     Returns:
       A graph with nodes ``(N, features)`` or None, and edges ``(E, features)`` or None.
 
     Raises:
-      ValueError: an attribute is missing somewhere.
+      ValueError: an attribute is missing somewhere, or edges without a direction have shifts.
 
     Example:
       >>> import equijax as ej, networkx as nx
       >>> ej.graphs.from_networkx(nx.path_graph(3)).senders.tolist()
       [0, 1, 1, 2]
     """
+    if shifts is not None and not graph.is_directed():
+        raise ValueError(
+            f"`shifts` is {shifts!r}, but the graph is undirected, and a shift belongs to a direction. Give a DiGraph."
+        )
     number = {name: k for k, name in enumerate(graph.nodes)}
     pairs = [(number[a], number[b], data) for a, b, data in graph.edges(data=True)]
     if not graph.is_directed():
@@ -53,6 +59,7 @@ def from_networkx(
         receivers=ends[:, 1],
         edges=_columns(of_edges, edges),
         positions=_columns(of_nodes, positions),
+        shifts=_columns(of_edges, shifts),
         node_mask=np.ones(len(of_nodes), bool),
     )
 
@@ -61,7 +68,8 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
     """Returns one graph as a ``networkx.MultiDiGraph``, or a ``MultiGraph`` where it is undirected.
 
     Padding is left out. Arrays of features become attributes ``"features"`` (numpy), the entries of a dict attributes of
-    their names; positions and velocities ``"positions"`` and ``"velocities"``; globals attributes of the graph.
+    their names; positions, velocities and shifts ``"positions"``, ``"velocities"`` and ``"shifts"``; globals attributes of
+    the graph.
 
     Args:
       graph: one graph, not traced.
@@ -70,7 +78,7 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
 
     Raises:
       ImportError: networkx is not installed.
-      ValueError: there are several graphs, or ``directed`` is False and an edge has no opposite.
+      ValueError: there are several graphs, or ``directed`` is False and an edge has no opposite or has a shift.
 
     Example:
       >>> import equijax as ej
@@ -88,10 +96,12 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
         result.add_node(k, **_attributes(host.nodes, k), **extra)
     kept = np.arange(host.num_edges)
     if not directed:
+        require_no_shifts(host, "an undirected graph")
         _require_opposites(host)
         kept = np.flatnonzero(host.senders <= host.receivers)
     for e in kept.tolist():
-        result.add_edge(int(host.senders[e]), int(host.receivers[e]), **_attributes(host.edges, e))
+        extra = {} if host.shifts is None else {"shifts": host.shifts[e]}
+        result.add_edge(int(host.senders[e]), int(host.receivers[e]), **_attributes(host.edges, e), **extra)
     return result
 
 

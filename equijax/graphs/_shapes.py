@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from equijax._indices import bounded_int, indices, require_range
+
 _WIDTHS = range(1, 9)
 _SPLIT_COST = 5  # what adding one further row to its node costs, in slots
 
@@ -18,11 +20,20 @@ class RowShapes:
       width: the number of edges that a row holds.
       nodes: the number of nodes; each has one row.
       splits: further rows, for the nodes of higher degree.
+
+    Raises:
+      TypeError: a size is no integer.
+      ValueError: a size is negative, or there are more slots than int32 can number.
     """
 
     width: int
     nodes: int
     splits: int
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("width", 1), ("nodes", 0), ("splits", 0)):
+            object.__setattr__(self, name, bounded_int(getattr(self, name), name, minimum))
+        bounded_int(self.num_slots, "width * (nodes + splits)", 0)
 
     @property
     def num_slots(self) -> int:
@@ -60,16 +71,25 @@ def table_shapes(
     Returns:
       The shapes.
 
+    Raises:
+      TypeError: a number or an index is no integer.
+      ValueError: an index or a size is out of range.
+
     Example:
       >>> import equijax as ej
       >>> ej.graphs.table_shapes([([0, 1, 2], [1, 2, 0], 3)], num_nodes=30, num_edges=30).incoming
       RowShapes(width=1, nodes=30, splits=0)
     """
+    num_nodes, num_edges = bounded_int(num_nodes, "num_nodes", 0), bounded_int(num_edges, "num_edges", 0)
+    num_graphs = None if num_graphs is None else bounded_int(num_graphs, "num_graphs", 0)
     sizes, needed = [], ([], [])
     for senders, receivers, nodes in graphs:
+        nodes = bounded_int(nodes, "graphs", 0)
         sizes.append((nodes, len(senders), 1))
-        for counts, ends in zip(needed, (receivers, senders), strict=True):
-            counts.append(_splits(np.bincount(np.asarray(ends, np.int64), minlength=nodes)))
+        for counts, ends, name in zip(needed, (receivers, senders), ("receivers", "senders"), strict=True):
+            known = np.asarray(indices(ends, name))
+            require_range(known, nodes, name, "nodes")
+            counts.append(_splits(np.bincount(known, minlength=nodes)))
     budget = (num_nodes, num_edges, np.inf if num_graphs is None else num_graphs)
     bounds = (_largest_sums(np.reshape(counts, (-1, len(_WIDTHS))), np.reshape(sizes, (-1, 3)), budget) for counts in needed)
     return TableShapes(*(_best(num_nodes, splits) for splits in bounds))

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from equijax._masked import keep
 from equijax.graphs._chunks import num_chunks, scan_edges
+from equijax.graphs._host import require_graph
 from equijax.graphs._reduce import accumulator, add_at, finish, reduce_once, reduce_step, start, take
 from equijax.graphs._table_sum import table_sum
 
@@ -41,7 +42,7 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
       ``(N, *rest)``, of the dtype of ``values``.
 
     Raises:
-      TypeError: integer values with weights that are not.
+      TypeError: integer values with weights that are not; or no graph.
       ValueError: a shape does not fit the graph.
 
     Example:
@@ -50,6 +51,8 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
       >>> ej.graphs.neighbour_sum(graph.nodes, graph, weights=jnp.ones(3)).shape
       (3, 8)
     """
+    require_graph(graph, "neighbour_sum")
+    values, weights = jnp.asarray(values), None if weights is None else jnp.asarray(weights)
     _require_fit(values, graph, weights)
     dtype = accumulator(values.dtype)
     x = values.astype(dtype)
@@ -97,6 +100,7 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
       The pytree of messages, reduced to ``(N, *rest)``.
 
     Raises:
+      TypeError: it is no graph.
       ValueError: an unknown word; a message whose axis 0 does not run over the edges; a shape that does not fit the graph.
 
     Example:
@@ -106,6 +110,8 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
       >>> ej.graphs.message_reduce(difference, graph, graph.nodes, reductions="max").shape
       (3, 8)
     """
+    require_graph(graph, "message_reduce")
+    nodes, edges = jax.tree.map(jnp.asarray, (nodes, edges))
     _require_axis(nodes, "nodes", graph.num_nodes, "node")
     _require_axis(edges, "edges", graph.num_edges, "edge")
     inputs, messages = _message_shapes(fn, graph, nodes, edges)

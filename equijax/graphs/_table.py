@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from equijax._indices import bounded_int, indices, narrowed, require_range
 from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes
 from equijax.groups._elements import concrete
 
@@ -97,18 +98,30 @@ class NeighbourTable:
           The table, with arrays on the default device.
 
         Raises:
-          TypeError: the indices are traced.
-          ValueError: the edges do not fit ``shapes``.
+          TypeError: the indices are traced, or no integers; or ``shapes`` are none.
+          ValueError: an index is out of range, lengths differ, or the edges do not fit ``shapes``.
 
         Example:
           >>> import equijax as ej
           >>> ej.graphs.NeighbourTable.build([0, 1, 2], [1, 2, 1], num_nodes=3)
           NeighbourTable(3 nodes, 3 edges; slots in 6, out 3)
         """
-        known = concrete((senders, receivers, np.ones(len(senders), bool) if edge_mask is None else edge_mask))
+        given = (indices(senders, "senders"), indices(receivers, "receivers"))
+        known = concrete((*given, np.ones(given[0].shape, bool) if edge_mask is None else edge_mask))
         if known is None:
             raise TypeError("`senders` are traced; a table is built on the host. Build it outside of jit, or leave it out.")
         starts, ends, mask = known
+        num_nodes = bounded_int(num_nodes, "num_nodes", 0)
+        if starts.ndim != 1 or not starts.shape == ends.shape == mask.shape or mask.dtype != bool:
+            raise ValueError(
+                f"`senders`, `receivers` and `edge_mask` are {starts.shape}, {ends.shape} and {mask.dtype}{mask.shape}; "
+                "they must be (E,), (E,) and bool (E,)."
+            )
+        for name, index in (("senders", starts), ("receivers", ends)):
+            require_range(index, num_nodes, name, "nodes")
+        starts, ends = narrowed(starts), narrowed(ends)
+        if shapes is not None and not isinstance(shapes, TableShapes):
+            raise TypeError(f"`shapes` is a {type(shapes).__name__}; it must be TableShapes or None. See table_shapes.")
         kept = np.flatnonzero(mask)
         incoming = _build_rows(ends, starts, kept, num_nodes, "incoming", None if shapes is None else shapes.incoming)
         outgoing = _build_rows(starts, ends, kept, num_nodes, "outgoing", None if shapes is None else shapes.outgoing)
@@ -119,12 +132,18 @@ class NeighbourTable:
         """The static shapes."""
         return TableShapes(self.incoming.shapes, self.outgoing.shapes)
 
-    def require_fits(self, senders: Any, receivers: Any, edge_mask: Any) -> None:
-        """Checks that the table was built from these edges, as far as they are known.
+    def require_fits(self, senders: Any, receivers: Any, edge_mask: Any, num_nodes: int) -> None:
+        """Checks that the table was built from these edges, as far as they are known, of a graph with as many nodes.
 
         Raises:
-          ValueError: it belongs to other edges.
+          ValueError: it belongs to other edges, or to a graph with another number of nodes.
         """
+        for side in (self.incoming, self.outgoing):
+            if side.shapes.nodes != num_nodes:
+                raise ValueError(
+                    f"`table` belongs to a graph of {side.shapes.nodes} nodes; this one has {num_nodes}. Write "
+                    "graph.with_table() for its own."
+                )
         known = concrete((senders, receivers, edge_mask, self.incoming, self.outgoing))
         fits = self.incoming.places.shape == self.outgoing.places.shape == (edge_mask.shape[0],)
         if fits and known is not None:

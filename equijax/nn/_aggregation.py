@@ -106,9 +106,9 @@ class StandardDeviation(Aggregation):
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the standard deviation."""
         variance = Variance().reduce(members, x)
-        varies = variance > jnp.asarray(self.threshold, x.dtype)
-        root = jnp.sqrt(jnp.where(varies, variance, jnp.ones((), x.dtype)))
-        return jnp.where(varies, root, jnp.zeros((), x.dtype))
+        flat = variance <= jnp.asarray(self.threshold, x.dtype)
+        root = jnp.sqrt(jnp.where(flat, jnp.ones((), x.dtype), variance))
+        return jnp.where(flat, jnp.zeros((), x.dtype), root)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from equijax._numbers import positive_int
+from equijax._indices import bounded_int, narrowed
 from equijax.groups._elements import concrete
 from equijax.nn._mask import keep, require_mask
 from equijax.nn._members import AxisMembers, Members, SegmentMembers
@@ -65,7 +66,7 @@ class Aggregation(abc.ABC):
         return jnp.squeeze(total, place).astype(x.dtype)
 
     def over_segments(
-        self, values: jax.Array, segment_ids: jax.Array, num_segments: int, mask: jax.Array | None = None
+        self, values: jax.Array, segment_ids: Any, num_segments: int, mask: jax.Array | None = None
     ) -> jax.Array:
         """Aggregates rows that carry the number of their set, in any order.
 
@@ -84,8 +85,8 @@ class Aggregation(abc.ABC):
           ValueError: a shape does not fit, or a known id is out of range.
         """
         _require_floats(values, "values")
-        num_segments = positive_int(num_segments, "num_segments", 0)
-        segment_ids = jnp.asarray(segment_ids)
+        num_segments = bounded_int(num_segments, "num_segments", 0)
+        segment_ids = segment_ids if hasattr(segment_ids, "dtype") else np.asarray(segment_ids)
         if not jnp.issubdtype(segment_ids.dtype, jnp.integer):
             raise TypeError(f"`segment_ids` has dtype {segment_ids.dtype}; the numbers of the sets must be integers.")
         if values.ndim < 2 or segment_ids.shape != values.shape[:1]:
@@ -93,7 +94,7 @@ class Aggregation(abc.ABC):
                 f"`values` has shape {values.shape} and `segment_ids` {segment_ids.shape}; they must be "
                 "(rows, *rest, features) and (rows,)."
             )
-        ids = segment_ids.astype(jnp.int32)
+        ids = jnp.asarray(narrowed(segment_ids))
         member = (ids >= 0) & (ids < num_segments)
         if mask is not None:
             mask = require_mask(mask, values.shape[:1], "values")
@@ -118,7 +119,7 @@ def _require_floats(x: jax.Array, name: str) -> None:
         raise TypeError(f"`{name}` has dtype {x.dtype}; aggregations need floats. Write {name}.astype(jnp.float32).")
 
 
-def _require_ids(segment_ids: jax.Array, num_segments: int, mask: jax.Array | None) -> None:
+def _require_ids(segment_ids: Any, num_segments: int, mask: jax.Array | None) -> None:
     known = concrete((segment_ids, mask))
     if known is None:
         return

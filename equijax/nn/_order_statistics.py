@@ -50,7 +50,7 @@ class Quantiles(Aggregation):
             low, high = members.at(ranked, rank), members.at(ranked, jnp.minimum(rank + 1, last))
             between = (weight > 0) & (high != low)  # beside an infinite value the difference, or 0 times it, is NaN
             found.append(low + jnp.where(between, weight * (high - low), jnp.zeros((), x.dtype)))
-        return jnp.concatenate(found, axis=-1)
+        return jnp.concatenate([_known(members, x, value) for value in found], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,4 +84,10 @@ class OrderStatistics(Aggregation):
         """Returns the values of all ranks, side by side on the features."""
         ranked, count = members.sorted(x), members.count
         ranks = [jnp.full_like(count, rank) if rank >= 0 else count + jnp.int32(rank) for rank in self.ranks]
-        return jnp.concatenate([members.at(ranked, rank) for rank in ranks], axis=-1)
+        return jnp.concatenate([_known(members, x, members.at(ranked, rank)) for rank in ranks], axis=-1)
+
+
+def _known(members: Members, x: jax.Array, found: jax.Array) -> jax.Array:
+    """Returns NaN for sets that hold one, which has no place in the order; else what was found."""
+    unknown = members.sum((x != x).astype(x.dtype)) > 0
+    return jnp.where(unknown, jnp.asarray(jnp.nan, x.dtype), found)

@@ -19,8 +19,8 @@ from equijax.testing._checks import _distance, _equivariance_tolerance, _require
 
 #: What :func:`check_graph_layer` checks.
 GRAPH_CHECKS = (
-    *("relabelling", "edge order", "motions", "gradient", "padding", "batch mates", "duplicates", "empty graphs"),
-    "constant inputs",
+    *("relabelling", "edge order", "motions", "gradient", "images", "padding", "batch mates", "duplicates"),
+    *("empty graphs", "constant inputs"),
 )
 
 
@@ -38,6 +38,8 @@ def check_graph_layer(
 
     - ``"relabelling"`` of the nodes, ``"edge order"``, ``"motions"`` (elements of the action's other groups, where it has
       some): the output moves along, ``"gradient"``: so does the gradient;
+    - ``"images"``, where the graph has positions and shifts: every node is moved by a vector of its own, and the shifts of
+      its edges make up for it, so that the vectors along the edges stay; the output moves along;
     - ``"padding"``: nodes, edges and a graph are added that are only padding, and all padding is filled with NaN: valid
       outputs, gradients and gradients of parameters stay, and all of them are finite;
     - ``"batch mates"``: a different graph in the same batch changes nothing;
@@ -75,6 +77,7 @@ def check_graph_layer(
     subject = _Subject(layer, filled(graph, 0.0), in_action, out_action, tolerance)
     subject.symmetric([name for name in checks if name in ("relabelling", "edge order", "motions", "gradient")], key)
     runs = {
+        "images": subject.images,
         "padding": subject.padding,
         "batch mates": subject.batch_mates,
         "duplicates": subject.duplicates,
@@ -127,6 +130,23 @@ class _Subject:
         if "gradient" in checks:
             elements = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *together)
             check_equivariance(fn, self.in_action, self.out_action, self.graph, elements, tolerance=self.tolerance)
+
+    def images(self) -> None:
+        """Moves every node by a vector of its own, as if to an image of itself, and makes up for it by the shifts."""
+        graph = self.graph
+        if graph.positions is None or graph.shifts is None:
+            return
+        moves = normals_like(graph.positions)
+        changes = {"positions": moves, "shifts": moves[graph.senders] - moves[graph.receivers]}
+
+        def moved(graph: Graph, sign: int) -> Graph:
+            found = {name: getattr(graph, name) for name in changes}
+            return graph.replace(**{name: x + sign * changes[name] for name, x in found.items() if x is not None})
+
+        output = self.apply(self.state, moved(graph, 1))
+        back = moved(output, -1) if isinstance(output, Graph) else output
+        error = _distance(seen(rows(back), graph), self.output)
+        self._require(error, "moving nodes to images of themselves (positions and shifts) does not commute with the layer")
 
     def padding(self) -> None:
         """Adds padding, fills all of it with NaN, and compares outputs and gradients."""

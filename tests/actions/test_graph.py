@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
-from equijax.graphs import GraphBudget, batch, neighbour_sum
+from equijax.graphs import GraphBudget, batch, edge_vectors, neighbour_sum
 from equijax.reps import Regular, Representation
 from equijax.testing import check_action, check_equivariance
 from tests.graphs.random_graphs import in_numpy, random_graph
@@ -72,6 +72,7 @@ def test_as_written_in_a_loop():
         assert moved.receivers[q[e]] == p[graph.receivers[e]]
         assert moved.edge_mask[q[e]] == graph.edge_mask[e]
         assert np.array_equal(moved.edges["a"][q[e]], graph.edges["a"][e])
+        assert np.array_equal(moved.shifts[q[e]], graph.shifts[e])
     assert np.array_equal(moved.globals, graph.globals)
     assert np.array_equal(moved.graph_mask, graph.graph_mask)
     ej.Graph(
@@ -89,6 +90,7 @@ def test_one_element_moves_positions_and_fibres():
         assert np.allclose(moved.velocities[at], R @ graph.velocities[i], atol=1e-6)
     for k in range(13):
         assert np.allclose(moved.edges[q[k]].reshape(3, 3), R @ graph.edges[k].reshape(3, 3) @ R.T, atol=1e-6)
+        assert np.allclose(moved.shifts[q[k]], R @ graph.shifts[k], atol=1e-6)
 
 
 def test_vectors_between_points():
@@ -97,8 +99,7 @@ def test_vectors_between_points():
     start = FIELDS.replace(edges=None)
 
     def pull(graph):
-        offset = graph.positions[graph.senders] - graph.positions[graph.receivers]
-        offset = jnp.where(graph.edge_mask[:, None], offset, 0.0)
+        offset = edge_vectors(graph)
         return graph.replace(nodes=jnp.zeros((9, 3, 1), offset.dtype).at[graph.receivers, :, 0].add(offset))
 
     check_equivariance(pull, vectors, vectors, start, gradient=False)
@@ -156,6 +157,8 @@ WRONG = {
     "no permutation": (lambda: ej.GraphAction()((np.zeros(9, int), ARANGE[1]), PLAIN), ValueError, ["permutation", "every image once"]),
     "short": (lambda: ej.GraphAction()((np.arange(8), ARANGE[1]), PLAIN), ValueError, ["`g`", "(8,) nodes", "9, padding included"]),
     "edges": (lambda: ej.GraphAction()((ARANGE[0], np.arange(9)), PLAIN), ValueError, ["`g`", "(9,) edges", "13"]),
+    "floats": (lambda: ej.GraphAction()((np.arange(9.0), ARANGE[1]), PLAIN), TypeError, ["`g`", "float64", "integers"]),
+    "wrapped": (lambda: ej.GraphAction()((np.arange(9) + 2**32, ARANGE[1]), PLAIN), ValueError, ["`g`", "permutation"]),
     "an array": (lambda: ej.GraphAction()(ARANGE, jnp.ones((9, 2))), TypeError, ["`x`", "Graph("]),
     "axes": (lambda: ej.GraphAction().axes(3), ValueError, ["axes(3)", "more than one array"]),
     "space": (lambda: ej.GraphAction(space=3), TypeError, ["`space`", "E(3)"]),

@@ -200,7 +200,7 @@ class Points(nnx.Module):
 
 
 def lengths(graph):
-    gap = kept(graph.positions[graph.senders] - graph.positions[graph.receivers], graph.edge_mask)
+    gap = ej.graphs.edge_vectors(graph)
     return graph.map_nodes(lambda h: h + added_up((gap**2).sum(-1, keepdims=True), graph))
 
 
@@ -212,7 +212,7 @@ EXACT = {
     "both ways": (lambda: ByHand(both_ways), GRAPH, ej.GraphAction()),
     "pairs": (lambda: ByHand(pairs), GRAPH, ej.GraphAction()),
     "layers with tables": (layered(jnp.tanh), GRAPH.with_table(), ej.GraphAction()),
-    "points": (lambda: Points(lengths), GRAPH, ej.GraphAction(space=ej.E(3))),
+    "points": (lambda: Points(lengths), GRAPH.replace(shifts=randn((8, 3), 4)), ej.GraphAction(space=ej.E(3))),
 }
 
 

@@ -17,6 +17,8 @@ def random_graph(seed=0, num_nodes=5, num_edges=8, features=2, **more):
         edges={"a": rng.normal(size=(edges, 1)), "b": rng.integers(9, size=edges)},
         globals=rng.normal(size=(1, 2)),
     )
+    if "positions" not in more:
+        fields |= dict(shifts=rng.normal(size=(edges, 3)))
     return ej.Graph(senders=ends[0], receivers=ends[1], **(fields | more))
 
 
@@ -35,7 +37,8 @@ def with_nan(graph):
         return jax.tree.map(lambda leaf: _filled(np.asarray(leaf), mask), tree)
 
     fields = {name: fill(getattr(graph, name), graph.node_mask) for name in ("nodes", "positions", "velocities")}
-    return graph.replace(**fields, edges=fill(graph.edges, graph.edge_mask), globals=fill(graph.globals, graph.graph_mask))
+    fields |= {name: fill(getattr(graph, name), graph.edge_mask) for name in ("edges", "shifts")}
+    return graph.replace(**fields, globals=fill(graph.globals, graph.graph_mask))
 
 
 def _filled(leaf, mask):

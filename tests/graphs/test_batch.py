@@ -176,6 +176,12 @@ WRONG = {
     "spread": (lambda: GraphBudget.of(GRAPHS, 2, spread=-1), ValueError, ["`spread` is -1"]),
     "no nodes": (lambda: GraphBudget(0, 1, 1), ValueError, ["`nodes`"]),
     "table": (lambda: GraphBudget(1, 1, 1, table=3), TypeError, ["`table`", "TableShapes"]),
+    "a tuple": (lambda: batch(GRAPHS, budget=(9, 9, 9)), TypeError, ["`budget` is a tuple", "GraphBudget.of"]),
+    "a tuple for batches": (lambda: batches(GRAPHS, (9, 9, 9)), TypeError, ["`budget` is a tuple", "GraphBudget.of"]),
+    "huge": (lambda: GraphBudget(2**40, 1, 1), ValueError, ["`nodes`", str(2**40), "32 bits"]),
+    "huge, several types": (
+        lambda: ej.graphs.HeteroBudget({"a": 2**40}, {}, 1), ValueError, ["`nodes['a']`", str(2**40), "32 bits"]),
+    "broken number": (lambda: GraphBudget(9.0, 1, 1), TypeError, ["`nodes` is 9.0"]),
 }  # fmt: skip
 
 

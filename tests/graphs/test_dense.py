@@ -11,7 +11,7 @@ from equijax.graphs import DenseGraph, GraphBudget, batch, edges_from_dense, fro
 from tests.graphs.random_graphs import assert_equal, in_numpy, random_graph, relabelled, simple_graph, with_nan
 from tests.helpers import check_message, randn
 
-GRAPHS = [random_graph(k, n, e, edges=randn((e, 3), k)) for k, (n, e) in enumerate(((3, 7), (5, 9), (1, 2)))]
+GRAPHS = [random_graph(k, n, e, edges=randn((e, 3), k), shifts=None) for k, (n, e) in enumerate(((3, 7), (5, 9), (1, 2)))]
 PADDED = with_nan(batch(GRAPHS, GraphBudget(12, 21, 5)))
 
 
@@ -98,6 +98,8 @@ def test_an_equivariant_layer_on_the_dense_form():
 
 
 WRONG = {
+    "huge": (lambda: to_dense(GRAPHS[0], 2**40), ValueError, ["`max_nodes`", "32 bits"]),
+    "no graph": (lambda: to_dense(np.ones((3, 3))), TypeError, ["`graph` is a ndarray", "to_dense"]),
     "too small": (lambda: to_dense(GRAPHS[1], 4), ValueError, ["`max_nodes` is 4", "5 nodes"]),
     "traced": (lambda: jax.jit(to_dense)(GRAPHS[1]), ValueError, ["`max_nodes` is None", "static size"]),
     "no integer": (lambda: to_dense(GRAPHS[1], 4.0), TypeError, ["`max_nodes`", "4.0"]),

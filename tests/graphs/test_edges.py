@@ -38,7 +38,7 @@ def test_reverse_keeps_a_table_valid():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_undirected(seed):
-    graph = batch([random_graph(seed, 4, 12)], GraphBudget(6, 15, 2))
+    graph = batch([random_graph(seed, 4, 12, shifts=None)], GraphBudget(6, 15, 2))
     both = undirected(graph)
     counts = {pair: pairs(both).count(pair) for pair in pairs(both)}
     before = {pair: pairs(graph).count(pair) for pair in counts}
@@ -92,6 +92,8 @@ WRONG = {
     "batch axes": (lambda: radius_graph(randn((2, 3, 2)), 1.0), ValueError, ["`positions`", "(2, 3, 2)", "(N, d)"]),
     "NaN": (lambda: radius_graph(jnp.full((2, 2), jnp.nan), 1.0), ValueError, ["`positions`", "not finite"]),
     "owners": (lambda: radius_graph(randn((3, 2)), 1.0, node_graph=[0, 0]), ValueError, ["`node_graph`", "3 nodes"]),
+    "too many": (lambda: complete_graph(2**20), ValueError, ["`num_nodes * (num_nodes - 1)`", "32 bits"]),
+    "an array": (lambda: reverse(jnp.ones(3)), TypeError, ["`graph`", "reverse"]),
     "negative": (lambda: complete_graph(-1), ValueError, ["`num_nodes`"]),
     "traced": (lambda: jax.jit(undirected)(GRAPH), ValueError, ["traced", "undirected"]),
     "no graph": (lambda: undirected(3), TypeError, ["`graph`", "undirected"]),

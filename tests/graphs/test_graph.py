@@ -64,6 +64,8 @@ def test_building_inside_jit_skips_only_what_is_not_known():
         return ej.Graph(jnp.ones((4, 1)), senders, senders)
 
     assert build(jnp.array([0, 3])).num_edges == 2
+    wrapped = build(jnp.array([0, 2**32 + 1]))  # dropped, and not taken for node 1
+    assert wrapped.in_degrees().tolist() == [1, 0, 0, 0]
     with pytest.raises(TypeError, match="indices must be integers"):
         build(jnp.array([0.0, 3.0]))
 
@@ -84,9 +86,15 @@ def test_a_table_of_other_edges_is_refused():
     check_message(lambda: path(table=other.table), ValueError, ["`table`", "other edges"])
     check_message(lambda: path(table=3), TypeError, ["`table`", "NeighbourTable"])
     moved = ej.GraphAction()(([1, 0, 2, 3], [2, 0, 1]), graph)
-    moved.table.require_fits(moved.senders, moved.receivers, moved.edge_mask)
+    moved.table.require_fits(moved.senders, moved.receivers, moved.edge_mask, 4)
     masked = path(edge_mask=[True, False, True]).with_table()
     check_message(lambda: path(table=masked.table), ValueError, ["`table`", "other edges"])
+    larger = ej.Graph(jnp.ones((6, 3)), senders=[0, 1, 2], receivers=[1, 2, 3])  # the same edges between more nodes
+    for wrong in (
+        lambda: larger.replace(table=graph.table),
+        lambda: jax.jit(lambda g: larger.replace(table=g.table))(graph),
+    ):
+        check_message(wrong, ValueError, ["`table`", "4 nodes", "6", "with_table()"])
 
 
 def test_repr_is_short():
@@ -110,6 +118,8 @@ WRONG = {
     "positions": (lambda: path(positions=jnp.ones(4)), ValueError, ["`positions`", "(N, d)"]),
     "velocities": (lambda: path(positions=jnp.ones((4, 3)), velocities=jnp.ones((4, 2))), ValueError, ["`velocities`", "(4, 2)", "(4, 3)"]),
     "node of a padding graph": (lambda: path(graph_mask=[False]), ValueError, ["`node_mask`", "node 0", "graph_mask", "padding"]),
+    "far out of range": (lambda: ej.Graph(jnp.ones((2, 1)), np.array([2**32]), [1]), ValueError, ["`senders`", "4294967296", "2 nodes"]),
+    "too many graphs": (lambda: path(node_graph=[0, 0, 0, 2**40]), ValueError, ["`node_graph`", str(2**40), "32 bits"]),
     "globals": (lambda: path(globals=jnp.ones((2, 1)), graph_mask=[True]), ValueError, ["`globals`", "(2, 1)", "1 graph"]),
 }  # fmt: skip
 

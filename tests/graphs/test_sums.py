@@ -231,6 +231,19 @@ def test_integer_values_take_no_real_weights():
         neighbour_sum(jnp.ones((60, 3), int), GRAPH, jnp.ones(400))
 
 
+def test_arrays_of_numpy_are_values_but_no_graph():
+    values, weights = np.asarray(randn((60, 3))), np.asarray(randn((400,)))
+    assert np.array_equal(
+        neighbour_sum(values, GRAPH, weights), neighbour_sum(jnp.asarray(values), GRAPH, jnp.asarray(weights))
+    )
+    first = lambda sender, receiver, edge: sender  # noqa: E731
+    assert np.array_equal(message_reduce(first, GRAPH, values), message_reduce(first, GRAPH, jnp.asarray(values)))
+    with pytest.raises(TypeError, match="`graph` is a ndarray; neighbour_sum takes a Graph"):
+        neighbour_sum(values, np.ones((60, 60)))
+    with pytest.raises(TypeError, match="`graph` is a tuple; message_reduce takes a Graph"):
+        message_reduce(first, (GRAPH.senders, GRAPH.receivers), values)
+
+
 # message_reduce
 
 

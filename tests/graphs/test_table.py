@@ -7,6 +7,7 @@ import pytest
 
 import equijax as ej
 from equijax.graphs import NeighbourTable, RowShapes, TableShapes, table_shapes
+from tests.helpers import check_message
 
 
 def random_edges(nodes, edges, seed=0, power=0.0):
@@ -73,6 +74,28 @@ def test_what_does_not_fit_is_named():
         NeighbourTable.build(*edges[::-1], 9, shapes=TableShapes(wide, narrow))
     with pytest.raises(ValueError, match="this graph has 8 nodes"):
         NeighbourTable.build(*edges, 8, shapes=TableShapes(wide, wide))
+
+
+build = NeighbourTable.build
+WRONG = {
+    "floats": (lambda: build([0.5], [1], 3), TypeError, ["`senders`", "float64", "integers"]),
+    "out of range": (lambda: build([0], [3], 3), ValueError, ["`receivers` holds 3", "3 nodes"]),
+    "far out of range": (lambda: build(np.array([2**32]), [1], 3), ValueError, ["`senders` holds 4294967296"]),
+    "lengths": (lambda: build([0, 1], [1], 3), ValueError, ["(2,)", "(1,)", "(E,)"]),
+    "mask": (lambda: build([0, 1], [1, 2], 3, [1, 0]), ValueError, ["`edge_mask`", "int64", "bool"]),
+    "nodes": (lambda: build([0], [1], 2**40), ValueError, ["`num_nodes`", "32 bits"]),
+    "shapes": (lambda: build([0], [1], 3, shapes=(9, 9)), TypeError, ["`shapes` is a tuple", "TableShapes"]),
+    "rows": (lambda: RowShapes(8, 2**30, 0), ValueError, ["`width * (nodes + splits)`", "32 bits"]),
+    "broken rows": (lambda: RowShapes(8, 3.0, 0), TypeError, ["`nodes` is 3.0"]),
+    "shapes of floats": (lambda: table_shapes([([0.5], [1], 2)], 9, 9), TypeError, ["`senders`", "float64"]),
+    "shapes of others": (lambda: table_shapes([([0], [2], 2)], 9, 9), ValueError, ["`receivers` holds 2", "2 nodes"]),
+    "huge shapes": (lambda: table_shapes([([0], [1], 2)], 2**40, 9), ValueError, ["`num_nodes`", "32 bits"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_use(name):
+    check_message(*WRONG[name])
 
 
 def test_traced_edges_make_no_table():

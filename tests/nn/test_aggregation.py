@@ -71,6 +71,19 @@ def test_nothing_at_all_and_equal_members(aggregation, reference):
     assert np.isfinite(gradient).all()
 
 
+@every
+def test_what_is_not_a_number_stays_so(aggregation, reference):
+    """In the set that holds it, in its feature, and nowhere else."""
+    x = SETS.copy()
+    x[0, 2, 1] = np.nan
+    expected = np.zeros((3, aggregation.out_features(2) // 2, 2), bool)
+    expected[0, :, 1] = True
+    along = aggregation.over_axis(jnp.asarray(x), MASK)
+    rows = aggregation.over_segments(jnp.asarray(x.reshape(18, 2)[ORDER]), IDS, 3, ROW_MASK)
+    for found in (along, rows):
+        assert np.array_equal(np.isnan(found).reshape(3, -1, 2), expected)
+
+
 def test_equal_members_share_the_gradient_of_an_extreme():
     x = jnp.array([[1.0], [2.0], [2.0], [0.0]])
     for word, expected in (("max", [0, 0.5, 0.5, 0]), ("min", [0, 0, 0, 1])):
@@ -174,7 +187,24 @@ BAD = [
     (lambda: ej.nn.Sum().over_segments(jnp.ones((3, 2)), jnp.ones(4, int), 2), ValueError, ["(rows,)"]),
     (lambda: ej.nn.Sum().over_segments(jnp.ones((3, 2)), jnp.ones(3, int), -1), ValueError, ["`num_segments`"]),
     (lambda: ej.nn.Sum().over_segments(jnp.ones((3, 2)), jnp.array([0, 1, 2]), 2), ValueError, ["`segment_ids`", "2"]),
+    (lambda: ej.nn.Sum().over_segments(jnp.ones((3, 2)), [0, 1, 2**32 + 1], 2), ValueError, ["`segment_ids`", "4294967297"]),
+    (lambda: in_32_bits(np.array([0, 1, 2**32 + 1])), ValueError, ["`segment_ids`", "4294967297"]),
+    (lambda: ej.nn.Sum().over_segments(jnp.ones((3, 2)), [0, 1, 0.5], 2), TypeError, ["`segment_ids`", "float64"]),
+    (lambda: ej.nn.Sum().over_segments(jnp.ones((3, 2)), [0, 1, 1], 2**40), ValueError, ["`num_segments`", "32 bits"]),
 ]
+
+
+def in_32_bits(ids):
+    """As most users run: JAX would cut the ids to 32 bits."""
+    with jax.enable_x64(False):
+        return ej.nn.Sum().over_segments(jnp.ones((3, 2)), ids, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint32, np.int64, np.uint64])
+def test_traced_ids_that_do_not_fit_are_dropped_and_do_not_wrap(dtype):
+    ids = np.array([0, 1, 2**32 + 1 if dtype(0).itemsize == 8 else 120], dtype)
+    summed = jax.jit(lambda ids: ej.nn.Sum().over_segments(jnp.ones((3, 1)), ids, 2))(ids)
+    assert summed[:, 0].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("case", range(len(BAD)))

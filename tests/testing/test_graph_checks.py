@@ -17,6 +17,7 @@ GRAPH = ej.Graph(
     edges=randn((8, 2), 1),
     globals=randn((2, 2), 2),
     positions=randn((7, 3), 3),
+    shifts=randn((8, 3), 4),
     node_graph=[0, 0, 0, 1, 1, 1, 1],
     node_mask=np.arange(7) < 6,
     edge_mask=np.arange(8) < 6,
@@ -52,7 +53,7 @@ def pooled_mean(graph):
 
 
 def distances(graph):
-    gap = jnp.where(graph.edge_mask[:, None], graph.positions[graph.senders] - graph.positions[graph.receivers], 0.0)
+    gap = ej.graphs.edge_vectors(graph)
     return gap, jnp.sum(gap**2, -1, keepdims=True)
 
 
@@ -93,6 +94,10 @@ FAULTS = {
     "edge order": (
         lambda graph: graph.replace(edges=jnp.where(graph.edge_mask[:, None], jnp.cumsum(graph.edges, 0), 0.0)),
         "edge order does not",
+    ),
+    "images": (
+        lambda graph: nodes(neighbour_sum(jnp.where(graph.node_mask[:, None], graph.positions, 0.0), graph), graph),
+        "moving nodes to images of themselves",
     ),
     "padding": (
         lambda graph: nodes(valid(graph) - valid(graph).mean(0, keepdims=True), graph),

@@ -39,7 +39,10 @@ def exponentials(
     if own is not None:
         own = jnp.exp(own - largest)
         total = total + own
-    return weights, own, jnp.where(total > 0, total, jnp.ones((), wide))
+    if own is None:  # a softmax of nothing is nothing, but one of infinite scores is undefined
+        there = jnp.zeros((num_segments,), bool).at[ids].set(True, mode="drop")
+        total = keep(total, there, 1.0)
+    return weights, own, total
 
 
 def attention_sum(scores: jax.Array, values: jax.Array, graph: Graph, own: jax.Array | None = None) -> jax.Array:

@@ -10,7 +10,7 @@ from flax.nnx.nn import dtypes
 
 from equijax._numbers import positive_int
 from equijax.actions import GraphAction
-from equijax.graphs import Graph, message_reduce
+from equijax.graphs import Graph, edge_vectors, message_reduce
 from equijax.groups import E
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -36,8 +36,12 @@ class EGNN(GraphLayer):
     φ_x and φ_v start near zero, so that a stack of new layers hardly moves the points. The first matrix of φ_e is applied
     to the nodes before they meet on the edges, which gives the same numbers.
 
+    In a crystal :math:`x_i - x_j` is the vector from the image of j that the edge joins, with its shift: see
+    :func:`equijax.graphs.edge_vectors`. So a structure has the same outputs in a cell of any size.
+
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` with ``act = GraphAction(space=E(ndim))``, that is for every
-    relabelling of nodes and edges and every rotation, reflection and translation of the points. On a node without
+    relabelling of nodes and edges and every rotation, reflection and translation of the points, and of every node on its
+    own to one of its images. On a node without
     edges, and between points that coincide, s is zero and its gradient finite. What padding holds, and which other graphs
     are in the batch, changes nothing.
 
@@ -177,14 +181,14 @@ class EGNN(GraphLayer):
         h, kernel, bias = dtypes.promote_dtype((h, *first.read()), dtype=self.dtype)
         parts = jnp.split(kernel, (self.in_features, 2 * self.in_features))
         to_receiver, to_sender = (jnp.dot(h, part, precision=self.precision) for part in parts[:2])
-        messages, shifts = message_reduce(
+        messages, moves = message_reduce(
             lambda sender, receiver, edge: self._messages(parts[2], sender, receiver, edge),
             graph,
-            {"receiver": to_receiver + bias[None], "sender": to_sender, "x": x},
-            graph.edges if self.edge_features else None,
+            {"receiver": to_receiver + bias[None], "sender": to_sender},
+            {"vector": edge_vectors(graph), "features": graph.edges if self.edge_features else None},
         )
         degrees = jnp.maximum(graph.in_degrees(), 1)[:, None]
-        step = shifts / degrees.astype(shifts.dtype)
+        step = moves / degrees.astype(moves.dtype)
         messages = messages / degrees.astype(messages.dtype) if self.aggregation == "mean" else messages
         if self.use_velocities:
             step = self._perceptron(self.velocity, h).astype(v.dtype) * v + step.astype(v.dtype)
@@ -194,12 +198,12 @@ class EGNN(GraphLayer):
         return graph.replace(nodes=masked(y, graph.node_mask), positions=x + step.astype(x.dtype), velocities=v)
 
     def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array]:
-        """Returns for every edge the message and the shift of the receiver, at least float32."""
-        difference = receiver["x"] - sender["x"]
+        """Returns for every edge the message and the move of the receiver, at least float32."""
+        difference, features = edge["vector"], edge["features"]
         squared = jnp.sum(difference**2, -1, keepdims=True)
         invariants = squared.astype(kernel.dtype)
-        if edge is not None:
-            invariants = jnp.concatenate([invariants, edge.astype(kernel.dtype)], -1)
+        if features is not None:
+            invariants = jnp.concatenate([invariants, features.astype(kernel.dtype)], -1)
         m = receiver["receiver"] + sender["sender"] + jnp.dot(invariants, kernel, precision=self.precision)
         m = self.activation(self.message[1](self.activation(m)))
         if self.gate is not None:
@@ -208,14 +212,14 @@ class EGNN(GraphLayer):
         weight = jnp.tanh(weight) if self.tanh else weight
         if self.normalize:
             difference = self._normalized(difference, jax.lax.stop_gradient(squared))
-        shift = difference * weight.astype(difference.dtype)
-        return m.astype(accumulation_dtype(m.dtype)), shift.astype(accumulation_dtype(shift.dtype))
+        move = difference * weight.astype(difference.dtype)
+        return m.astype(accumulation_dtype(m.dtype)), move.astype(accumulation_dtype(move.dtype))
 
     def _normalized(self, difference: jax.Array, squared: jax.Array) -> jax.Array:
         """Divides by length plus epsilon; where points coincide, value and gradient are zero and not the gradient 1 / ε."""
-        apart = squared > 0
-        length = jnp.sqrt(jnp.where(apart, squared, 1.0)) + jnp.asarray(self.epsilon, squared.dtype)
-        return jnp.where(apart, difference, jnp.zeros((), difference.dtype)) / length
+        together = squared == 0
+        length = jnp.sqrt(jnp.where(together, 1.0, squared)) + jnp.asarray(self.epsilon, squared.dtype)
+        return jnp.where(together, jnp.zeros((), difference.dtype), difference) / length
 
     def _perceptron(self, layers: Any, x: jax.Array) -> jax.Array:
         return layers[1](self.activation(layers[0](x)))

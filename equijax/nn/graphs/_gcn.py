@@ -21,17 +21,22 @@ class GCNConv(GraphLayer):
               d_i = 1 + \sum_{j → i} w_{ji}
 
     The self-loop of weight 1 is not an edge of the graph: it is the first term, and an edge from a node to itself counts in
-    addition. Without ``self_loops`` the first term and the 1 are missing.
+    addition. Without ``self_loops`` the first term and the 1 are missing. Without ``normalize`` the sum is not divided, it
+    is :math:`\sum_{j → i} w_{ji}\, x_j`, and with ``self_loops`` :math:`x_i` more.
+
+    Where d is 0 its inverse root counts as 0. Weights below 0 may make a degree negative, which has no root: there the
+    output is NaN. Use ``normalize=False`` for weights of both signs.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
-    Padding and the other graphs of a batch change nothing. Where d is not positive its inverse root counts as 0.
+    Padding and the other graphs of a batch change nothing.
 
     Args:
       in_features: number of input features.
       out_features: number of output features.
-      self_loops: whether every node is its own neighbour.
+      self_loops: whether every node is its own neighbour; None is as ``normalize``.
       edge_weights: whether ``graph.edges`` holds weights w ``(E,)`` or ``(E, 1)``; else ``graph.edges`` is not looked at and
         w = 1.
+      normalize: whether to divide by the degrees.
       use_bias: whether to add β.
       dtype: dtype of the computation; None promotes inputs and parameters. Sums are at least float32.
       param_dtype: dtype in which the parameters are stored.
@@ -60,8 +65,9 @@ class GCNConv(GraphLayer):
         in_features: int,
         out_features: int,
         *,
-        self_loops: bool = True,
+        self_loops: bool | None = None,
         edge_weights: bool = False,
+        normalize: bool = True,
         use_bias: bool = True,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
@@ -72,7 +78,8 @@ class GCNConv(GraphLayer):
     ):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
-        self.self_loops, self.edge_weights = bool(self_loops), bool(edge_weights)
+        self.edge_weights, self.normalize = bool(edge_weights), bool(normalize)
+        self.self_loops = self.normalize if self_loops is None else bool(self_loops)
         self.linear = Linear(
             in_features, out_features, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype, precision=precision,
             kernel_init=kernel_init, bias_init=bias_init, rngs=rngs,
@@ -89,6 +96,9 @@ class GCNConv(GraphLayer):
         """
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
         weights = self._weights(graph)
+        if not self.normalize:
+            total = neighbour_sum(x, graph, weights)
+            return graph.replace(nodes=masked(self.linear(total + x if self.self_loops else total), graph.node_mask))
         scale = self._inverse_root_degrees(graph, weights, accumulation_dtype(x.dtype)).astype(x.dtype)
         scale = scale.reshape(-1, *(1,) * (x.ndim - 1))
         scaled = x * scale
@@ -112,7 +122,7 @@ class GCNConv(GraphLayer):
 
 
 def inverse_root(x: jax.Array) -> jax.Array:
-    """Returns the inverse square root of numbers, and 0 with gradient 0 where they are not positive."""
-    positive = x > 0
-    root = jax.lax.rsqrt(jnp.where(positive, x, jnp.ones((), x.dtype)))
-    return jnp.where(positive, root, jnp.zeros((), x.dtype))
+    """Returns the inverse square root of numbers: 0 with gradient 0 where they are 0, NaN where they are negative or NaN."""
+    zero = x == 0
+    root = jax.lax.rsqrt(jnp.where(zero, jnp.ones((), x.dtype), x))
+    return jnp.where(zero, jnp.zeros((), x.dtype), root)

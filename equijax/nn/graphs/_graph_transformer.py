@@ -254,7 +254,7 @@ class GraphTransformerBlock(GraphLayer):
         heads = (self.num_heads, self.head_features)
         query, key, value = (layer(x).reshape(x.shape[0], *heads) for layer in (self.query, self.key, self.value))
         if self.nodes_per_graph is not None:
-            dense = to_dense(graph.replace(nodes=(query, key, value), edges=None), self.nodes_per_graph)
+            dense = to_dense(graph.replace(nodes=(query, key, value), edges=None, shifts=None), self.nodes_per_graph)
             query, key, value = dense.nodes
             y = nodes_from_dense(attend(query, key, value, dense.mask, self.precision), graph)
             return self.out(y.reshape(x.shape))

@@ -10,6 +10,7 @@ from flax import nnx
 from equijax.actions import Action, HeteroGraphAction
 from equijax.actions._action import require_action
 from equijax.graphs import Graph, HeteroGraph
+from equijax.graphs._hetero import require_edge_type
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._layer import Layer
 from equijax.nn.graphs._layer import masked
@@ -47,7 +48,7 @@ class HeteroConv(HeteroLayer):
 
     The layer of a type (s, ρ, t) sees the flat graph of the nodes s and t with the edges of this type, as
     :meth:`HeteroGraph.relation <equijax.graphs.HeteroGraph.relation>` returns it; its output at the nodes t counts. So both
-    types need equally many features: see :class:`HeteroMap`. Edge features that a layer changes are not used.
+    types need equally many features: see :class:`HeteroMap`. Positions and edge features that a layer changes are not used.
 
     Types of edges without a layer are not looked at. Types of nodes at which no edge with a layer ends keep their
     features.
@@ -83,10 +84,7 @@ class HeteroConv(HeteroLayer):
         if not layers:
             raise ValueError("`layers` is empty; give a layer for at least one type of edges.")
         for kind in layers:
-            if not (isinstance(kind, tuple) and len(kind) == 3 and all(isinstance(name, str) for name in kind)):
-                raise TypeError(
-                    f"`layers` has a key {kind!r}; it must be (type of the senders, relation, type of the receivers)."
-                )
+            require_edge_type(kind, "layers")
         self.edge_types = tuple(sorted(layers))
         self.aggregation = as_aggregation(aggregation)
         self.layers = _callables([layers[kind] for kind in self.edge_types], "layers")

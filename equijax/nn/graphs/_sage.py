@@ -93,5 +93,5 @@ def _unit(x: jax.Array) -> jax.Array:
     """Divides vectors by their length; zeros stay. They are scaled first, so that squares neither overflow nor vanish."""
     wide = x.astype(accumulation_dtype(x.dtype))
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(wide), -1, keepdims=True))
-    wide = wide / jnp.where(largest > 0, largest, jnp.ones((), wide.dtype))
+    wide = wide / jnp.where(largest == 0, jnp.ones((), wide.dtype), largest)
     return (wide * inverse_root(jnp.sum(jnp.square(wide), -1, keepdims=True))).astype(x.dtype)

@@ -155,7 +155,7 @@ class BasisNet(GraphLayer):
         vectors = require_nodes(graph, self.num_vectors, self)
         if groups.shape != (graph.num_graphs, self.num_vectors):
             raise ValueError(f"`groups` has shape {groups.shape}; it must be {(graph.num_graphs, self.num_vectors)}.")
-        dense = to_dense(graph.replace(nodes=vectors, edges=None), self.nodes_per_graph)
+        dense = to_dense(graph.replace(nodes=vectors, edges=None, shifts=None), self.nodes_per_graph)
         spaces = jnp.arange(self.num_vectors, dtype=groups.dtype)
         member = groups[:, None, :] == spaces[None, :, None]  # (graphs, spaces, vectors)
         projectors = jnp.einsum("gsj,gaj,gbj->gsab", member.astype(vectors.dtype), dense.nodes, dense.nodes)

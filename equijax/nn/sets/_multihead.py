@@ -44,7 +44,7 @@ def attend(
     shifted = scores - jax.lax.stop_gradient(largest)
     weights = jnp.where(there, jnp.exp(jnp.where(there, shifted, jnp.zeros((), wide))), jnp.zeros((), wide))
     total = weights.sum(axis=-1, keepdims=True)
-    weights = weights / jnp.where(total > 0, total, jnp.ones((), wide))
+    weights = weights / jnp.where(there.any(axis=-1, keepdims=True), total, jnp.ones((), wide))
     return jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value, **products).astype(value.dtype)
 
 

@@ -1,5 +1,6 @@
 """EGNN: the law of motions and relabellings, the equations in plain numpy, masks, and points that coincide."""
 
+import ase.build
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,8 +62,24 @@ def moved(graph):
 
 
 def test_laws():
-    """Motions, relabelling, edge order, gradients, NaN padding, batch mates, empty graphs, constant inputs."""
-    check_graph_layer(make(FORMS["velocities"]), cloud(FORMS["velocities"]))
+    """Motions, relabelling, edge order, gradients, images, NaN padding, batch mates, empty graphs, constant inputs."""
+    check_graph_layer(make(FORMS["velocities"]), cloud(FORMS["velocities"], shifts=randn((15, 3), 7)))
+
+
+def test_a_crystal_has_the_same_outputs_in_a_cell_of_any_size():
+    layer = jax.jit(make(FORMS["velocities"] | {"edge_features": 0}, normalize=True))
+    salt, found = ase.build.bulk("NaCl", "rocksalt", a=5.64), []
+    salt.rattle(0.1, seed=1)
+    for size in (1, 2, 3):
+        graph = ej.graphs.from_ase(salt.repeat(size), 4.1)
+        features = jax.nn.one_hot(graph.nodes - 11, 7, dtype=jnp.float64)[:, ::3]
+        out = layer(graph.replace(nodes=features, velocities=0 * graph.positions))
+        found.append((out.nodes, out.positions - graph.positions, out.velocities))
+        assert out.shifts is not None
+        assert close(found[-1], [np.tile(x, (size**3, 1)) for x in found[0]])
+    assert float(jnp.abs(found[0][1]).min()) > 1e-3
+    blind = layer(graph.replace(nodes=features, velocities=0 * graph.positions, shifts=None))
+    assert not close(blind.nodes[:2], found[0][0], 1e-2)  # negative control
 
 
 def test_law_with_every_option():
@@ -129,7 +146,7 @@ def plain(layer, graph):
     v = None if graph.velocities is None else np.asarray(graph.velocities)
     total, shift, degree = np.zeros((len(h), layer.hidden_features)), np.zeros_like(x), np.zeros(len(h))
     for e, (j, i) in enumerate(zip(np.asarray(graph.senders), np.asarray(graph.receivers), strict=True)):
-        difference = x[i] - x[j]
+        difference = x[i] - x[j] + (0.0 if graph.shifts is None else np.asarray(graph.shifts[e]))
         attributes = np.asarray(graph.edges[e]) if layer.edge_features else np.zeros(0)
         m = silu(phi(layer.message, np.concatenate([h[i], h[j], [difference @ difference], attributes])))
         if layer.gate is not None:
@@ -150,7 +167,8 @@ def plain(layer, graph):
 
 @every_form
 def test_equals_the_equations_in_plain_numpy(form):
-    layer, graph = make(form), cloud(form)
+    shifts = None if form is FORMS["plain"] else randn((15, 3), 7)
+    layer, graph = make(form), cloud(form, shifts=shifts)
     assert close(moved(layer(graph)), plain(layer, graph), 1e-13)
 
 

@@ -8,7 +8,8 @@ from flax import nnx
 
 import equijax as ej
 from equijax.graphs import _sums
-from equijax.nn.graphs import _graph_transformer, _messages
+from equijax.nn.graphs import _edge_softmax, _graph_transformer, _messages
+from equijax.nn.sets._multihead import attend
 from tests.helpers import check_message, randn
 from tests.nn.graphs.cases import CASES, FEATURES, world
 
@@ -200,6 +201,32 @@ def test_gcn_weights_that_cancel():
     y, gradient = jax.jit(lambda edges: (run(edges), jax.grad(lambda edges: run(edges).sum())(edges)))(graph.edges)
     assert np.isfinite(gradient).all()
     assert_close(y[1], np.zeros(F))  # d = 1 - 2 + 1 = 0
+
+
+def test_undefined_numbers_stay_undefined():
+    """A negative degree has no root, a NaN no length, and a softmax of minus infinities no value: none of them becomes 0."""
+    graph = ej.Graph(randn((4, F)), senders=[0, 2, 2], receivers=[1, 1, 3], edges=jnp.array([-2.0, 0.5, 0.5]))
+    rows_with_nan = lambda x: np.isnan(x).any(-1).tolist()  # noqa: E731
+    y = ej.nn.GCNConv(F, F, edge_weights=True, **options())(graph).nodes  # d = -0.5 at node 1
+    assert rows_with_nan(y) == [False, True, False, False]
+    assert np.isnan(y[1]).all()
+    broken = graph.replace(nodes=graph.nodes.at[2, 0].set(jnp.nan))
+    assert np.isnan(ej.nn.SAGEConv(F, F, normalize=True, **options())(broken).nodes[1:]).all()
+    scores = jnp.array([[-jnp.inf], [-jnp.inf], [1.0]])
+    values = jnp.ones((4, 1, 2))
+    mean = _edge_softmax.attention_sum(scores, values, graph)[:, 0]
+    assert np.array_equal(mean, np.repeat([[0.0], [np.nan], [0.0], [1.0]], 2, 1), equal_nan=True)
+    mean = attend(jnp.ones((1, 1, 2)), -jnp.inf * jnp.ones((3, 1, 2)), jnp.ones((3, 1, 2)))
+    assert np.isnan(mean).all()
+
+
+def test_gcn_without_degrees_is_a_weighted_sum():
+    weights = jnp.array([-2.0, 1.0, 0.5])
+    graph = ej.Graph(randn((3, F)), senders=[0, 0, 2], receivers=[1, 1, 0], edges=weights)
+    x, adjacency = array(graph.nodes), np.array([[0, 0, 0.5], [-1, 0, 0], [0, 0, 0]])
+    for loops, matrix in ((None, adjacency), (True, adjacency + np.eye(3))):
+        layer = ej.nn.GCNConv(F, F, edge_weights=True, normalize=False, self_loops=loops, **options())
+        assert_close(layer(graph).nodes, apply(layer.linear, matrix @ x))
 
 
 def test_sign_net_does_not_see_signs():
