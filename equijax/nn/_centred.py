@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from equijax._dtypes import widened
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._conv import Conv, merge_fibre, split_fibre
@@ -114,14 +115,15 @@ class Centred(Layer):
         self._require_exact(inputs.shape)
         action: Any = self.in_action
         fits = self._fits(action.sizes(inputs.shape))
-        x = merge_fibre(inputs, self.inner.in_fibre)
+        wide, dtype = widened(inputs)
+        x = merge_fibre(wide, self.inner.in_fibre)
         first = x.ndim - 1 - len(fits)
         for k, fit in enumerate(fits, first):
             if fit.halved:
                 below, above = (lax.slice_in_dim(x, a, x.shape[k] - 1 + a, axis=k) for a in (0, 1))
-                x = (below + above) / jnp.asarray(2, x.dtype)
+                x = (below + above) / jnp.asarray(2, wide.dtype)
         widths = [(0, 0)] * first + [(fit.pad, fit.pad) for fit in fits] + [(0, 0)]
-        x = jnp.pad(x, widths, constant_values=jnp.asarray(self.fill, x.dtype))
+        x = jnp.pad(x.astype(dtype), widths, constant_values=jnp.asarray(self.fill, dtype))
         return self.inner(split_fibre(x, self.inner.in_fibre))
 
 

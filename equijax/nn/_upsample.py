@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._dtypes import widened
 from equijax._numbers import per_axis
 from equijax.actions import Action, GridAction
 from equijax.actions._grid_motions import mapping_boxes
@@ -118,10 +119,11 @@ class Upsample(Layer):
             self, self.exactness(inputs.shape), inputs.shape, what, remedy, dataclasses.replace(self.in_action, spacing=1)
         )
         first = inputs.ndim - 1 - len(self.in_fibre.shape) - len(self.strides)
+        x, dtype = widened(inputs) if self.method == "linear" else (inputs, inputs.dtype)
         for axis, stride in enumerate(self.strides, first):
             if stride > 1:
-                inputs = self._along(inputs, axis, stride)
-        return inputs
+                x = self._along(x, axis, stride)
+        return x.astype(dtype)
 
     def _along(self, x: jax.Array, axis: int, stride: int) -> jax.Array:
         """Interpolates along one axis."""

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._dtypes import accumulation_dtype
 from equijax.groups import Group
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import require_mask
 from equijax.nn._parameters import read, read_optional
 from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init

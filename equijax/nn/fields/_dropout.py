@@ -8,7 +8,7 @@ from flax import nnx
 
 from equijax.groups import Group
 from equijax.nn.fields._blocks import block_count, block_numbers
-from equijax.nn.fields._layer import FieldLayer, as_inexact, from_vectors, require_field, require_fields, to_vectors
+from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
@@ -78,7 +78,7 @@ class FieldDropout(FieldLayer):
         """
         ndim = self.group.grid_ndim
         require_fields(inputs, self.in_fibre, ndim)
-        inputs = as_inexact(inputs)
+        inputs = as_floats(inputs)
         if (self.deterministic if deterministic is None else deterministic) or self.rate == 0:
             return inputs
         if rngs is None:

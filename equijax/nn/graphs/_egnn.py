@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
 from equijax.groups import E
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 
 _tiny_init = nnx.initializers.variance_scaling(1e-6, "fan_avg", "uniform")

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._parameters import read_optional
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
 

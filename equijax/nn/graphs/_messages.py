@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import accumulation_dtype
 from equijax.graphs import Graph, message_reduce, neighbour_sum
 from equijax.graphs._chunks import map_edges, num_chunks
 from equijax.nn._aggregation import Aggregation, Max, Mean, Min, Several, Sum
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import masked
 
 _REDUCTIONS: dict[type, str] = {Sum: "sum", Mean: "sum", Max: "max", Min: "min"}

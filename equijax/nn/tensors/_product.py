@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.actions import Action, TensorAction
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn.tensors._contract import node_count
