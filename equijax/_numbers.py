@@ -43,6 +43,12 @@ def require_bool(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def require_bools(**arguments: Any) -> None:
+    """Checks several arguments by :func:`require_bool`, each under its own name."""
+    for name, value in arguments.items():
+        require_bool(value, name)
+
+
 def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
     """Returns ``ndim`` positive ints; one integer stands for all axes, None for 1.
 

@@ -21,7 +21,9 @@ def require_returned(value: Any, shape: tuple[int, ...], name: str, what: str, d
       ValueError: it has another shape.
     """
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise TypeError(f"`{name}` returned a {type(value).__name__}; it must return {what}, an array of shape {shape}.")
+        raise TypeError(
+            f"`{name}` returned a {type(value).__name__}; it must return {what}, an array of shape {tuple(shape)}."
+        )
     if value.shape != tuple(shape):
         raise ValueError(f"`{name}` returned shape {value.shape}; it must return {what}, an array of shape {tuple(shape)}.")
     if dtype is not None and not jnp.issubdtype(value.dtype, dtype):

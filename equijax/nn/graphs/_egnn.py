@@ -9,7 +9,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int
+from equijax._numbers import positive_int, require_bools
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
 from equijax.groups import E
@@ -120,6 +120,14 @@ class EGNN(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(
+            use_velocities=use_velocities,
+            update_velocities=update_velocities,
+            attention=attention,
+            normalize=normalize,
+            tanh=tanh,
+            residual=residual,
+        )
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         hidden = positive_int(out_features if hidden_features is None else hidden_features, "hidden_features")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph, neighbour_sum
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -70,6 +70,7 @@ class GCNConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(self_loops=self_loops, edge_weights=edge_weights)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.self_loops, self.edge_weights = bool(self_loops), bool(edge_weights)

@@ -8,7 +8,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
 from equijax.nn._parameters import read_optional
@@ -36,6 +36,7 @@ class _Affine(GraphLayer):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = positive_int(num_features, "num_features")
         self.epsilon, self.dtype, self.param_dtype = float(epsilon), dtype, param_dtype
         del rngs
@@ -102,6 +103,7 @@ class GraphNorm(_Affine):
     """
 
     def __init__(self, num_features: int, *, use_mean_scale: bool = True, **options: Any):
+        require_bools(use_mean_scale=use_mean_scale)
         super().__init__(num_features, **options)
         ones = jnp.ones((num_features,), self.param_dtype)
         self.mean_scale = nnx.Param(ones) if use_mean_scale else nnx.data(None)
@@ -174,6 +176,7 @@ class PairNorm(GraphLayer):
     """
 
     def __init__(self, scale: float = 1.0, *, individually: bool = False, epsilon: float = 1e-5):
+        require_bools(individually=individually)
         self.scale, self.individually, self.epsilon = float(scale), bool(individually), float(epsilon)
 
     def __call__(self, graph: Graph) -> Graph:

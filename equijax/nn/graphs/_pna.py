@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
 from equijax.nn._checked_linear import Linear
@@ -121,6 +121,7 @@ class PNAConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(divide_input=divide_input)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
