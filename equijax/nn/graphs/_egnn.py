@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._dtypes import accumulation_dtype
+from equijax._dtypes import accumulation_dtype, widened
 from equijax._numbers import positive_int, require_bools
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
@@ -204,7 +204,7 @@ class EGNN(GraphLayer):
 
     def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array]:
         """Returns for every edge the message and the shift of the receiver, at least float32."""
-        difference = receiver["x"] - sender["x"]
+        difference, _ = widened(receiver["x"] - sender["x"])
         squared = jnp.sum(difference**2, -1, keepdims=True)
         invariants = squared.astype(kernel.dtype)
         if edge is not None:

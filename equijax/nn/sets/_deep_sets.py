@@ -110,7 +110,7 @@ class DeepSet(InvariantSetLayer):
         encoded = self.phi(keep(inputs, mask), **options)
         if jnp.shape(encoded)[:-1] != inputs.shape[:-1]:
             raise ValueError(
-                f"`phi` makes {jnp.shape(encoded)} of {inputs.shape}; it must keep the elements, (*batch, n, hidden): apply it "
-                "to each element alike, and leave pooling to `aggregation`."
+                f"`phi` makes {jnp.shape(encoded)} of {inputs.shape}; it must keep the elements, (*batch, n, hidden): apply "
+                "it to each element alike, and leave pooling to `aggregation`."
             )
         return self.rho(self.pool(encoded, mask))
