@@ -1,7 +1,9 @@
-"""Checks of integer arguments, in one place."""
+"""Checks of integer and boolean arguments, in one place."""
 
 import operator
 from typing import Any
+
+import numpy as np
 
 
 def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None) -> int:
@@ -28,6 +30,23 @@ def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None) -> 
         shown = number if whole is None else whole
         raise ValueError(f"`{name}` is {shown}; it must be {_wanted(minimum)}.")
     return number
+
+
+def require_bool(value: Any, name: str) -> bool:
+    """Returns ``value`` as a bool after checking that it is one: every string is true, "False" too.
+
+    Raises:
+      TypeError: it is neither a bool nor a ``numpy.bool_``.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"`{name}` is {value!r}; it must be True or False.")
+    return bool(value)
+
+
+def require_bools(**arguments: Any) -> None:
+    """Checks several arguments by :func:`require_bool`, each under its own name."""
+    for name, value in arguments.items():
+        require_bool(value, name)
 
 
 def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:

@@ -6,12 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from equijax._dtypes import accumulation_dtype
 from equijax._masked import keep
-
-
-def accumulator(dtype: Any) -> jnp.dtype:
-    """Returns the dtype in which values of ``dtype`` are summed."""
-    return jnp.dtype(jnp.float32 if dtype in (jnp.bfloat16, jnp.float16) else dtype)
 
 
 def take(x: Array, index: Array) -> Array:
@@ -38,7 +34,7 @@ def start(word: str, message: Any, num_nodes: int) -> Any:
     """Returns the total of no messages; for the maximum and the minimum, with the number of messages that equal it."""
     shape = (num_nodes, *message.shape[1:])
     if word == "sum":
-        return jnp.zeros(shape, accumulator(message.dtype))
+        return jnp.zeros(shape, accumulation_dtype(message.dtype))
     return jnp.zeros(shape, message.dtype), jnp.zeros(shape, jnp.int32)
 
 

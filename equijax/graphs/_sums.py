@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._dtypes import accumulation_dtype
 from equijax._masked import keep
 from equijax.graphs._chunks import num_chunks, scan_edges
 from equijax.graphs._host import require_graph
-from equijax.graphs._reduce import accumulator, add_at, finish, reduce_once, reduce_step, start, take
+from equijax.graphs._reduce import add_at, finish, reduce_once, reduce_step, start, take
 from equijax.graphs._table_sum import table_sum
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
@@ -27,10 +28,10 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
     order gives the same bits on a CPU. Masked edges are left out, whatever they and their nodes hold. A node without edges
     gets zeros.
 
-    Sums of bfloat16 and float16 are accumulated in float32. The algorithm is chosen when the sum is traced, by the sizes:
-    the graph's neighbour table, which gathers only; or a scatter, in chunks of edges where all messages at once would be
-    large. Tables are used on CPUs alone. Each can be differentiated any number of times, forwards and backwards; the table
-    is at its fastest for values and first gradients.
+    Floats of less than 32 bits are added up in float32, integers in their own dtype, of 32 bits at least. The algorithm is
+    chosen when the sum is traced, by the sizes: the graph's neighbour table, which gathers only; or a scatter, in chunks of
+    edges where all messages at once would be large. Tables are used on CPUs alone. Each can be differentiated any number of
+    times, forwards and backwards; the table is at its fastest for values and first gradients.
 
     Args:
       values: ``(N, *rest)``.
@@ -42,7 +43,7 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
       ``(N, *rest)``, of the dtype of ``values``.
 
     Raises:
-      TypeError: integer values with weights that are not; or no graph.
+      TypeError: integer values with weights that are not, booleans or integers of less than 32 bits; or no graph.
       ValueError: a shape does not fit the graph.
 
     Example:
@@ -54,7 +55,7 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
     require_graph(graph, "neighbour_sum")
     values, weights = jnp.asarray(values), None if weights is None else jnp.asarray(weights)
     _require_fit(values, graph, weights)
-    dtype = accumulator(values.dtype)
+    dtype = jnp.dtype(accumulation_dtype(values.dtype))
     x = values.astype(dtype)
     scale = None if weights is None else weights.astype(dtype)
     lead = () if scale is None else scale.shape[1:]
@@ -81,7 +82,7 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
     Law: relabelling nodes and edges relabels the output; the order of the edges changes the rounding of sums only. Masked
     edges contribute nothing: ``fn`` sees zeros there, and its result is dropped, so its gradient must be finite at zeros.
     A node without messages gets zeros, for the maximum and the minimum too. Where several messages are the maximum, they
-    share its gradient equally. Sums of bfloat16 and float16 are accumulated in float32.
+    share its gradient equally. Floats of less than 32 bits are added up in float32.
 
     Where the arrays of all edges would be large, the edges are worked through in chunks, and the backward pass computes each
     chunk again instead of storing it. ``fn`` must treat every edge alike and be pure: random numbers enter by ``edges``.
@@ -100,7 +101,7 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
       The pytree of messages, reduced to ``(N, *rest)``.
 
     Raises:
-      TypeError: it is no graph.
+      TypeError: a sum of booleans or of integers of less than 32 bits; or no graph.
       ValueError: an unknown word; a message whose axis 0 does not run over the edges; a shape that does not fit the graph.
 
     Example:
@@ -116,9 +117,11 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
     _require_axis(edges, "edges", graph.num_edges, "edge")
     inputs, messages = _message_shapes(fn, graph, nodes, edges)
     words = jax.tree.broadcast(reductions, messages)
-    for word in jax.tree.leaves(words):
+    for word, message in zip(jax.tree.leaves(words), jax.tree.leaves(messages), strict=True):
         if word not in ("sum", "max", "min"):
             raise ValueError(f"`reductions` holds {word!r}; the words are 'sum', 'max' and 'min'.")
+        if word == "sum":
+            _require_room(message.dtype, "fn(…)")
 
     def compute(chunk: tuple) -> tuple[Any, Array]:
         senders, receivers, valid, values = chunk
@@ -171,8 +174,15 @@ def _require_axis(tree: Any, name: str, size: int, what: str) -> None:
             )
 
 
+def _require_room(dtype: Any, name: str) -> None:
+    """Refuses to add integers of less than 32 bits, whose sums would not fit into their own dtype."""
+    if dtype == jnp.bool_ or (jnp.issubdtype(dtype, jnp.integer) and jnp.iinfo(dtype).bits < 32):
+        raise TypeError(f"`{name}` has dtype {dtype}, which sums do not fit into. Write .astype(jnp.int32), or floats.")
+
+
 def _require_fit(values: Array, graph: Any, weights: Array | None) -> None:
     _require_axis(values, "values", graph.num_nodes, "node")
+    _require_room(values.dtype, "values")
     if weights is None:
         return
     _require_axis(weights, "weights", graph.num_edges, "edge")

@@ -22,6 +22,9 @@ from equijax.nn._fourier import FilteredActivation as FilteredActivation
 from equijax.nn._fourier import FourierDownsample as FourierDownsample
 from equijax.nn._fourier import fourier_shift as fourier_shift
 from equijax.nn._fourier import low_pass as low_pass
+from equijax.nn._frames import frame_average as frame_average
+from equijax.nn._frames import frame_determined as frame_determined
+from equijax.nn._frames import pca_frames as pca_frames
 from equijax.nn._group_conv import GroupConv as GroupConv
 from equijax.nn._group_conv import LiftingConv as LiftingConv
 from equijax.nn._group_conv import ProjectionConv as ProjectionConv
@@ -53,8 +56,6 @@ from equijax.nn._spatial_pool import AvgPool as AvgPool
 from equijax.nn._spatial_pool import MaxPool as MaxPool
 from equijax.nn._symmetrize import Symmetrize as Symmetrize
 from equijax.nn._symmetrize import canonicalize as canonicalize
-from equijax.nn._symmetrize import frame_average as frame_average
-from equijax.nn._symmetrize import pca_frames as pca_frames
 from equijax.nn._upsample import Upsample as Upsample
 from equijax.nn.fields import EMLP as EMLP
 from equijax.nn.fields import Bilinear as Bilinear

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from equijax._numbers import per_axis, positive_int
+from equijax._dtypes import widened
+from equijax._numbers import per_axis, positive_int, require_bool
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
@@ -70,7 +71,7 @@ class BlurPool(WindowedLayer):
         modes = ("CIRCULAR", "REFLECT", "SAME", "VALID")
         window = (positive_int(size, "size"),) * d
         self.sampling = Sampling(window, per_axis(strides, d, "strides"), (1,) * d, canonical_padding(padding, d, modes))
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
 
     @property
     def needs_square(self) -> bool:
@@ -81,7 +82,8 @@ class BlurPool(WindowedLayer):
         """Filters and subsamples ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
         require_input(inputs.shape, self.in_action, None)
         self._require_exact(inputs.shape)
-        x, batch = flatten_batch(merge_fibre(inputs, self.in_fibre), len(self.sampling.window))
+        wide, dtype = widened(inputs)
+        x, batch = flatten_batch(merge_fibre(wide, self.in_fibre), len(self.sampling.window))
         pads = self.sampling.pads(x.shape[1:-1])
         if self.sampling.padding in ("CIRCULAR", "REFLECT"):
             x = pad(x, self.sampling)
@@ -89,7 +91,7 @@ class BlurPool(WindowedLayer):
             x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
         for k, (window, stride) in enumerate(zip(self.sampling.window, self.sampling.strides, strict=True)):
             x = _filtered(x, k + 1, window, stride)
-        return split_fibre(restore_batch(x, batch), self.in_fibre)
+        return split_fibre(restore_batch(x, batch), self.in_fibre).astype(dtype)
 
     def __repr__(self) -> str:
         s = self.sampling

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from equijax._dtypes import widened
+from equijax._numbers import require_bool
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._conv import Conv, merge_fibre, split_fibre
@@ -114,14 +116,15 @@ class Centred(Layer):
         self._require_exact(inputs.shape)
         action: Any = self.in_action
         fits = self._fits(action.sizes(inputs.shape))
-        x = merge_fibre(inputs, self.inner.in_fibre)
+        wide, dtype = widened(inputs)
+        x = merge_fibre(wide, self.inner.in_fibre)
         first = x.ndim - 1 - len(fits)
         for k, fit in enumerate(fits, first):
             if fit.halved:
                 below, above = (lax.slice_in_dim(x, a, x.shape[k] - 1 + a, axis=k) for a in (0, 1))
-                x = (below + above) / jnp.asarray(2, x.dtype)
+                x = (below + above) / jnp.asarray(2, wide.dtype)
         widths = [(0, 0)] * first + [(fit.pad, fit.pad) for fit in fits] + [(0, 0)]
-        x = jnp.pad(x, widths, constant_values=jnp.asarray(self.fill, x.dtype))
+        x = jnp.pad(x.astype(dtype), widths, constant_values=jnp.asarray(self.fill, dtype))
         return self.inner(split_fibre(x, self.inner.in_fibre))
 
 
@@ -167,7 +170,7 @@ class CentredConv(Centred):
             raise ValueError(f"`padding` is {options['padding']!r}; the layer finds its own. Leave it out, or use Conv.")
         given: dict[str, Any] = {"padding": "VALID", "group": group, "rngs": rngs, "allow_inexact": True, **options}
         self.inner = Conv(in_features, out_features, kernel_size, strides, **given)
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
         self.fill = 0.0
 
     def _require_exact(self, input_shape: tuple[int, ...]) -> None:
@@ -213,5 +216,5 @@ class CentredPool(Centred):
             raise ValueError(f"`mode` is {mode!r}; it must be 'max' or 'mean'.")
         steps = window_shape if strides is None else strides
         self.inner = kinds[mode](window_shape, steps, "VALID", group=group, in_fibre=in_fibre, allow_inexact=True)
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
         self.fill = -jnp.inf if mode == "max" else 0.0

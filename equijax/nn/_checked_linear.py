@@ -5,6 +5,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from equijax._numbers import require_bools
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._parameters import drawn, read, read_offset
 
@@ -42,6 +43,7 @@ class Linear(nnx.Linear):
             "kernel_init": lambda key, shape, dtype: drawn(kernel_init, key, shape, dtype, "kernel_init"),
             "bias_init": lambda key, shape, dtype: drawn(bias_init, key, shape, dtype, "bias_init"),
         }
+        require_bools(use_bias=options.get("use_bias", True))
         super().__init__(in_features, out_features, **inits, **options)
 
     def read(self) -> tuple[jax.Array, jax.Array | None]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import per_axis, positive_int
+from equijax._numbers import per_axis, positive_int, require_bool
 from equijax.groups import Group
 from equijax.groups._group import require_is_group
 from equijax.nn._convolve import convolve, flatten_batch, restore_batch
@@ -144,7 +144,7 @@ class Conv(WindowedLayer):
         self.kernel_size = window
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         self.promote_dtype, self.preferred_element_type = promote_dtype, preferred_element_type
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
         self.kernel = new_kernel(
             self.sharing,
             in_features // feature_group_count,

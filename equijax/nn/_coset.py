@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._dtypes import unit_for_powers, widened
 from equijax.groups import Subgroup
+from equijax.nn._given import known_where, require_numbers
 from equijax.nn._phases import sorted_sum
 
 
@@ -23,14 +25,15 @@ def coset_subsample(
       x: ``(*batch, |G|, features)``.
       subgroup: K.
       coset: a choice that was made before, int ``(*batch,)``; None makes one for each sample. The first of equal cosets is
-        taken: a function that an element outside K leaves alone has no coset of its own.
+        taken: a function that an element outside K leaves alone has no coset of its own. A number that is out of range is
+        an error where it is known; where it is traced, the sample is marked as in :func:`polyphase_downsample`.
       order: the power q.
 
     Returns:
       ``(*batch, |K|, features)``, elements of K in increasing order; and the coset's number, int32 ``(*batch,)``.
 
     Raises:
-      ValueError: the axis -2 is not a function on the group.
+      ValueError: the axis -2 is not a function on the group, or ``coset`` has another shape or is out of range.
 
     References:
       Xu et al., "Group equivariant subsampling", NeurIPS 2021, section 4.
@@ -48,12 +51,18 @@ def coset_subsample(
             f"`x` has shape {x.shape}; subsampling to cosets of {subgroup!r} needs functions on the group, "
             f"(*batch, {group.order}, features)."
         )
-    if coset is None:
-        terms = (jnp.abs(x) ** order).sum(-1)
+    given = None
+    if coset is not None:
+        given = _known(subgroup, coset, x.shape[:-2], "x")
+    else:
+        sizes = jnp.abs(widened(x)[0])
+        unit = unit_for_powers(sizes.max((-2, -1), keepdims=True), order)
+        terms = ((sizes / jnp.broadcast_to(unit, sizes.shape)) ** order).sum(-1)
         own = jnp.take(terms, jnp.asarray(subgroup.cosets), axis=-1)
         coset = jnp.argmax(sorted_sum(own, 1), axis=-1).astype(jnp.int32)
-    places = jnp.asarray(_places(subgroup))[coset]
-    return jnp.take_along_axis(x, places[..., None], axis=-2, mode="clip"), coset
+    places = jnp.take(jnp.asarray(_places(subgroup)), coset, axis=0, mode="clip")
+    kept = jnp.take_along_axis(x, places[..., None], axis=-2, mode="clip")
+    return kept if given is None else known_where(given, kept), coset
 
 
 def coset_unpool(y: jax.Array, subgroup: Subgroup, coset: jax.Array) -> jax.Array:
@@ -66,7 +75,7 @@ def coset_unpool(y: jax.Array, subgroup: Subgroup, coset: jax.Array) -> jax.Arra
     Args:
       y: ``(*batch, |K|, features)``.
       subgroup: K.
-      coset: int ``(*batch,)``, from :func:`coset_subsample`.
+      coset: int ``(*batch,)``, from :func:`coset_subsample`; out of range it is treated as there.
 
     Returns:
       ``(*batch, |G|, features)``.
@@ -83,9 +92,19 @@ def coset_unpool(y: jax.Array, subgroup: Subgroup, coset: jax.Array) -> jax.Arra
     back = np.full((len(places), subgroup.group.order), -1, np.int32)
     for p, row in enumerate(places):
         back[p, row] = np.arange(len(row))
-    index = jnp.asarray(back)[coset][..., None]
+    known = _known(subgroup, coset, y.shape[:-2], "y")
+    index = jnp.take(jnp.asarray(back), coset, axis=0, mode="clip")[..., None]
     taken = jnp.take_along_axis(y, jnp.maximum(index, 0), axis=-2, mode="clip")
-    return jnp.where(jnp.broadcast_to(index >= 0, taken.shape), taken, jnp.zeros((), y.dtype))
+    return known_where(known, jnp.where(jnp.broadcast_to(index >= 0, taken.shape), taken, jnp.zeros((), y.dtype)))
+
+
+def _known(subgroup: Subgroup, coset: jax.Array, batch: tuple[int, ...], of: str) -> jax.Array:
+    """Returns whether there is the coset of every sample, bool ``(*batch,)``, after checking what is known of it."""
+    count = len(subgroup.cosets)
+    numbers = require_numbers(coset, np.array(count, np.int32), "coset")
+    if numbers.shape != batch:
+        raise ValueError(f"`coset` has shape {numbers.shape}; with `{of}` it must have one number for each sample, {batch}.")
+    return (numbers >= 0) & (numbers < count)
 
 
 def _places(subgroup: Subgroup) -> np.ndarray:

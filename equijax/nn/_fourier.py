@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._dtypes import require_real, widened
+from equijax._numbers import positive_int, require_bool
 from equijax.actions import Action, GridAction
 from equijax.actions._grid_motions import mapping_boxes
 from equijax.actions._kept import Nothing
@@ -15,12 +17,12 @@ from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
 from equijax.nn._exactness import Exactness, between_grids
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre, sized
 from equijax.nn._lost import require_kept
 from equijax.nn._parameters import read
 from equijax.nn._phases import require_divided, strides_of, subsampled_shape
 from equijax.nn._pointwise import claimed
+from equijax.nn._returned import require_pointwise
 from equijax.reps import Representation, Scalar
 
 
@@ -44,17 +46,18 @@ def fourier_shift(x: jax.Array, shift: Sequence[float], trailing: int = 1) -> ja
       True
     """
     axes = _grid_axes(x, len(tuple(shift)), trailing)
+    x, dtype = _wide(x, "x", "fourier_shift")
     for axis, step in zip(axes, shift, strict=True):
         n = x.shape[axis]
         factor = np.exp(-2j * np.pi * np.fft.rfftfreq(n) * float(step))
         if n % 2 == 0:
             factor[-1] = factor[-1].real
-        spectrum = jnp.fft.rfft(_single(x), axis=axis)
+        spectrum = jnp.fft.rfft(x, axis=axis)
         shape = [1] * x.ndim
         shape[axis] = len(factor)
         factors = jnp.broadcast_to(jnp.asarray(factor.reshape(shape), spectrum.dtype), spectrum.shape)
-        x = jnp.fft.irfft(spectrum * factors, n, axis=axis).astype(x.dtype)
-    return x
+        x = jnp.fft.irfft(spectrum * factors, n, axis=axis)
+    return x.astype(dtype)
 
 
 def low_pass(x: jax.Array, factors: Sequence[int], trailing: int = 1) -> jax.Array:
@@ -62,23 +65,29 @@ def low_pass(x: jax.Array, factors: Sequence[int], trailing: int = 1) -> jax.Arr
 
     Args:
       x: real, ``(*batch, *sizes, *rest)``.
-      factors: one int for each axis of the grid.
+      factors: one positive int for each axis of the grid.
       trailing: number of axes behind the grid.
+
+    Raises:
+      TypeError: a factor is no integer, or ``x`` is complex.
+      ValueError: a factor is not positive.
     """
-    for axis, factor in zip(_grid_axes(x, len(tuple(factors)), trailing), factors, strict=True):
+    factors = tuple(positive_int(factor, "factors", 1, factors) for factor in factors)
+    x, dtype = _wide(x, "x", "low_pass")
+    for axis, factor in zip(_grid_axes(x, len(factors), trailing), factors, strict=True):
         n = x.shape[axis]
         kept = (np.arange(n // 2 + 1) < n / (2 * factor)).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
-        spectrum = jnp.fft.rfft(_single(x), axis=axis)
+        spectrum = jnp.fft.rfft(x, axis=axis)
         kept = jnp.broadcast_to(jnp.asarray(kept, spectrum.dtype), spectrum.shape)
-        x = jnp.fft.irfft(spectrum * kept, n, axis=axis).astype(x.dtype)
-    return x
+        x = jnp.fft.irfft(spectrum * kept, n, axis=axis)
+    return x.astype(dtype)
 
 
 def _finer(x: jax.Array, factor: int, axes: Sequence[int]) -> jax.Array:
     """Returns trigonometric interpolation on a grid that is finer by a factor along some axes."""
     for axis in axes:
         n = x.shape[axis]
-        spectrum = jnp.fft.rfft(_single(x), axis=axis)
+        spectrum = jnp.fft.rfft(x, axis=axis)
         if n % 2 == 0:  # the highest frequency has no phase: it is dropped
             mask = np.ones(n // 2 + 1)
             mask[-1] = 0
@@ -86,13 +95,13 @@ def _finer(x: jax.Array, factor: int, axes: Sequence[int]) -> jax.Array:
             spectrum = spectrum * jnp.broadcast_to(jnp.asarray(mask, spectrum.dtype), spectrum.shape)
         widths = [(0, 0)] * x.ndim
         widths[axis] = (0, n * factor // 2 + 1 - spectrum.shape[axis])
-        x = jnp.fft.irfft(jnp.pad(spectrum, widths), n * factor, axis=axis).astype(x.dtype) * np.array(factor, x.dtype)
+        x = jnp.fft.irfft(jnp.pad(spectrum, widths), n * factor, axis=axis) * np.array(factor, x.dtype)
     return x
 
 
-def _single(x: jax.Array) -> jax.Array:
-    """Returns half-precision numbers in single precision, which Fourier transforms need."""
-    return x.astype(accumulation_dtype(x.dtype))
+def _wide(x: jax.Array, name: str, what: str) -> tuple[jax.Array, Any]:
+    """Returns real numbers in at least float32, as Fourier transforms need them, and the dtype of the result."""
+    return widened(require_real(x, name, what))
 
 
 def _grid_axes(x: jax.Array, d: int, trailing: int) -> range:
@@ -129,7 +138,7 @@ class FourierDownsample(Layer):
         in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
         self.strides = strides_of(strides, grid_ndim(self.group))
@@ -168,7 +177,7 @@ class FourierDownsample(Layer):
         remedy = "use equal strides along the axes that the group mixes, on a square lattice"
         what = f"FourierDownsample (strides {self.strides})"
         require_kept(self, self.exactness(inputs.shape), inputs.shape, what, remedy)
-        x = low_pass(inputs, self.strides, trailing)
+        x = low_pass(require_real(inputs, "inputs", "FourierDownsample"), self.strides, trailing)
         first = x.ndim - trailing - len(self.strides)
         return x[(slice(None),) * first + tuple(slice(None, None, s) for s in self.strides)]
 
@@ -214,13 +223,13 @@ class FilteredActivation(nnx.Module):
         fibre: bool = False,
         param_dtype: Any = jnp.float32,
     ):
-        if factor < 2:
-            raise ValueError(f"`factor` is {factor}; the finer grid needs at least 2.")
+        factor = positive_int(factor, "factor", 2)
+        features, ndim = positive_int(features, "features"), positive_int(ndim, "ndim")
         start = np.array([[0.01694], [0.5], [0.30784]]) * np.ones((1, features))
         self.coefficients = nnx.Param(jnp.asarray(start, param_dtype)) if activation is None else nnx.data(None)
         self.activation: Any = activation
         self.features = features
-        self.ndim, self.factor, self.trailing = ndim, factor, 2 if fibre else 1
+        self.ndim, self.factor, self.trailing = ndim, factor, 2 if require_bool(fibre, "fibre") else 1
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action on the input, which is that on the output."""
@@ -258,9 +267,10 @@ class FilteredActivation(nnx.Module):
                 f"{'fibre, ' if self.trailing == 2 else ''}features)."
             )
         axes = _grid_axes(inputs, self.ndim, self.trailing)
-        x = _finer(inputs, self.factor, axes)
+        wide, dtype = _wide(inputs, "inputs", "FilteredActivation")
+        x = _finer(wide, self.factor, axes)
         if self.activation is not None:
-            x = self.activation(x)
+            x = require_pointwise(self.activation(x), x, "activation")
         elif self.coefficients is not None:
             a = [
                 jnp.broadcast_to(row.astype(x.dtype), x.shape)
@@ -269,4 +279,4 @@ class FilteredActivation(nnx.Module):
             x = a[0] + a[1] * x + a[2] * x * x
         x = low_pass(x, (self.factor,) * self.ndim, self.trailing)
         step = tuple(slice(None, None, self.factor) if k in axes else slice(None) for k in range(x.ndim))
-        return x[step]
+        return x[step].astype(dtype)

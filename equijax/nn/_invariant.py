@@ -2,12 +2,12 @@
 
 import abc
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._dtypes import accumulation_dtype, require_floats
 from equijax._indices import bounded_int, narrowed
 from equijax.groups._elements import concrete
 from equijax.nn._mask import keep, require_mask
@@ -49,7 +49,7 @@ class Aggregation(abc.ABC):
           TypeError: ``x`` holds no floats, or the mask is not boolean.
           ValueError: the axis does not exist or is that of the features, or the mask has another shape.
         """
-        _require_floats(x, "x")
+        require_floats(x, "x", "an aggregation")
         place = axis + x.ndim if axis < 0 else axis
         if not 0 <= place < x.ndim - 1:
             raise ValueError(
@@ -84,7 +84,7 @@ class Aggregation(abc.ABC):
           TypeError: ``values`` are no floats, the ids no integers, or the mask is not boolean.
           ValueError: a shape does not fit, or a known id is out of range.
         """
-        _require_floats(values, "values")
+        require_floats(values, "values", "an aggregation")
         num_segments = bounded_int(num_segments, "num_segments", 0)
         segment_ids = segment_ids if hasattr(segment_ids, "dtype") else np.asarray(segment_ids)
         if not jnp.issubdtype(segment_ids.dtype, jnp.integer):
@@ -107,16 +107,6 @@ class Aggregation(abc.ABC):
         members = SegmentMembers(jnp.where(member, ids, segments), segments, values.ndim)
         wide = keep(values, member).astype(accumulation_dtype(values.dtype))
         return self.reduce(members, wide)[:num_segments].astype(values.dtype)
-
-
-def accumulation_dtype(dtype: Any) -> Any:
-    """Returns the dtype in which sums of ``dtype`` are formed: at least float32."""
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
-
-
-def _require_floats(x: jax.Array, name: str) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"`{name}` has dtype {x.dtype}; aggregations need floats. Write {name}.astype(jnp.float32).")
 
 
 def _require_ids(segment_ids: Any, num_segments: int, mask: jax.Array | None) -> None:

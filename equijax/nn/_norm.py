@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import positive_int
+from equijax._dtypes import as_floats, require_real, widened
+from equijax._numbers import positive_int, require_bools
 from equijax.actions import Action, FieldAction
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import (
     Layer,
     pool_default,
@@ -36,6 +36,8 @@ class GroupNorm(Layer):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the pixels.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       num_features: number of features.
       num_groups: number of groups of features, a divisor of ``num_features``.
@@ -47,6 +49,10 @@ class GroupNorm(Layer):
       dtype: dtype of the result; None promotes inputs and parameters. Statistics are at least float32.
       param_dtype: dtype in which the parameters are stored.
       rngs: key source, used at construction only.
+
+    Raises:
+      TypeError: complex inputs.
+      ValueError: ``num_groups`` is no divisor, or the fibre mixes its coordinates.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -73,6 +79,7 @@ class GroupNorm(Layer):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = positive_int(num_features, "num_features")
         self.num_groups = positive_int(num_groups, "num_groups")
         if num_features % num_groups:
@@ -101,9 +108,10 @@ class GroupNorm(Layer):
         moved = len(self.in_fibre.shape) + self.in_action.ndim
         scale = read_optional(self.scale, "scale", (self.num_features,))
         bias = read_offset(self.bias, (self.num_features,))
+        inputs = require_real(inputs, "inputs", "GroupNorm")
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)
-        result = x.dtype
-        x = x.astype(accumulation_dtype(result)).reshape(*x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups)
+        result = as_floats(x).dtype
+        x = widened(x)[0].reshape(*x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups)
         axes = (*range(x.ndim - 2 - moved, x.ndim - 2), x.ndim - 1)
         centred = x - x.mean(axis=axes, keepdims=True)
         variance = jnp.square(centred).mean(axis=axes, keepdims=True)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._numbers import require_bool, require_bools
 from equijax.sharing import Sharing
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -64,6 +65,7 @@ def new_bias(
       ValueError: the initialiser returns another shape than it is asked for.
     """
     if sharing.bias_shape is None:
+        require_bools(use_bias=use_bias)
         return nnx.data(None)
     return new_offset(use_bias, (*sharing.bias_shape, features), bias_init, param_dtype, rngs, metadata)
 
@@ -77,7 +79,7 @@ def new_offset(
     metadata: Mapping[str, Any] = _NOTHING,
 ) -> Any:
     """Makes a bias of a given shape; ``nnx.data(None)`` without bias."""
-    if not use_bias:
+    if not require_bool(use_bias, "use_bias"):
         return nnx.data(None)
     return new_parameter(bias_init, shape, param_dtype, rngs, "bias_init", metadata)
 
@@ -127,13 +129,20 @@ def add_bias(y: jax.Array, bias: jax.Array | None, sharing: Sharing) -> jax.Arra
 
 
 def drawn(init: Any, key: jax.Array, shape: tuple[int, ...], dtype: Any, name: str) -> Any:
-    """Calls an initialiser and returns what it gives after checking the shape."""
+    """Calls an initialiser and returns what it gives after checking shape and dtype."""
     value = init(key, shape, dtype)
-    given = np.shape(getattr(value, "raw_value", value))  # nnx.with_partitioning wraps the array
+    array = getattr(value, "raw_value", value)  # nnx.with_partitioning wraps the array
+    how = "An initialiser is called as init(key, shape, dtype)"
+    given = np.shape(array)
     if given != shape:
         raise ValueError(
-            f"`{name}` returned an array of shape {given} when it was asked for {shape}. An initialiser is called as "
-            "init(key, shape, dtype) and returns an array of that shape; write constants with nnx.initializers.constant."
+            f"`{name}` returned an array of shape {given} when it was asked for {shape}. {how} and returns an array of that "
+            "shape; write constants with nnx.initializers.constant."
+        )
+    if jnp.result_type(array) != jnp.dtype(jax.dtypes.canonicalize_dtype(dtype)):
+        raise TypeError(
+            f"`{name}` returned dtype {jnp.result_type(array)} when it was asked for {jnp.dtype(dtype)}. {how} and returns "
+            "an array of that dtype: pass `dtype` on to jax.numpy, or change param_dtype."
         )
     return value
 

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._numbers import per_axis
+from equijax._dtypes import unit_for_powers, widened
+from equijax._numbers import per_axis, positive_int
+from equijax.nn._given import known_where, require_numbers
 
 
 class Choice(NamedTuple):
@@ -38,14 +40,15 @@ def phases(x: jax.Array, strides: Sequence[int], trailing: int = 1) -> jax.Array
       ``(*batch, phases, *sizes / strides, *rest)``, phases in C order.
 
     Raises:
-      ValueError: a stride does not divide a size.
+      TypeError: a stride is no integer.
+      ValueError: a stride is not positive, or does not divide a size.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> ej.nn.phases(jnp.arange(6)[:, None], (2,))[..., 0].tolist()
       [[0, 2, 4], [1, 3, 5]]
     """
-    strides = tuple(strides)
+    strides = _positive(strides)
     d = len(strides)
     sizes = require_divided(x.shape, strides, trailing)
     first = x.ndim - trailing - d
@@ -67,7 +70,7 @@ def from_phases(parts: jax.Array, strides: Sequence[int], trailing: int = 1) -> 
       >>> bool((ej.nn.from_phases(ej.nn.phases(x, (2, 3)), (2, 3)) == x).all())
       True
     """
-    strides = tuple(strides)
+    strides = _positive(strides)
     d = len(strides)
     first = parts.ndim - trailing - d - 1
     coarse = parts.shape[first + 1 : first + 1 + d]
@@ -82,14 +85,17 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     r"""Returns the norm of every phase, :math:`\sum |P_i(x)|^p` (``order`` p, or ``inf``), shape ``(*batch, phases)``.
 
     The terms are sorted before they are added: a shift permutes them, and floating-point sums depend on the order. So the
-    score of a shifted phase is the same to the last bit.
+    score of a shifted phase is the same to the last bit. All phases of a sample are divided by one unit, so that powers of
+    huge and tiny numbers stay in the range; the scores are in at least float32.
     """
-    sizes = jnp.abs(parts)
+    sizes = jnp.abs(widened(parts)[0])
     rest = tuple(range(parts.ndim - trailing, parts.ndim))
     grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
     if order == np.inf:
         return sizes.max((*grid, *rest))
-    terms = jnp.sort(sizes**order, axis=-2) if trailing > 1 else sizes**order
+    unit = unit_for_powers(sizes.max((grid[0] - 1, *grid, *rest), keepdims=True), order)
+    powers = (sizes / jnp.broadcast_to(unit, sizes.shape)) ** order
+    terms = jnp.sort(powers, axis=-2) if trailing > 1 else powers
     return sorted_sum(terms.sum(rest), d)
 
 
@@ -113,7 +119,7 @@ def choice_of(scores: jax.Array, strides: Sequence[int]) -> Choice:
 def phase_number(phase: jax.Array, strides: Sequence[int]) -> jax.Array:
     """Returns the number of a phase in C order."""
     places = jnp.asarray(np.cumprod((1, *tuple(strides)[:0:-1]))[::-1].copy(), jnp.int32)
-    return (phase * jnp.broadcast_to(places, phase.shape)).sum(-1)
+    return (phase.astype(jnp.int32) * jnp.broadcast_to(places, phase.shape)).sum(-1)
 
 
 def polyphase_downsample(
@@ -129,7 +135,9 @@ def polyphase_downsample(
     Args:
       x: ``(*batch, *sizes, *rest)``.
       strides: one int for each axis of the grid; they divide the sizes.
-      choice: a choice that was made before, on another branch; None makes one for every sample.
+      choice: a choice that was made before, on another branch; None makes one for every sample. A phase that is out of
+        range is an error where it is known; where it is traced, the sample is NaN (the smallest number of a signed integer,
+        the largest of an unsigned one, False of a boolean, which may be values of their own).
       trailing: number of axes behind the grid.
       order: p of the norm, or ``inf``.
 
@@ -150,8 +158,9 @@ def polyphase_downsample(
       ([6.0, 5.0], [0])
     """
     parts = phases(x, strides, trailing)
-    if choice is None:
-        choice = choice_of(norm_scores(parts, len(tuple(strides)), trailing, order), strides)
+    if choice is not None:
+        return given_phase(parts, choice, strides, trailing), choice
+    choice = choice_of(norm_scores(parts, len(tuple(strides)), trailing, order), strides)
     return taken_phase(parts, choice, strides, trailing), choice
 
 
@@ -168,13 +177,18 @@ def taken_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], traili
     return jnp.take_along_axis(parts, index, axis=axis, mode="clip").squeeze(axis)
 
 
+def given_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], trailing: int) -> jax.Array:
+    """Returns the phase of every sample that a caller chose; see :func:`equijax.nn._given.known_where`."""
+    return known_where(_known(choice, strides), taken_phase(parts, choice, strides, trailing))
+
+
 def polyphase_upsample(y: jax.Array, choice: Choice, strides: Sequence[int], *, trailing: int = 1) -> jax.Array:
     r"""Puts the samples back where they were taken from, zeros elsewhere.
 
     .. math:: U(y, i)[s m + i] = y[m]
 
     Law: ``U(T_q y, (i + k) mod s) = T_k U(y, i)`` with ``q = floor((i + k) / s)``: down and up with one choice commute with
-    every circular shift.
+    every circular shift. A phase that is out of range is treated as in :func:`polyphase_downsample`.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -182,20 +196,32 @@ def polyphase_upsample(y: jax.Array, choice: Choice, strides: Sequence[int], *, 
       >>> ej.nn.polyphase_upsample(y, choice, (2,))[:, 0].tolist()
       [0.0, 5.0, 0.0, 6.0]
     """
-    strides = tuple(strides)
+    strides = _positive(strides)
     axis = y.ndim - trailing - len(strides)
     if choice.phase.shape != (*y.shape[:axis], len(strides)):
         raise ValueError(
             f"`choice` has phases of shape {choice.phase.shape}, but `y` of shape {y.shape} needs "
             f"{(*y.shape[:axis], len(strides))}. Pass the choice that made y."
         )
+    known = _known(choice, strides)
     number = phase_number(choice.phase, strides)
     own = number[..., None] == jnp.arange(math.prod(strides), dtype=number.dtype).reshape(*(1,) * number.ndim, -1)
     own = own.reshape(*own.shape, *(1,) * (y.ndim - axis))
     spread = jnp.expand_dims(y, axis)
     shape = np.broadcast_shapes(own.shape, spread.shape)
     parts = jnp.where(jnp.broadcast_to(own, shape), jnp.broadcast_to(spread, shape), jnp.zeros((), y.dtype))
-    return from_phases(parts, strides, trailing)
+    return known_where(known, from_phases(parts, strides, trailing))
+
+
+def _known(choice: Choice, strides: Sequence[int]) -> jax.Array:
+    """Returns whether there is the phase of every sample, bool ``(*batch,)``."""
+    limits = np.array(tuple(strides), np.int32)
+    phase = require_numbers(choice.phase, limits, "choice.phase")
+    return ((phase >= 0) & (phase < jnp.broadcast_to(limits, phase.shape))).all(-1)
+
+
+def _positive(strides: Sequence[int]) -> tuple[int, ...]:
+    return tuple(positive_int(s, "strides", 1, strides) for s in strides)
 
 
 def require_divided(shape: tuple[int, ...], strides: tuple[int, ...], trailing: int) -> tuple[int, ...]:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._dtypes import as_floats
+from equijax._numbers import require_bool
 from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
@@ -19,6 +22,7 @@ from equijax.nn._layer import Layer, require_group, require_input, require_permu
 from equijax.nn._phases import (
     Choice,
     choice_of,
+    given_phase,
     norm_scores,
     phases,
     polyphase_upsample,
@@ -27,6 +31,7 @@ from equijax.nn._phases import (
     subsampled_shape,
     taken_phase,
 )
+from equijax.nn._returned import require_scores
 from equijax.nn._spatial_pool import MaxPool
 from equijax.reps import Representation, Scalar
 
@@ -42,7 +47,7 @@ class Polyphase(Layer):
     allow_inexact: bool
 
     def _define(self, strides: Any, group: Any, in_fibre: Any, order: float, score: Any, allow_inexact: bool) -> None:
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         d = grid_ndim(self.group)
         if not d:
@@ -137,10 +142,13 @@ class Polyphase(Layer):
 
         Args:
           inputs: ``(*batch, *sizes, fibre, features)``; the strides divide the sizes.
-          choice: from a parallel branch, for the same batch.
+          choice: from a parallel branch, for the same batch. Phases out of range are an error where they are known, and
+            give marked samples where they are traced: see :func:`polyphase_downsample`.
 
         Raises:
-          ValueError: a size that the stride does not divide, or a choice for another batch.
+          TypeError: ``score`` returned no floats.
+          ValueError: a size that the stride does not divide, a choice for another batch or out of range, or a ``score`` that
+            does not return one number for each phase.
         """
         require_input(inputs.shape, self.in_action, None)
         require_divided(inputs.shape, self.strides, self.trailing)
@@ -149,11 +157,12 @@ class Polyphase(Layer):
         trailing = fields.ndim - inputs.ndim + self.trailing
         parts = phases(fields, self.strides, trailing)
         if choice is not None:
-            return taken_phase(parts, choice, self.strides, trailing), choice
+            return given_phase(parts, choice, self.strides, trailing), choice
         scores = self._scores(parts, trailing)
         choice = choice_of(scores, self.strides)
         y = taken_phase(parts, choice, self.strides, trailing)
-        if self.score is not None:  # 1 in the forward pass; its gradient trains the score
+        if self.score is not None and jnp.issubdtype(y.dtype, jnp.inexact):
+            # The factor is 1 in the forward pass; its gradient trains the score.
             weights = jax.nn.softmax(scores)
             kept = weights.max(-1)
             through = 1 + (kept - jax.lax.stop_gradient(kept))
@@ -163,7 +172,8 @@ class Polyphase(Layer):
     def _scores(self, parts: jax.Array, trailing: int) -> jax.Array:
         if self.score is None:
             return norm_scores(parts, len(self.strides), trailing, self.order)
-        return self.score(parts)
+        lead = parts.shape[: parts.ndim - trailing - len(self.strides)]
+        return as_floats(require_scores(self.score(parts), lead, "score"))
 
     def __call__(self, inputs: jax.Array, choice: Choice | None = None) -> jax.Array:
         """Returns ``(*batch, *sizes / strides, fibre, features)``; see :meth:`with_choice`."""
@@ -193,7 +203,8 @@ class PolyphaseDownsample(Polyphase):
       allow_inexact: accept strides that differ along axes that the group mixes, so that point elements are lost.
 
     Raises:
-      ValueError: strides of 1, or a group without a grid.
+      TypeError: a ``score`` that returns no numbers.
+      ValueError: strides of 1, a group without a grid, or a ``score`` that does not return one number for each phase.
 
     References:
       Chaman and Dokmanić, CVPR 2021 (norms); Rojas-Gomez et al., "Learnable polyphase sampling", NeurIPS 2022 (scores).
@@ -383,6 +394,10 @@ class PolyphaseUpsample(Layer):
         Args:
           inputs: ``(*batch, *sizes, fibre, features)``.
           choice: what the downsampling layer returned.
+
+        Raises:
+          ValueError: a choice for another batch, or a known phase out of range. A traced one gives marked samples: NaN for
+            floats, see :func:`polyphase_downsample`.
         """
         require_input(inputs.shape, self.in_action, None)
         return polyphase_upsample(inputs, choice, self.strides, trailing=1 + len(self.in_fibre.shape))

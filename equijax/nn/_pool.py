@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._dtypes import require_real, widened
 from equijax.actions import Action, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
@@ -23,6 +24,14 @@ from equijax.nn._layer import (
 from equijax.reps import Quotient, Regular, Representation, Scalar
 
 _MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
+
+
+def _reduced(x: jax.Array, mode: str, axis: int | tuple[int, ...], name: str = "inputs") -> jax.Array:
+    """Reduces along axes: maxima as they are, means and sums in at least float32."""
+    if mode == "max":
+        return jnp.max(require_real(x, name, "a maximum"), axis=axis)
+    wide, dtype = widened(x)
+    return _MODES[mode](wide, axis=axis).astype(dtype)
 
 
 def coset_pool(
@@ -51,14 +60,14 @@ def coset_pool(
       >>> ej.nn.coset_pool(jnp.array([[1.0], [2.0], [3.0], [4.0]]), half_turns)[:, 0].tolist()
       [3.0, 4.0]
     """
-    reduce = require_mode(mode)
+    require_mode(mode)
     order = subgroup.group.order
     if x.ndim < 2 or x.shape[-2] != order:
         raise ValueError(
             f"`x` has shape {x.shape}; pooling over cosets of {subgroup!r} needs functions on the group, "
             f"(*batch, {order}, features)."
         )
-    return reduce(jnp.take(x, jnp.asarray(subgroup.cosets), axis=-2), axis=-2)
+    return _reduced(jnp.take(x, jnp.asarray(subgroup.cosets), axis=-2), mode, -2, "x")
 
 
 class CosetPool(Layer):
@@ -151,7 +160,7 @@ class FibrePool(Layer):
                 f"`inputs` has shape {inputs.shape}; FibrePool needs the fibre on axis -2, "
                 f"(…, {self.in_fibre.dim}, features)."
             )
-        return _MODES[self.mode](inputs, axis=-2)
+        return _reduced(inputs, self.mode, -2)
 
 
 class GlobalPool(Layer):
@@ -197,14 +206,13 @@ class GlobalPool(Layer):
         require_input(inputs.shape, self.in_action, None)
         last = inputs.ndim - 1 - len(self.in_fibre.shape)
         axes = tuple(range(last - self.in_action.ndim, last))  # type: ignore[attr-defined]
-        return _MODES[self.mode](inputs, axis=axes)
+        return _reduced(inputs, self.mode, axes)
 
 
-def require_mode(mode: str) -> Callable:
-    """Returns the reduction called ``mode``."""
+def require_mode(mode: str) -> None:
+    """Raises ``ValueError`` where no reduction is called ``mode``."""
     if mode not in _MODES:
         raise ValueError(f"`mode` is {mode!r}; use one of {', '.join(_MODES)}.")
-    return _MODES[mode]
 
 
 def with_fibre(action: Action, fibre: Representation) -> Action:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from equijax._numbers import per_axis
+from equijax._dtypes import require_real, widened
+from equijax._numbers import per_axis, require_bool
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
@@ -53,7 +54,7 @@ class SpatialPool(WindowedLayer):
             canonical_padding(padding, len(sizes), _POOL_MODES),
         )
         require_window(self.in_fibre.group, sizes)
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
 
     @property
     def needs_square(self) -> bool:
@@ -67,6 +68,15 @@ class SpatialPool(WindowedLayer):
 
     def _finish(self, y: jax.Array, batch: tuple[int, ...] | None) -> jax.Array:
         return split_fibre(restore_batch(y, batch), self.in_fibre)
+
+    def _require_samples(self, sizes: tuple[int, ...]) -> None:
+        """Raises ``ValueError`` where a window lies in the padding as a whole: of nothing there is no maximum or mean."""
+        if not fewest_samples(self.in_fibre.group, self.sampling, sizes):
+            raise ValueError(
+                f"`padding` is {self.sampling.padding!r}, with which a window {self.sampling.window} of this "
+                f"{type(self).__name__} holds no sample of an input with grid sizes {sizes}. Pad by less than the window, "
+                "or pad the input with values of your own."
+            )
 
     def _reduce(self, x: jax.Array, start: float, combine: Callable) -> jax.Array:
         """Combines the samples of every window; ``start`` is the neutral element, with which zero borders are filled."""
@@ -99,6 +109,29 @@ class SpatialPool(WindowedLayer):
         return f"{type(self).__name__}({fields})"
 
 
+@functools.lru_cache(maxsize=1024)
+def fewest_samples(point_group: Any, sampling: Sampling, sizes: tuple[int, ...]) -> int:
+    """Returns the smallest number of samples of the input, padding left out, that a window holds."""
+    places, _ = window(point_group, sampling.window)
+    pads = sampling.pads(sizes)
+    if sampling.padding in ("CIRCULAR", "REFLECT") or not any(map(any, pads)):
+        return len(places)
+    there = np.pad(np.ones(sizes, np.int32), pads)
+    held: Any = 0
+    for place in places:
+        first = np.unravel_index(place, sampling.window)
+        steps = zip(first, sampling.out_sizes(sizes), sampling.strides, strict=True)
+        held = held + there[tuple(slice(o, o + (m - 1) * s + 1, s) for o, m, s in steps)]
+    return int(np.min(held))
+
+
+def lowest(dtype: Any) -> Any:
+    """Returns the smallest value of a dtype, which no maximum sees: −∞, the smallest number, or False."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return -np.inf if jnp.finfo(dtype).bits >= 16 else jnp.finfo(dtype).min  # not all floats of 8 bits have −∞
+    return False if dtype == jnp.bool_ else jnp.iinfo(dtype).min
+
+
 class MaxPool(SpatialPool):
     """Maximum over a window of the grid, for each fibre index and feature.
 
@@ -114,6 +147,10 @@ class MaxPool(SpatialPool):
       in_fibre: representation of the point group; None is ``Regular`` (``Scalar`` on translations).
       allow_inexact: accept input shapes at which elements of the point group are lost.
 
+    Raises:
+      TypeError: complex inputs.
+      ValueError: a window that lies in the padding as a whole.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> pool = ej.nn.MaxPool(2, 2, group=ej.wallpaper("p4m"))
@@ -127,16 +164,17 @@ class MaxPool(SpatialPool):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Pools ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
-        x, batch = self._prepare(inputs)
-        lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.iinfo(x.dtype).min
-        return self._finish(self._reduce(x, lowest, jnp.maximum), batch)
+        x, batch = self._prepare(require_real(inputs, "inputs", "a maximum"))
+        self._require_samples(x.shape[1:-1])
+        return self._finish(self._reduce(x, lowest(x.dtype), jnp.maximum), batch)
 
 
 class AvgPool(SpatialPool):
     """Mean over a window of the grid, for each fibre index and feature.
 
     Law, arguments and errors as in :class:`MaxPool`. With zero borders the padded zeros count
-    (``count_include_pad=True``, Flax's default) or don't; on hexagonal lattices the mean runs over the neighbourhood.
+    (``count_include_pad=True``, Flax's default), or don't: then a window of padding alone is refused. On hexagonal lattices
+    the mean runs over the neighbourhood.
 
     Args:
       window_shape: one int per grid axis; an int stands for all axes of ``group``.
@@ -166,14 +204,16 @@ class AvgPool(SpatialPool):
         allow_inexact: bool = False,
     ):
         super().__init__(window_shape, strides, padding, group=group, in_fibre=in_fibre, allow_inexact=allow_inexact)
-        self.count_include_pad = bool(count_include_pad)
+        self.count_include_pad = require_bool(count_include_pad, "count_include_pad")
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Pools ``(*batch, *sizes, fibre, features)``; any number of batch axes."""
-        x, batch = self._prepare(inputs)
-        total = self._reduce(x, 0.0, jnp.add)
+        wide, dtype = widened(inputs)
+        x, batch = self._prepare(wide)
         if self.count_include_pad:
             count: Any = len(window(self.in_fibre.group, self.sampling.window)[0])
-            return self._finish(total / count, batch)
+            return self._finish(self._reduce(x, 0.0, jnp.add) / count, batch).astype(dtype)
+        self._require_samples(x.shape[1:-1])
+        total = self._reduce(x, 0.0, jnp.add)
         count = self._reduce(jnp.ones((1, *x.shape[1:-1], 1), x.dtype), 0.0, jnp.add)
-        return self._finish(total / jnp.broadcast_to(count, total.shape), batch)
+        return self._finish(total / jnp.broadcast_to(count, total.shape), batch).astype(dtype)

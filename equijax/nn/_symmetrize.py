@@ -1,6 +1,6 @@
-"""Any function made equivariant: averages over a group, and canonical forms."""
+"""Any function made equivariant: averages over a group, and canonical forms; over frames in ``_frames.py``."""
 
-import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._dtypes import widened
+from equijax._numbers import positive_int
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.groups._group import Element
+from equijax.nn._listed import Listed, is_closed, listed_or_none, no_group, require_closed
+from equijax.nn._returned import require_returned, require_scores
 
 #: Groups up to this order are averaged over without being asked.
 LARGEST = 1024
@@ -35,7 +39,10 @@ class Symmetrize(nnx.Module):
       samples: number of elements drawn at every call, which then needs a ``key``; None averages over all.
 
     Raises:
-      ValueError: the group is infinite, or has more than 1024 elements, and neither ``elements`` nor ``samples`` is given.
+      TypeError: ``fn`` can't be called, or returns no arrays.
+      ValueError: the group is infinite, or has more than 1024 elements, and neither ``elements`` nor ``samples`` is given;
+        ``elements`` is empty, or they form no group as they act (shifts of a torus modulo its periods, which only the
+        input tells); ``fn`` returns a shape that ``out_action`` does not move.
 
     References:
       Murphy et al., "Janossy pooling", ICLR 2019 (permutations); Yarotsky, "Universal approximations of invariant maps by
@@ -65,11 +72,13 @@ class Symmetrize(nnx.Module):
         for name, action in (("in_action", in_action), ("out_action", out_action)):
             if getattr(action, "group", None) != group:
                 raise ValueError(f"`{name}` is {action!r}; it must be an action of `group` {group!r}.")
-        if samples is not None and samples < 1:
-            raise ValueError(f"`samples` is {samples}; draw at least one element, or leave it out for all.")
         self.fn = fn
-        self.group, self.in_action, self.out_action, self.samples = group, in_action, out_action, samples
-        self.listed = None if samples is not None else _Listed(_all_elements(group) if elements is None else elements)
+        self.group, self.in_action, self.out_action = group, in_action, out_action
+        self.samples = None if samples is None else positive_int(samples, "samples")
+        self.listed = None if samples is not None else Listed(_all_elements(group) if elements is None else elements)
+        self._closed = self.listed is None or elements is None or is_closed(group, self.listed)
+        if not self._closed and not _may_wrap(group):
+            raise no_group(self.listed, group, "in_action")  # pyright: ignore[reportArgumentType]
 
     def __call__(self, x: Any, *, key: jax.Array | None = None) -> Any:
         """Returns the average.
@@ -85,33 +94,34 @@ class Symmetrize(nnx.Module):
             elements = [jax.tree.map(lambda leaf, i=i: leaf[i], drawn) for i in range(self.samples or 1)]
         else:
             elements = self.listed.each()
-        total = None
+        if not self._closed:
+            require_closed(self.listed, self.in_action, x, "in_action")  # pyright: ignore[reportArgumentType]
+        total, value = None, None
         for g in elements:
-            moved = self.out_action(self.group.inverse(g), self.fn(self.in_action(g, x)))
+            value = self._require_arrays(self.fn(self.in_action(g, x)))
+            if total is None and not self._closed:
+                require_closed(self.listed, self.out_action, value, "out_action")  # pyright: ignore[reportArgumentType]
+            moved = jax.tree.map(lambda leaf: widened(leaf)[0], self._moved_back(g, value))
             total = moved if total is None else jax.tree.map(jnp.add, total, moved)
-        return jax.tree.map(lambda leaf: leaf / np.array(len(elements), leaf.dtype), total)
+        count = len(elements)
+        return jax.tree.map(lambda sum, leaf: (sum / np.array(count, sum.dtype)).astype(widened(leaf)[1]), total, value)
+
+    def _require_arrays(self, value: Any) -> Any:
+        for path, leaf in jax.tree.leaves_with_path(value):
+            require_returned(leaf, jnp.shape(leaf), f"fn(…){jax.tree_util.keystr(path)}", "arrays that `out_action` moves")
+        return value
+
+    def _moved_back(self, g: Element, value: Any) -> Any:
+        try:
+            return self.out_action(self.group.inverse(g), value)
+        except ValueError as error:
+            shapes = jax.tree.map(jnp.shape, value)
+            raise ValueError(f"`fn` returned shape {shapes}, which `out_action` can't move. {error}") from error
 
 
-class _Listed:
-    """Elements as a static attribute of a module: compared by value."""
-
-    def __init__(self, elements: Element):
-        leaves, self.structure = jax.tree.flatten(elements)
-        self.leaves = tuple(np.asarray(leaf) for leaf in leaves)
-        self.key = (self.structure, tuple((leaf.shape, leaf.tobytes()) for leaf in self.leaves))
-
-    def each(self) -> list[Element]:
-        """Returns the elements one by one."""
-        return [jax.tree.unflatten(self.structure, [leaf[i] for leaf in self.leaves]) for i in range(len(self.leaves[0]))]
-
-    def __eq__(self, other: object) -> bool:
-        return self.key == other.key if isinstance(other, _Listed) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __repr__(self) -> str:
-        return f"{len(self.leaves[0])} elements"
+def _may_wrap(group: Group) -> bool:
+    """Tells whether elements that are no group may act as one on a torus, whose periods only the input tells."""
+    return group.order == math.inf and (bool(group.grid_ndim) or group.factors is not None)
 
 
 def _all_elements(group: Group) -> Element:
@@ -138,6 +148,10 @@ def canonicalize(
     Returns:
       The canonical input, and g*, so that ``action(g*, x_can) == x``. The first winner is taken where several are equal.
 
+    Raises:
+      TypeError: ``score`` returns no real number.
+      ValueError: ``score`` returns an array with axes; ``elements`` is empty, or known and no group as they act.
+
     References:
       Kaba et al., "Equivariance with learned canonicalization functions", ICML 2023.
 
@@ -151,88 +165,11 @@ def canonicalize(
     """
     group = action.group
     listed = _all_elements(group) if elements is None else elements
-    listed = jax.tree.map(jnp.asarray, listed)
+    known = None if elements is None else listed_or_none(elements)
+    if known is not None and not is_closed(group, known):
+        require_closed(known, action, x, "action")
+    listed = jax.tree.map(jnp.asarray, listed, is_leaf=lambda leaf: isinstance(leaf, list))
     moved = jax.vmap(lambda g: action(group.inverse(g), x))(listed)
-    best = jnp.argmax(jax.vmap(score)(moved))
+    best = jnp.argmax(jax.vmap(lambda x: require_scores(score(x), (), "score"))(moved))
     take = lambda leaf: leaf[best]  # noqa: E731
     return jax.tree.map(take, moved), jax.tree.map(take, listed)
-
-
-def pca_frames(points: jax.Array, *, special: bool = False) -> tuple[jax.Array, jax.Array]:
-    r"""Returns the frames of a point cloud: its principal axes with all signs, and its centre.
-
-    .. math:: F(X) = \{ (±u_1, …, ±u_d) \}, \qquad F(XR^T + t) = R F(X)
-
-    The eigenvalues of the covariance have to differ; where two are equal, the axes between them are arbitrary.
-
-    Args:
-      points: ``(*batch, n, d)``.
-      special: keep the frames with determinant 1 only (rotations, SO(d)); False is O(d).
-
-    Returns:
-      Frames ``(2^d or 2^(d-1), *batch, d, d)`` whose columns are the axes, and the centre ``(*batch, 1, d)``.
-
-    References:
-      Puny et al., "Frame averaging for invariant and equivariant network design", ICLR 2022, section 3.1.
-
-    Example:
-      >>> import equijax as ej, jax
-      >>> frames, centre = ej.nn.pca_frames(jax.random.normal(jax.random.key(0), (7, 3)))
-      >>> frames.shape, centre.shape
-      ((8, 3, 3), (1, 3))
-    """
-    if points.ndim < 2:
-        raise ValueError(f"`points` has shape {points.shape}; a cloud of n points in d dimensions is (*batch, n, d).")
-    d = points.shape[-1]
-    centre = points.mean(-2, keepdims=True)
-    offset = points - jnp.broadcast_to(centre, points.shape)
-    covariance = jnp.einsum("...ni,...nj->...ij", offset, offset)
-    _, axes = jnp.linalg.eigh(covariance)
-    signs = np.array(list(itertools.product((1.0, -1.0), repeat=d)))
-    every = jnp.asarray(signs, points.dtype).reshape(len(signs), *(1,) * (axes.ndim - 1), d)
-    shape = (len(signs), *axes.shape)
-    frames = jnp.broadcast_to(axes[None], shape) * jnp.broadcast_to(every, shape)
-    if not special:
-        return frames, centre
-    flips = jnp.asarray(signs.prod(-1)).reshape(-1, *(1,) * (axes.ndim - 2))
-    positive = jnp.broadcast_to(flips, frames.shape[:-2]).astype(points.dtype) * jnp.linalg.det(axes)[None] > 0
-    order = jnp.argsort(~positive, axis=0, stable=True)[: len(signs) // 2]
-    return jnp.take_along_axis(frames, order[..., None, None], axis=0), centre
-
-
-def frame_average(
-    fn: Callable[[jax.Array], jax.Array], points: jax.Array, *, output: str = "scalars", special: bool = False
-) -> jax.Array:
-    r"""Makes a function of a point cloud equivariant under motions, by averaging over the frames of :func:`pca_frames`.
-
-    .. math:: \bar f(X) = \frac{1}{|F|} \sum_{U ∈ F(X)} U f\big((X - \bar X) U\big)
-
-    Law: for ``X' = X Rᵀ + t`` scalars stay, vectors turn with R, points turn and move.
-
-    Args:
-      fn: function of ``(*batch, n, d)``; for vectors and points its last axis has length d.
-      points: ``(*batch, n, d)``.
-      output: ``"scalars"``, ``"vectors"`` or ``"points"``.
-      special: rotations only, not reflections.
-
-    Example: the largest coordinate becomes an invariant.
-      >>> import equijax as ej, jax.numpy as jnp
-      >>> x = jnp.asarray([[0.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
-      >>> largest = lambda x: x.max((-2, -1))
-      >>> turned = jnp.stack([-x[:, 1], x[:, 0]], -1) + 7.0
-      >>> values = [ej.nn.frame_average(largest, cloud) for cloud in (x, turned)]
-      >>> bool(jnp.allclose(*values, atol=1e-5))
-      True
-    """
-    if output not in ("scalars", "vectors", "points"):
-        raise ValueError(f"`output` is {output!r}; it must be 'scalars', 'vectors' or 'points'.")
-    frames, centre = pca_frames(points, special=special)
-    offset = points - jnp.broadcast_to(centre, points.shape)
-    total = None
-    for frame in frames:
-        value = fn(jnp.einsum("...ni,...ij->...nj", offset, frame))
-        if output != "scalars":
-            value = jnp.einsum("...ij,...nj->...ni", frame, value)
-        total = value if total is None else total + value
-    mean = jnp.asarray(total) / np.array(len(frames), jnp.asarray(total).dtype)
-    return mean + jnp.broadcast_to(centre, mean.shape) if output == "points" else mean

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._numbers import per_axis
+from equijax._dtypes import widened
+from equijax._numbers import per_axis, require_bool
 from equijax.actions import Action, GridAction
 from equijax.actions._grid_motions import mapping_boxes
 from equijax.groups import Group
@@ -72,7 +73,7 @@ class Upsample(Layer):
                 raise ValueError(f"`{name}` is {value!r}; use one of {', '.join(known)}.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
         self.strides, self.method, self.padding = per_axis(strides, d, "strides"), method, padding
-        self.allow_inexact = bool(allow_inexact)
+        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
 
     @property
     def wraps(self) -> bool:
@@ -118,10 +119,11 @@ class Upsample(Layer):
             self, self.exactness(inputs.shape), inputs.shape, what, remedy, dataclasses.replace(self.in_action, spacing=1)
         )
         first = inputs.ndim - 1 - len(self.in_fibre.shape) - len(self.strides)
+        x, dtype = widened(inputs) if self.method == "linear" else (inputs, inputs.dtype)
         for axis, stride in enumerate(self.strides, first):
             if stride > 1:
-                inputs = self._along(inputs, axis, stride)
-        return inputs
+                x = self._along(x, axis, stride)
+        return x.astype(dtype)
 
     def _along(self, x: jax.Array, axis: int, stride: int) -> jax.Array:
         """Interpolates along one axis."""

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import require_bools
 from equijax.groups import Group
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import require_mask
 from equijax.nn._parameters import read, read_optional
 from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init
@@ -28,6 +29,8 @@ class FieldBatchNorm(FieldNorm):
     invariants e_k of the fibre, and the bias lives there. On a permutation fibre with one orbit it is ``nnx.BatchNorm``.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the positions.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Attributes:
       mean: BatchStat ``(num_features,)``, or ``(k, num_features)``: running mean of the coefficients of the invariants;
@@ -86,6 +89,7 @@ class FieldBatchNorm(FieldNorm):
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         scale_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
+        require_bools(use_running_average=use_running_average)
         super().__init__(
             num_features,
             fibre,
@@ -127,6 +131,7 @@ class FieldBatchNorm(FieldNorm):
         old_var = read(self.var, "var", self._block_shape)
         old_mean = read_optional(self.mean, "mean", self._invariant_shape)
         stored = self.use_running_average if use_running_average is None else use_running_average
+        require_bools(use_running_average=stored)
         if stored:
             var = broadcast(old_var, v.ndim).astype(v.dtype)
             none = jnp.zeros((*var.shape[:-2], 0, var.shape[-1]), v.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.nn._conv import default_kernel_init
@@ -37,6 +38,8 @@ class Bilinear(FieldLayer):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g, for every group: no length is taken, so the
     fibres need not be orthogonal. The output is a polynomial of degree 2.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Attributes:
       left: Param L, ``(in_features, out_features)``, or ``(blocks, in_features, out_features)`` for several blocks.
@@ -117,7 +120,8 @@ class Bilinear(FieldLayer):
         outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
         x, left, right, kernel = dtypes.promote_dtype((inputs, *self._parameters(outputs)), dtype=self.dtype)
         v = to_vectors(x, self.in_fibre)
-        l, r = (self._mixed(v, matrices) for matrices in (left, right))  # noqa: E741
+        l, r = (widened(self._mixed(v, matrices))[0] for matrices in (left, right))  # noqa: E741
+        kernel = kernel.astype(l.dtype)
         found = []
         for output in outputs:
             terms = [self._term(l, r, product, kernel) for product in output.products]
@@ -127,7 +131,7 @@ class Bilinear(FieldLayer):
         y = found[0] if len(found) == 1 else jnp.concatenate(found, axis=-2)
         if (place != np.arange(len(place))).any():
             y = taken(y, place)
-        return from_vectors(y, self.out_fibre)
+        return from_vectors(y.astype(x.dtype), self.out_fibre)
 
     def _parameters(self, outputs: Sequence[Output]) -> tuple[jax.Array, jax.Array, jax.Array]:
         """L, R and θ, after checking their shapes."""

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._dtypes import as_floats
+from equijax._numbers import require_bools
 from equijax.groups import Group
 from equijax.nn.fields._blocks import block_count, block_numbers
-from equijax.nn.fields._layer import FieldLayer, as_inexact, from_vectors, require_field, require_fields, to_vectors
+from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._taken import taken
 from equijax.reps import Representation
 
@@ -53,6 +55,7 @@ class FieldDropout(FieldLayer):
         deterministic: bool = False,
         rng_collection: str = "dropout",
     ):
+        require_bools(deterministic=deterministic)
         if not 0 <= rate <= 1:
             raise ValueError(f"`rate` is {rate!r}; it must be a probability, 0 … 1.")
         self.in_fibre, self.group = require_field(fibre, group)
@@ -78,7 +81,8 @@ class FieldDropout(FieldLayer):
         """
         ndim = self.group.grid_ndim
         require_fields(inputs, self.in_fibre, ndim)
-        inputs = as_inexact(inputs)
+        inputs = as_floats(inputs)
+        require_bools(deterministic=self.deterministic if deterministic is None else deterministic)
         if (self.deterministic if deterministic is None else deterministic) or self.rate == 0:
             return inputs
         if rngs is None:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import accumulation_dtype, require_real
+from equijax._numbers import require_bools
 from equijax.groups import Group
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._parameters import new_parameter, read_offset, read_optional
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import (
@@ -55,6 +56,7 @@ class FieldNorm(FieldLayer):
         bias_metadata: Mapping[str, Any],
         scale_metadata: Mapping[str, Any],
     ):
+        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = require_features(num_features)
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = self.in_fibre
@@ -77,6 +79,7 @@ class FieldNorm(FieldLayer):
     def _promoted(self, inputs: jax.Array) -> tuple[jax.Array, Any, Any, Any]:
         """The field with a fibre axis, widened for statistics; scale and bias; the dtype of the result."""
         require_fields(inputs, self.in_fibre, features=self.num_features)
+        require_real(inputs, "inputs", type(self).__name__)
         scale = read_optional(self.scale, "scale", self._block_shape)
         bias = read_offset(self.bias, self._invariant_shape)
         x, scale, bias = dtypes.promote_dtype((inputs, scale, bias), dtype=self.dtype)

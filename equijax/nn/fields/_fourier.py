@@ -7,11 +7,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import require_real, widened
 from equijax._numbers import positive_int
 from equijax.actions import Action, ListedMatrices, Nothing
 from equijax.groups import Group, PointGroup
 from equijax.nn._exactness import Exactness
 from equijax.nn._pointwise import claimed, lead_and_features
+from equijax.nn._returned import require_pointwise
 from equijax.nn.fields._layer import (
     FieldLayer,
     from_vectors,
@@ -122,8 +124,10 @@ class FourierNonlinearity(FieldLayer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the function to ``(*batch, *positions, fibre, features)``; any number of batch axes."""
         require_fields(inputs, self.in_fibre)
-        v = to_vectors(inputs, self.in_fibre)
+        v, dtype = widened(to_vectors(require_real(inputs, "inputs", "FourierNonlinearity"), self.in_fibre))
         samples = samples_of(self.in_fibre, self.samples, self.symmetry)
         values, back = (jnp.asarray(table, v.dtype) for table in (samples.values, samples.back))
-        f = self.activation(jnp.einsum("nd,...df->...nf", values, v, precision="highest"))
-        return from_vectors(jnp.einsum("dn,...nf->...df", back, f, precision="highest"), self.in_fibre)
+        f = jnp.einsum("nd,...df->...nf", values, v, precision="highest")
+        f = require_pointwise(self.activation(f), f, "activation")
+        y = jnp.einsum("dn,...nf->...df", back, f, precision="highest")
+        return from_vectors(y.astype(dtype), self.in_fibre)

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._dtypes import require_real
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._exactness import Exactness
 from equijax.nn._pointwise import claimed, lead_and_features
+from equijax.nn._returned import require_pointwise
 from equijax.nn.fields._blocks import block_numbers, pointwise_coordinates
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._taken import taken
@@ -81,16 +83,17 @@ class Gate(FieldLayer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, *positions, gates + dim, features)`` to ``(*batch, *positions, dim, features)``."""
         require_fields(inputs, self.in_fibre)
+        require_real(inputs, "inputs", "Gate")
         v = to_vectors(inputs, self.in_fibre)
         scalars, v = v[..., : self.gates, :], v[..., self.gates :, :]
         number = _gate_of(self.out_fibre)
         if not self.gates:
-            return from_vectors(self.activation(v), self.out_fibre)
-        gated = v * taken(self.gate(scalars), np.maximum(number, 0))
+            return from_vectors(require_pointwise(self.activation(v), v, "activation"), self.out_fibre)
+        gated = v * taken(require_pointwise(self.gate(scalars), scalars, "gate"), np.maximum(number, 0))
         if (number >= 0).all():
             return gated
         free = jnp.asarray(number < 0).reshape((1,) * (v.ndim - 2) + (len(number), 1))
-        return jnp.where(jnp.broadcast_to(free, v.shape), self.activation(v), gated)
+        return jnp.where(jnp.broadcast_to(free, v.shape), require_pointwise(self.activation(v), v, "activation"), gated)
 
 
 @functools.lru_cache(maxsize=1024)

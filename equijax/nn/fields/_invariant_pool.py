@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import accumulation_dtype, require_real
+from equijax._numbers import require_bool
 from equijax.groups import Group
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.fields._blocks import block_count, block_indicators, coefficients_of_invariants
 from equijax.nn.fields._layer import FieldLayer, require_field, require_fields, require_orthogonal, to_vectors
 from equijax.nn.fields._norm_nonlinearity import block_lengths
@@ -22,6 +23,8 @@ class InvariantPool(FieldLayer):
     to a factor, the standard deviation.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g: the output is a scalar field.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Attributes:
       count: the number k + n of invariants.
@@ -45,7 +48,7 @@ class InvariantPool(FieldLayer):
     def __init__(self, fibre: Representation, *, group: Group | None = None, lengths: bool = True, epsilon: float = 1e-6):
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = Scalar(fibre.group)
-        self.lengths, self.epsilon = lengths, epsilon
+        self.lengths, self.epsilon = require_bool(lengths, "lengths"), epsilon
         invariants = fibre.invariants
         if lengths:
             require_orthogonal(fibre, "InvariantPool with lengths=True")
@@ -60,6 +63,7 @@ class InvariantPool(FieldLayer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps ``(*batch, *positions, fibre, features)`` to ``(*batch, *positions, count · features)``."""
         require_fields(inputs, self.in_fibre)
+        require_real(inputs, "inputs", "InvariantPool")
         fibre, v = self.in_fibre, to_vectors(inputs, self.in_fibre)
         dtype = v.dtype
         v = v.astype(accumulation_dtype(dtype))

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import as_floats
 from equijax._numbers import positive_int
 from equijax.actions import Action
 from equijax.actions._action import require_action
@@ -126,14 +127,9 @@ def require_fields(inputs: jax.Array, fibre: Representation, ndim: int = 0, feat
         )
 
 
-def as_inexact(x: jax.Array) -> jax.Array:
-    """Returns an array of floats as it is, and integers and booleans as float32, as Flax's layers do."""
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32)
-
-
 def to_vectors(x: jax.Array, fibre: Representation) -> jax.Array:
     """Returns the field with a fibre axis, ``(…, dim, features)``, which the scalar fibre lacks; integers as float32."""
-    x = as_inexact(x)
+    x = as_floats(x)
     return x if fibre.shape else x[..., None, :]
 
 

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import accumulation_dtype, require_real
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._exactness import Exactness
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._parameters import new_offset, read_offset
 from equijax.nn._pointwise import claimed, lead_and_features
+from equijax.nn._returned import require_pointwise
 from equijax.nn.fields._blocks import block_count, block_indicators, block_numbers
 from equijax.nn.fields._layer import (
     FieldLayer,
@@ -42,6 +43,8 @@ class NormNonlinearity(FieldLayer):
     and one feature. A sum of irreps has one length for each irrep and copy. ε keeps value and gradient finite at 0.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g, since lengths are invariant.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Attributes:
       bias: Param b, ``(num_features,)``, or ``(blocks, num_features)`` where there are several blocks; or None.
@@ -109,13 +112,14 @@ class NormNonlinearity(FieldLayer):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the function to ``(*batch, *positions, fibre, num_features)``; any number of batch axes."""
         require_fields(inputs, self.in_fibre, features=self.num_features)
+        require_real(inputs, "inputs", "NormNonlinearity")
         bias = read_offset(self.bias, self._bias_shape)
         x, bias = dtypes.promote_dtype((inputs, bias), dtype=self.dtype)
         v = to_vectors(x, self.in_fibre)
         wide = v.astype(accumulation_dtype(v.dtype))
         length = block_lengths(wide, self.in_fibre, self.epsilon)
         moved = length if bias is None else length - broadcast(bias.astype(wide.dtype), length.ndim)
-        factor = (self.activation(moved) / length).astype(v.dtype)
+        factor = (require_pointwise(self.activation(moved), moved, "activation") / length).astype(v.dtype)
         return from_vectors(v * taken(factor, block_numbers(self.in_fibre)), self.in_fibre)
 
 

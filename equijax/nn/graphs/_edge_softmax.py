@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import accumulation_dtype
 from equijax.graphs import Graph, neighbour_sum
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import keep
 
 

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype, widened
+from equijax._numbers import positive_int, require_bools
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, edge_vectors, message_reduce
 from equijax.groups import E
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._returned import require_pointwise
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 
 _tiny_init = nnx.initializers.variance_scaling(1e-6, "fan_avg", "uniform")
@@ -124,6 +125,14 @@ class EGNN(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(
+            use_velocities=use_velocities,
+            update_velocities=update_velocities,
+            attention=attention,
+            normalize=normalize,
+            tanh=tanh,
+            residual=residual,
+        )
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         hidden = positive_int(out_features if hidden_features is None else hidden_features, "hidden_features")
@@ -199,13 +208,13 @@ class EGNN(GraphLayer):
 
     def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array]:
         """Returns for every edge the message and the move of the receiver, at least float32."""
-        difference, features = edge["vector"], edge["features"]
+        (difference, _), features = widened(edge["vector"]), edge["features"]
         squared = jnp.sum(difference**2, -1, keepdims=True)
         invariants = squared.astype(kernel.dtype)
         if features is not None:
             invariants = jnp.concatenate([invariants, features.astype(kernel.dtype)], -1)
         m = receiver["receiver"] + sender["sender"] + jnp.dot(invariants, kernel, precision=self.precision)
-        m = self.activation(self.message[1](self.activation(m)))
+        m = self._activated(self.message[1](self._activated(m)))
         if self.gate is not None:
             m = m * jax.nn.sigmoid(self.gate(m))
         weight = self._perceptron(self.position, m)
@@ -222,7 +231,10 @@ class EGNN(GraphLayer):
         return jnp.where(together, jnp.zeros((), difference.dtype), difference) / length
 
     def _perceptron(self, layers: Any, x: jax.Array) -> jax.Array:
-        return layers[1](self.activation(layers[0](x)))
+        return layers[1](self._activated(layers[0](x)))
+
+    def _activated(self, x: jax.Array) -> jax.Array:
+        return require_pointwise(self.activation(x), x, "activation")
 
     def _require_geometry(self, graph: Graph) -> None:
         wanted = {"nodes": (graph.num_nodes, self.in_features), "positions": (graph.num_nodes, self.ndim)}

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph, message_reduce
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._norm import normalised
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import on_edges, with_fibre
@@ -66,6 +66,7 @@ class ResGatedGraphConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(root_weight=root_weight)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
@@ -160,6 +161,7 @@ class GatedGCN(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(residual=residual, use_norm=use_norm)
         self.features = positive_int(features, "features")
         self.residual, self.epsilon = bool(residual), float(epsilon)
         linear = {

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph, neighbour_sum
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 
 
@@ -76,6 +76,7 @@ class GCNConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(self_loops=self_loops, edge_weights=edge_weights)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_weights, self.normalize = bool(edge_weights), bool(normalize)

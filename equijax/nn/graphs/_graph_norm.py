@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._parameters import read_optional
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
 
@@ -36,6 +36,7 @@ class _Affine(GraphLayer):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = positive_int(num_features, "num_features")
         self.epsilon, self.dtype, self.param_dtype = float(epsilon), dtype, param_dtype
         del rngs
@@ -76,6 +77,8 @@ class GraphNorm(_Affine):
     a batch change nothing. A graph of one node, or of equal nodes, is finite: the mean alone is left, :math:`(1 - α) \bar
     x`.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       num_features: number of features.
       epsilon: ε.
@@ -102,6 +105,7 @@ class GraphNorm(_Affine):
     """
 
     def __init__(self, num_features: int, *, use_mean_scale: bool = True, **options: Any):
+        require_bools(use_mean_scale=use_mean_scale)
         super().__init__(num_features, **options)
         ones = jnp.ones((num_features,), self.param_dtype)
         self.mean_scale = nnx.Param(ones) if use_mean_scale else nnx.data(None)
@@ -124,6 +128,8 @@ class GraphLayerNorm(_Affine):
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes. Padding and the other graphs of
     a batch change nothing; constant graphs give β.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Args:
       num_features: number of features.
@@ -158,6 +164,8 @@ class PairNorm(GraphLayer):
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes. Padding and the other graphs of
     a batch change nothing; a graph of one node, or of equal nodes, gives 0.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       scale: s.
       individually: whether to divide each node by its own length, :math:`\sqrt{|x_i - \bar x|^2 + ε}`, instead.
@@ -174,6 +182,7 @@ class PairNorm(GraphLayer):
     """
 
     def __init__(self, scale: float = 1.0, *, individually: bool = False, epsilon: float = 1e-5):
+        require_bools(individually=individually)
         self.scale, self.individually, self.epsilon = float(scale), bool(individually), float(epsilon)
 
     def __call__(self, graph: Graph) -> Graph:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._norm import normalised
 from equijax.nn.graphs._edge_softmax import exponentials
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
@@ -84,6 +84,7 @@ class TransformerConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(concat=concat, root_weight=root_weight)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
@@ -209,6 +210,7 @@ class GraphTransformerBlock(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(use_norm=use_norm)
         self.features = positive_int(features, "features")
         self.num_heads = num_heads
         self.head_features = head_width(features, num_heads, True)

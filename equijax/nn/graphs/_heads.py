@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
-from equijax.nn._invariant import accumulation_dtype
 
 
 def head_width(out_features: int, num_heads: int, concat: bool) -> int:

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
+from equijax.nn._returned import require_pointwise
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import aggregate, side_by_side, with_fibre
 
@@ -121,6 +122,7 @@ class PNAConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(divide_input=divide_input)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
@@ -181,7 +183,7 @@ class PNAConv(GraphLayer):
 
     def _rest(self, layers: nnx.List, x: jax.Array) -> jax.Array:
         for layer in list(layers)[1:]:
-            x = layer(self.activation(x))
+            x = layer(require_pointwise(self.activation(x), x, "activation"))
         return x
 
     def _scales(self, graph: Graph, like: jax.Array) -> list[jax.Array]:

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax._numbers import positive_int
+from equijax._dtypes import accumulation_dtype
+from equijax._numbers import positive_int, require_bools
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import keep
 from equijax.nn._norm import normalised
 from equijax.nn.sets._layer import require_set
@@ -116,6 +116,7 @@ class MultiheadAttentionBlock(nnx.Module):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        require_bools(use_norm=use_norm)
         self.features = positive_int(features, "features")
         self.num_heads = positive_int(num_heads, "num_heads")
         if features % num_heads:

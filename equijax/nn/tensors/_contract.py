@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equijax.nn._invariant import accumulation_dtype
+from equijax._dtypes import accumulation_dtype
 from equijax.nn.tensors._families import Contraction, Target, split
 from equijax.sharing._partitions import Partition, block_count
 

@@ -8,10 +8,10 @@ import numpy as np
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.actions import Action, TensorAction
 from equijax.nn._conv import default_bias_init, default_kernel_init
-from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn._parameters import drawn, new_offset, read, read_offset
