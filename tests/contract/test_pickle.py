@@ -111,7 +111,7 @@ def test_functions_of_jax_are_themselves():
     for fn in (jax.nn.relu, jax.nn.silu, jax.nn.gelu, jnp.tanh, jnp.maximum, jax.lax.tanh, jax.scipy.special.logit, jitted):
         assert through_pickle(fn) is fn
         assert copy.deepcopy(fn) is fn
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(Exception, match="lambda"):
         pickle.dumps(jax.jit(lambda x: x))
 
 
