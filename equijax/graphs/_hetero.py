@@ -9,15 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._exported import exported, is_open
 from equijax.graphs._fields import Fields
-from equijax.graphs._graph import Graph, require_range
+from equijax.graphs._graph import Graph, full, require_range
 from equijax.graphs._host import assemble
+from equijax.graphs._relations import Relations
 from equijax.groups._elements import concrete
 
 EdgeType = tuple[str, str, str]
 """Type of the senders, name of the relation, type of the receivers."""
 
 
+@exported
 class EdgeSet(NamedTuple):
     """The edges of one type; a pytree.
 
@@ -34,6 +37,7 @@ class EdgeSet(NamedTuple):
     edge_mask: Any = None
 
 
+@exported
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class HeteroGraph(Fields):
@@ -94,7 +98,8 @@ class HeteroGraph(Fields):
         put("nodes", {name: part.nodes for name, part in parts.items()})
         put("node_graph", {name: part.node_graph for name, part in parts.items()})
         put("node_mask", {name: part.node_mask for name, part in parts.items()})
-        put("edges", {kind: self._checked_edges(kind, EdgeSet(*self.edges[kind])) for kind in sorted(self.edges)})
+        sets = {kind: self._checked_edges(kind, EdgeSet(*self.edges[kind])) for kind in sorted(self.edges)}
+        put("edges", Relations(sets))
 
     @property
     def node_types(self) -> tuple[str, ...]:
@@ -178,7 +183,10 @@ class HeteroGraph(Fields):
         join = lambda parts, dtype: jnp.concatenate([jnp.zeros(0, dtype), *parts])  # noqa: E731
         sets = [self.edges[kind] for kind in kinds]
         ends = [
-            join([one[side] + jnp.int32(first[kind[2 * side]]) for one, kind in zip(sets, kinds, strict=True)], jnp.int32)
+            join(
+                [one[side] + jnp.asarray(first[kind[2 * side]], jnp.int32) for one, kind in zip(sets, kinds, strict=True)],
+                jnp.int32,
+            )
             for side in (0, 1)
         ]
         return assemble(
@@ -207,7 +215,7 @@ class HeteroGraph(Fields):
         with _within(kind):
             for side, size in zip(("senders", "receivers"), sizes, strict=True):
                 require_range(concrete(getattr(given, side)), size, side, f"nodes {kind[0 if side == 'senders' else 2]!r}")
-            every = np.ones(max(sizes), bool)
+            every = full(True, sum(sizes) if is_open(*sizes) else max(sizes), bool)
             plain = Graph(
                 None, given.senders, given.receivers, edges=given.edges, edge_mask=given.edge_mask, node_mask=every
             )
@@ -215,7 +223,7 @@ class HeteroGraph(Fields):
             Graph(  # which checks the masks
                 None,
                 plain.senders,
-                plain.receivers + jnp.int32(sizes[0] if len(names) == 2 else 0),
+                plain.receivers + jnp.asarray(sizes[0] if len(names) == 2 else 0, jnp.int32),
                 node_graph=jnp.concatenate([self.node_graph[name] for name in names]),
                 node_mask=jnp.concatenate([self.node_mask[name] for name in names]),
                 edge_mask=plain.edge_mask,
@@ -266,4 +274,6 @@ def _joined(trees: Mapping, names: tuple) -> Any:
 
 
 def _ids(sizes: dict, names: tuple) -> jax.Array:
+    if is_open(*sizes.values()):
+        return jnp.concatenate([jnp.full(sizes[name], k, jnp.int32) for k, name in enumerate(names)])
     return jnp.asarray(np.repeat(np.arange(len(names), dtype=np.int32), [sizes[name] for name in names]))

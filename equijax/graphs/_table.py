@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from equijax._exported import exported
 from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes
 from equijax.groups._elements import concrete
 
 
+@exported
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("neighbours", "edges", "places", "owners"), meta_fields=())
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
@@ -62,6 +64,7 @@ class Rows:
         )
 
 
+@exported
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("incoming", "outgoing"), meta_fields=())
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NeighbourTable:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._exported import is_open
 from equijax._numbers import positive_int
 from equijax.groups._elements import concrete
 from equijax.nn._mask import keep, require_mask
@@ -84,7 +85,7 @@ class Aggregation(abc.ABC):
           ValueError: a shape does not fit, or a known id is out of range.
         """
         _require_floats(values, "values")
-        num_segments = positive_int(num_segments, "num_segments", 0)
+        num_segments = num_segments if is_open(num_segments) else positive_int(num_segments, "num_segments", 0)
         segment_ids = jnp.asarray(segment_ids)
         if not jnp.issubdtype(segment_ids.dtype, jnp.integer):
             raise TypeError(f"`segment_ids` has dtype {segment_ids.dtype}; the numbers of the sets must be integers.")

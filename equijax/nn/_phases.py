@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._exported import exported
 from equijax._numbers import per_axis
 
 
+@exported
 class Choice(NamedTuple):
     """Which phase was kept.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._exported import is_open
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
 from equijax.nn._checked_linear import Linear
@@ -309,10 +310,10 @@ class GraphTransformerBlock(GraphLayer, DropsAttention):
             return attend(q, key, value, same, self.precision, drop)
 
         queries = (query, graph.node_graph, jnp.arange(graph.num_nodes, dtype=jnp.int32))
-        portion = max(1, _LARGEST_SCORES // max(1, graph.num_nodes * self.num_heads))
-        if portion >= graph.num_nodes:
+        portion = 0 if is_open(graph.num_nodes) else _LARGEST_SCORES // max(1, graph.num_nodes * self.num_heads)
+        if is_open(graph.num_nodes) or portion >= graph.num_nodes:
             y = attended(queries)
         else:
             single = lambda given: attended(jax.tree.map(lambda leaf: leaf[None], given))[0]  # noqa: E731
-            y = jax.lax.map(jax.checkpoint(single), queries, batch_size=portion)
+            y = jax.lax.map(jax.checkpoint(single), queries, batch_size=max(1, portion))
         return self.out(y.reshape(x.shape))
