@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._exported import is_open
 from equijax._numbers import positive_int
 
 _INT32 = np.iinfo(np.int32)
@@ -18,7 +19,7 @@ def indices(value: Any, name: str) -> Any:
       TypeError: they are no integers.
     """
     array = value if hasattr(value, "dtype") else np.asarray(value)
-    if array.size == 0 and isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and array.size == 0:
         array = array.astype(np.int32)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"`{name}` has dtype {array.dtype}; indices must be integers. Write {name}.astype(int).")
@@ -36,12 +37,14 @@ def narrowed(array: Any) -> Any:
 
 
 def bounded_int(value: Any, name: str, minimum: int = 1) -> int:
-    """Returns a number of things as an int after checking that int32 can number them.
+    """Returns a number of things as an int after checking that int32 can number them; an open size of ``jax.export`` passes.
 
     Raises:
       TypeError: it is no integer.
       ValueError: it is too small or too large.
     """
+    if is_open(value):
+        return value
     number = positive_int(value, name, minimum)
     if number > _INT32.max:
         raise ValueError(f"`{name}` is {number}; it must be at most {_INT32.max}, since indices are integers of 32 bits.")

@@ -1,4 +1,4 @@
-"""Checks of integer and boolean arguments, in one place."""
+"""Checks of arguments that are numbers or booleans, in one place."""
 
 import operator
 from typing import Any
@@ -61,6 +61,17 @@ def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
     if len(values) != ndim:
         raise ValueError(f"`{name}` is {value}; give one positive integer for each of the {ndim} grid axes.")
     return tuple(positive_int(v, name, 1, value) for v in values)
+
+
+def probability(value: Any, name: str) -> float:
+    """Returns ``value`` as a float after checking that it is a probability.
+
+    Raises:
+      ValueError: it is none.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` is {value!r}; it must be a probability, 0 … 1.")
+    return float(value)
 
 
 def _wanted(minimum: int) -> str:

@@ -11,6 +11,7 @@ from equijax.actions._action import Action, Axis
 from equijax.actions._graph import moved, turned
 from equijax.actions._tensor import SetAction
 from equijax.graphs import EdgeSet, HeteroGraph
+from equijax.graphs._hetero import assembled
 from equijax.groups import DirectProduct, Group, Permutation
 from equijax.groups._group import Element, require_is_group
 
@@ -127,16 +128,14 @@ class HeteroGraphAction(Action):
             positions = {name: moved(points, self.space, g[-1], masks[name]) for name, points in positions.items()}
             for kind, given in edges.items():
                 edges[kind] = given._replace(shifts=turned(given.shifts, self.space, g[-1]))
-        fields = dict(
+        return assembled(
+            graph,
             nodes=by_node(graph.nodes),
             positions=positions or None,
             edges=edges,
-            globals=graph.globals,
             node_graph=by_node(graph.node_graph),
             node_mask=masks,
-            graph_mask=graph.graph_mask,
         )
-        return HeteroGraph.tree_unflatten(None, [fields[field.name] for field in dataclasses.fields(HeteroGraph)])
 
 
 def _joined(kind: tuple[str, str, str], moves: dict[Any, jax.Array], graph: HeteroGraph) -> jax.Array:

@@ -7,13 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._exported import is_open
+
 # Arrays of more than 32 MiB are mapped into memory anew at every call by glibc's malloc, which then takes most of the time.
 WHOLE_BYTES = 32 * 2**20
 CHUNK_BYTES = 4 * 2**20
 
 
 def num_chunks(arrays: Iterable[Any], num_edges: int) -> int:
-    """Returns in how many chunks to work through arrays (or their shapes) over all edges."""
+    """Returns in how many chunks to work through arrays (or their shapes) over all edges; one, where a size is open."""
+    arrays = tuple(arrays)
+    if is_open(num_edges, *(n for a in arrays for n in a.shape)):
+        return 1
     size = sum(math.prod(a.shape) * a.dtype.itemsize for a in arrays)
     return 1 if size <= WHOLE_BYTES else min(num_edges, -(-size // CHUNK_BYTES))
 

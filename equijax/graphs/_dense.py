@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._exported import exported, is_open
 from equijax._indices import bounded_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import order_by_graph, require_graph, require_no_shifts
 from equijax.groups._elements import concrete
 
 
+@exported
 class DenseGraph(NamedTuple):
     """Graphs of up to n nodes as dense arrays; a pytree. Entry ``[g, i, j]`` belongs to the edges from node i to node j.
 
@@ -58,7 +60,7 @@ def to_dense(graph: Graph, max_nodes: int | None = None) -> DenseGraph:
     require_no_shifts(graph, "a dense graph")
     n, owner, number = _layout(graph, max_nodes)
     too_large = jax.ops.segment_max(number, owner, graph.num_graphs) >= n
-    if n < graph.num_nodes and concrete(too_large) is None:
+    if (is_open(graph.num_nodes) or n < graph.num_nodes) and concrete(too_large) is None:
         _require_floats(graph)
     spoil = lambda x: _spoiled(x, too_large)  # noqa: E731
     place = jnp.where(number < n, number, n)

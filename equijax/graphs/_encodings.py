@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csr_array
 
+from equijax._exported import exported
 from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import on_host, order_by_graph
@@ -16,6 +17,7 @@ _COLUMNS = 1024  # of a matrix power that are computed at once
 _GAP = 1e-8  # eigenvalues this close count as one
 
 
+@exported
 class LaplacianEncoding(NamedTuple):
     """Eigenvectors and eigenvalues of the Laplacian of every graph; a pytree.
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._exported import exported, is_open
 from equijax._indices import indices, narrowed, require_range
 from equijax.graphs._fields import Fields
 from equijax.graphs._table import NeighbourTable
@@ -16,6 +17,7 @@ from equijax.groups._elements import concrete
 _FEATURES = ("nodes", "positions", "velocities", "edges", "shifts", "globals")
 
 
+@exported
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Graph(Fields):
@@ -79,7 +81,7 @@ class Graph(Fields):
         put("senders", _indices(self.senders, "senders"))
         put("receivers", _indices(self.receivers, "receivers"))
         nodes, edges = self._count_nodes(), self.senders.shape[0]
-        put("node_graph", _indices(np.zeros(nodes, np.int32) if self.node_graph is None else self.node_graph, "node_graph"))
+        put("node_graph", _indices(full(0, nodes, np.int32) if self.node_graph is None else self.node_graph, "node_graph"))
         put("node_mask", _mask(self.node_mask, nodes, "node_mask", "node"))
         put("edge_mask", _mask(self.edge_mask, edges, "edge_mask", "edge"))
         put("graph_mask", _mask(self.graph_mask, self._count_graphs(known["node_graph"]), "graph_mask", "graph"))
@@ -298,13 +300,18 @@ def _indices(value: Any, name: str) -> jax.Array:
 
 
 def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
-    value = np.ones(size, bool) if value is None else value
+    value = full(True, size, bool) if value is None else value
     array = _on_device(np.asarray(value) if isinstance(value, (list, tuple)) else value)
     if array.dtype != jnp.bool_:
         raise TypeError(f"`{name}` has dtype {array.dtype}; a mask is bool. Write {name}.astype(bool).")
     if array.shape != (size,):
         raise ValueError(f"`{name}` has shape {array.shape}; it must be ({size},), one entry for each {what}.")
     return array
+
+
+def full(value: Any, size: Any, dtype: Any) -> Any:
+    """Returns a filled array: of numpy, for which nothing is compiled, where the size is no open one of ``jax.export``."""
+    return (jnp if is_open(size) else np).full(size, value, dtype)
 
 
 def _on_device(value: Any) -> jax.Array:

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._exported import exported, is_open
 from equijax._indices import require_range
 from equijax.graphs._fields import Fields
-from equijax.graphs._graph import Graph, count_graphs
+from equijax.graphs._graph import Graph, count_graphs, full
 from equijax.graphs._host import assemble
+from equijax.graphs._relations import Relations
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
 
@@ -20,6 +22,7 @@ EdgeType = tuple[str, str, str]
 """Type of the senders, name of the relation, type of the receivers."""
 
 
+@exported
 class EdgeSet(NamedTuple):
     """The edges of one type; a pytree.
 
@@ -40,6 +43,7 @@ class EdgeSet(NamedTuple):
     table: NeighbourTable | None = None
 
 
+@exported
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class HeteroGraph(Fields):
@@ -106,7 +110,8 @@ class HeteroGraph(Fields):
         self._require_one_space()
         put("node_graph", {name: part.node_graph for name, part in parts.items()})
         put("node_mask", {name: part.node_mask for name, part in parts.items()})
-        put("edges", {kind: self._checked_edges(kind, EdgeSet(*self.edges[kind])) for kind in sorted(self.edges)})
+        sets = {kind: self._checked_edges(kind, EdgeSet(*self.edges[kind])) for kind in sorted(self.edges)}
+        put("edges", Relations(sets))
 
     @property
     def node_types(self) -> tuple[str, ...]:
@@ -232,7 +237,10 @@ class HeteroGraph(Fields):
         join = lambda parts, dtype: jnp.concatenate([jnp.zeros(0, dtype), *parts])  # noqa: E731
         sets = [self.edges[kind] for kind in kinds]
         ends = [
-            join([one[side] + jnp.int32(first[kind[2 * side]]) for one, kind in zip(sets, kinds, strict=True)], jnp.int32)
+            join(
+                [one[side] + jnp.asarray(first[kind[2 * side]], jnp.int32) for one, kind in zip(sets, kinds, strict=True)],
+                jnp.int32,
+            )
             for side in (0, 1)
         ]
         return assemble(
@@ -281,7 +289,7 @@ class HeteroGraph(Fields):
         with _within(kind):
             for side, size in zip(("senders", "receivers"), sizes, strict=True):
                 require_range(concrete(getattr(given, side)), size, side, f"nodes {kind[0 if side == 'senders' else 2]!r}")
-            every = np.ones(max(sizes), bool)
+            every = full(True, sum(sizes) if is_open(*sizes) else max(sizes), bool)
             plain = Graph(
                 None, given.senders, given.receivers, edges=given.edges, edge_mask=given.edge_mask, node_mask=every
             )
@@ -289,7 +297,7 @@ class HeteroGraph(Fields):
             flat = Graph(  # which checks the masks
                 None,
                 plain.senders,
-                plain.receivers + jnp.int32(sizes[0] if len(names) == 2 else 0),
+                plain.receivers + jnp.asarray(sizes[0] if len(names) == 2 else 0, jnp.int32),
                 positions=self._positions(names),
                 shifts=given.shifts,
                 table=given.table,
@@ -326,8 +334,8 @@ def ends_of(kind: EdgeType) -> tuple[str, ...]:
 
 def assembled(graph: HeteroGraph, **changes: Any) -> HeteroGraph:
     """Returns the graph with other fields, without checks."""
-    own = {field.name: getattr(graph, field.name) for field in dataclasses.fields(graph)}
-    return HeteroGraph.tree_unflatten(None, (own | changes).values())
+    fields = {field.name: getattr(graph, field.name) for field in dataclasses.fields(graph)} | changes
+    return HeteroGraph.tree_unflatten(None, (fields | {"edges": Relations(fields["edges"])}).values())
 
 
 def flat_ends(graph: HeteroGraph, kind: EdgeType) -> tuple[np.ndarray, np.ndarray, int]:
@@ -365,4 +373,6 @@ def _joined(trees: Mapping, names: tuple) -> Any:
 
 
 def _ids(sizes: dict, names: tuple) -> jax.Array:
+    if is_open(*sizes.values()):
+        return jnp.concatenate([jnp.full(sizes[name], k, jnp.int32) for k, name in enumerate(names)])
     return jnp.asarray(np.repeat(np.arange(len(names), dtype=np.int32), [sizes[name] for name in names]))

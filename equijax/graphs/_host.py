@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from equijax._exported import is_open
 from equijax.graphs._graph import Graph
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Graph) if field.name != "table")
@@ -53,7 +54,11 @@ def order_by_graph(owners: Any, count: int, xp: Any = np) -> tuple[Any, Any, Any
       within its graph, ``(n,)``.
     """
     order = xp.argsort(owners, stable=True)
-    starts = xp.searchsorted(owners[order], xp.arange(count + 1, dtype=owners.dtype))
+    if is_open(*owners.shape):  # a binary search needs to know its number of steps
+        counts = xp.zeros(count + 1, owners.dtype).at[owners].add(1)
+        starts = xp.cumsum(counts, dtype=counts.dtype) - counts
+    else:
+        starts = xp.searchsorted(owners[order], xp.arange(count + 1, dtype=owners.dtype))
     return order, starts, xp.argsort(order).astype(starts.dtype) - starts[owners]
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from equijax._dtypes import accumulation_dtype
+from equijax._exported import is_open
 from equijax._masked import keep
 from equijax.graphs._chunks import num_chunks, scan_edges
 from equijax.graphs._host import require_graph
@@ -61,7 +62,7 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
     lead = () if scale is None else scale.shape[1:]
     x = x.reshape(x.shape[0], *lead, math.prod(x.shape[1 + len(lead) :]))
     size = graph.num_edges * math.prod(x.shape[1:]) * dtype.itemsize
-    if graph.table is not None and size >= TABLE_BYTES:
+    if graph.table is not None and not is_open(size) and size >= TABLE_BYTES:
         # Scatters are fast on accelerators, and the many small steps of a table are not.
         y = jax.lax.platform_dependent(
             x,

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from equijax._exported import exported
 from equijax._indices import bounded_int, indices, narrowed, require_range
 from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes
 from equijax.groups._elements import concrete
 
 
+@exported
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("neighbours", "edges", "places", "owners"), meta_fields=())
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
@@ -63,6 +65,7 @@ class Rows:
         )
 
 
+@exported
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("incoming", "outgoing"), meta_fields=())
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NeighbourTable:

@@ -1,5 +1,6 @@
 """Layers: trainable equivariant maps, as Flax NNX modules."""
 
+from equijax.nn import _by_name as _by_name
 from equijax.nn._aggregation import LogSumExp as LogSumExp
 from equijax.nn._aggregation import Max as Max
 from equijax.nn._aggregation import Mean as Mean

@@ -73,6 +73,17 @@ def _takes_statistics(module: nnx.Module) -> bool:
     return getattr(module, "use_running_average", None) is False
 
 
+def takes_rngs(part: Any) -> bool:
+    """Tells whether the call of a function or module, or of an entry of an ``nnx.Sequential``, takes ``rngs``."""
+    if isinstance(part, nnx.Sequential):
+        return any(map(takes_rngs, part.layers))
+    try:
+        parameters = inspect.signature(type(part).__call__ if isinstance(part, nnx.Module) else part).parameters
+    except (TypeError, ValueError):  # None, or a function of C
+        return False
+    return "rngs" in parameters
+
+
 def _require_none_lost(chain: nnx.Sequential, options: dict[str, Any]) -> None:
     """Raises ``ValueError`` where an entry accepts one of the options, which the chain does not hand on."""
     given = {name: value for name, value in options.items() if value is not None}

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._dtypes import unit_for_powers, widened
+from equijax._exported import exported
 from equijax._numbers import per_axis, positive_int
 from equijax.nn._given import known_where, require_numbers
 
 
+@exported
 class Choice(NamedTuple):
     """Which phase was kept.
 

@@ -85,16 +85,6 @@ def test_scan_over_layers(case):
 
 
 @each_kind
-def test_export(case):
-    layer, graph = case(), case.graph()
-    leaves, structure = jax.tree.flatten(graph)
-    run = jax.jit(lambda *leaves: features(layer(structure.unflatten(leaves))))
-    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    blob = jax.export.export(run, platforms=["cpu"])(*shapes).serialize()
-    assert close(jax.export.deserialize(blob).call(*leaves), run(*leaves), 1e-12)
-
-
-@each_kind
 def test_data_parallel_equals_one_device(case):
     graphs, mesh = stacked(case, 4), jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
     put = lambda tree, spec: jax.device_put(tree, NamedSharding(mesh, spec))  # noqa: E731

@@ -1,14 +1,13 @@
 """Dropout that keeps or drops whole vectors."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import as_floats
-from equijax._numbers import require_bools
+from equijax._numbers import probability, require_bools
 from equijax.groups import Group
+from equijax.nn._dropout import key_from
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
 from equijax.nn.fields._taken import taken
@@ -56,11 +55,9 @@ class FieldDropout(FieldLayer):
         rng_collection: str = "dropout",
     ):
         require_bools(deterministic=deterministic)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"`rate` is {rate!r}; it must be a probability, 0 … 1.")
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = self.in_fibre
-        self.rate, self.deterministic, self.rng_collection = float(rate), deterministic, rng_collection
+        self.rate, self.deterministic, self.rng_collection = probability(rate, "rate"), deterministic, rng_collection
 
     def __call__(
         self,
@@ -85,22 +82,16 @@ class FieldDropout(FieldLayer):
         require_bools(deterministic=self.deterministic if deterministic is None else deterministic)
         if (self.deterministic if deterministic is None else deterministic) or self.rate == 0:
             return inputs
-        if rngs is None:
-            raise ValueError("`rngs` is None, but dropout needs a key. Call the layer with rngs=nnx.Rngs(dropout=0).")
+        key = key_from(rngs, self.rng_collection)
         if self.rate == 1:
             return jnp.zeros_like(inputs)
         v = to_vectors(inputs, self.in_fibre)
         batch = v.shape[: v.ndim - 2 - ndim]
         shape = (*batch, *(1,) * ndim, block_count(self.in_fibre), v.shape[-1])
-        kept = jax.random.bernoulli(self._key(rngs), 1 - self.rate, shape)
+        kept = jax.random.bernoulli(key, 1 - self.rate, shape)
         each = taken(kept, block_numbers(self.in_fibre))
         scaled = v / jnp.asarray(1 - self.rate, v.dtype)
         return from_vectors(jnp.where(jnp.broadcast_to(each, v.shape), scaled, jnp.zeros_like(v)), self.in_fibre)
-
-    def _key(self, rngs: Any) -> jax.Array:
-        if isinstance(rngs, nnx.Rngs):
-            return rngs[self.rng_collection]()
-        return rngs() if isinstance(rngs, nnx.RngStream) else rngs
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Class method used by ``nnx.view``.

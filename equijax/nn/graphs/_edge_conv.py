@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+from flax import nnx
 
+from equijax.nn._options import takes_rngs
 from equijax.nn.graphs._message_passing import MessagePassing, require_no_state
 from equijax.nn.graphs._messages import side_by_side
 
@@ -18,7 +20,7 @@ class EdgeConv(MessagePassing):
 
     Args:
       network: h, a module or function of the two side by side, ``(E, *fibre, 2 in_features)``. Its call must not change
-        anything, as that of ``message`` in :class:`MessagePassing`.
+        anything, as that of ``message`` in :class:`MessagePassing`; noise and dropout as there.
       aggregation: a word, an :class:`Aggregation`, or several.
 
     Attributes:
@@ -45,7 +47,8 @@ class EdgeConv(MessagePassing):
         super().__init__(aggregation=aggregation)
         self.network: Any = network
 
-    def message(self, senders: jax.Array, receivers: jax.Array, edges: Any) -> jax.Array:
-        """Returns ``h(receivers, senders - receivers)``."""
+    def message(self, senders: jax.Array, receivers: jax.Array, edges: Any, rngs: nnx.Rngs | None = None) -> jax.Array:
+        """Returns ``h(receivers, senders - receivers)``; the network gets ``rngs`` where it takes them."""
         del edges
-        return self.network(side_by_side(receivers, senders - receivers))
+        options = {"rngs": rngs} if rngs is not None and takes_rngs(self.network) else {}
+        return self.network(side_by_side(receivers, senders - receivers), **options)

@@ -39,27 +39,33 @@ def exponentials(
     if own is not None:
         own = jnp.exp(own - largest)
         total = total + own
-    if own is None:  # a softmax of nothing is nothing, but one of infinite scores is undefined
+    else:  # a softmax of nothing is nothing, but one of infinite scores is undefined
         there = jnp.zeros((num_segments,), bool).at[ids].set(True, mode="drop")
         total = keep(total, there, 1.0)
     return weights, own, total
 
 
-def attention_sum(scores: jax.Array, values: jax.Array, graph: Graph, own: jax.Array | None = None) -> jax.Array:
+def attention_sum(exponents: tuple, values: jax.Array, graph: Graph) -> jax.Array:
     r"""The mean of the senders' values, weighted by a softmax over the edges that arrive; 0 where none arrives.
 
-    .. math:: y_i = \sum_{e:\, j → i} \mathrm{softmax}_e(s_e)\; v_j
+    .. math:: y_i = \sum_{e:\, j → i} \frac{w_e}{t_i} \; v_j
 
     Args:
-      scores: ``(E, heads)``.
+      exponents: what :func:`exponentials` returns: w ``(E, heads)``, w of each node for itself ``(N, heads)`` or None, and
+        t. Dropout of w leaves t as it is.
       values: ``(N, heads, features)``.
       graph: the graph.
-      own: ``(N, heads)``, the score of each node for itself, or None.
 
     Returns:
-      ``(N, heads, features)`` of the dtype of ``values``; the softmax is computed in at least float32.
+      ``(N, heads, features)`` of the dtype of ``values``; sums are formed in at least float32.
     """
-    weights, own, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask, own)
+    weights, own, total = exponents
     summed = neighbour_sum(values.astype(total.dtype), graph, weights)
     summed = summed if own is None else summed + own[..., None] * values.astype(total.dtype)
     return (summed / total[..., None]).astype(values.dtype)
+
+
+def softmax_of(weights: jax.Array, total: jax.Array, ids: jax.Array, fibre: tuple[int, ...]) -> jax.Array:
+    """Returns w / t as ``(rows, *fibre, heads)``, of what :func:`exponentials` returns for the segments ``ids``."""
+    y = weights / jnp.take(total, ids, axis=0, mode="clip")
+    return y.reshape(y.shape[0], *fibre, -1)

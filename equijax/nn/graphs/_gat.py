@@ -13,8 +13,9 @@ from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._dropout import DropsAttention, Streams, dropped_rows
 from equijax.nn._parameters import new_offset, new_parameter, read, read_offset, read_optional
-from equijax.nn.graphs._edge_softmax import attention_sum
+from equijax.nn.graphs._edge_softmax import attention_sum, exponentials, softmax_of
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import aggregate, on_edges, with_fibre
@@ -22,7 +23,7 @@ from equijax.nn.graphs._messages import aggregate, on_edges, with_fibre
 default_attention_init = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=-1, out_axis=-2)
 
 
-class GATConv(GraphLayer):
+class GATConv(GraphLayer, DropsAttention):
     r"""Graph attention: a mean of neighbours, weighted by a softmax of scores that nodes and edges give.
 
     .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji}\, x_j W^h + β, \qquad
@@ -34,6 +35,7 @@ class GATConv(GraphLayer):
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
     Padding and the other graphs of a batch change nothing; without any neighbour the sum is 0.
+    With dropout another order of the edges draws other noise: then the law holds in distribution.
 
     Args:
       in_features: number of input features.
@@ -44,6 +46,9 @@ class GATConv(GraphLayer):
         ``out_features``, and they are averaged.
       self_loops: whether every node is its own neighbour.
       negative_slope: that of LeakyReLU.
+      dropout_rate: the probability with which a weight of the softmax is dropped; what is kept is divided by
+        ``1 - dropout_rate``.
+      deterministic: whether nothing is dropped, as in a view for evaluation (``nnx.view(layer, deterministic=True)``).
       use_bias: whether to add β.
       dtype: dtype of the computation; None promotes inputs and parameters. Scores and softmax are at least float32.
       param_dtype: dtype in which the parameters are stored.
@@ -83,6 +88,8 @@ class GATConv(GraphLayer):
         concat: bool = True,
         self_loops: bool = True,
         negative_slope: float = 0.2,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
         use_bias: bool = True,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
@@ -93,6 +100,7 @@ class GATConv(GraphLayer):
         rngs: nnx.Rngs,
     ):
         require_bools(concat=concat, self_loops=self_loops)
+        DropsAttention.__init__(self, dropout_rate, deterministic)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.head_features = head_width(out_features, num_heads, concat)
@@ -114,16 +122,32 @@ class GATConv(GraphLayer):
         self.sender, self.receiver = vector(), vector()
         self.edge_attention = vector() if self.edge_features else nnx.data(None)
 
-    def __call__(self, graph: Graph) -> Graph:
+    def __call__(
+        self,
+        graph: Graph,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
         """Applies the layer.
 
         Args:
           graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key; dropout takes one key, and the noise of an edge depends on that key and
+            the number of the edge alone.
 
         Returns:
-          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
+          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding; with ``return_attention_weights`` that and
+          the softmax before dropout, ``(E, *fibre, num_heads)``, 0 on padded edges, at least float32.
+          What is missing to a sum of 1 is the weight of the loop.
+
+        Raises:
+          ValueError: dropout lacks ``rngs``.
         """
-        inputs = self._inputs(graph)
+        inputs, key = self._inputs(graph), self.dropout_key(deterministic, rngs)
         values = self.linear(inputs[0])
         vectors = {name: read(getattr(self, name), name, self._vector_shape) for name in ("sender", "receiver")}
         nodes = {name: per_head(values, self.num_heads, vector) for name, vector in vectors.items()}
@@ -136,7 +160,8 @@ class GATConv(GraphLayer):
                 both = both + with_fibre(of_edge, both.ndim).astype(both.dtype)
             return jax.nn.leaky_relu(both, self.negative_slope)
 
-        return self._attend(score, nodes, inputs, values, graph)
+        y, weights = self._attend(score, nodes, inputs, values, graph, key)
+        return (y, weights()) if return_attention_weights else y
 
     @property
     def _vector_shape(self) -> tuple[int, int]:
@@ -152,18 +177,27 @@ class GATConv(GraphLayer):
             return x, edges, None
         return x, edges, aggregate(Mean(), lambda sender, receiver, edge: edge, graph, {}, edges)
 
-    def _attend(self, score: Callable, nodes: Any, inputs: tuple, values: jax.Array, graph: Graph) -> Graph:
-        """Sums values ``(N, *fibre, heads · features)`` by scores of edges ``(E, *fibre, heads)``."""
+    def _attend(self, score: Callable, nodes: Any, inputs: tuple, values: jax.Array, graph: Graph, key: Any) -> tuple:
+        """Sums values ``(N, *fibre, heads · features)`` by scores of edges ``(E, *fibre, heads)``.
+
+        Returns:
+          The graph, and a function that returns the softmax.
+        """
         x, edges, loops = inputs
         scores = jax.lax.collapse(on_edges(score, graph, nodes, edges), 1)
         own = jax.lax.collapse(score(nodes, nodes, loops), 1) if self.self_loops else None
-        y = attention_sum(scores, apart(values, self.num_heads), graph, own)
+        weights, own, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask, own)
+        of_edges, of_loops = (None, None) if key is None else jax.random.split(key)
+        kept = dropped_rows(weights, self.dropout_rate, of_edges)
+        own = None if own is None else dropped_rows(own, self.dropout_rate, of_loops)
+        y = attention_sum((kept, own, total), apart(values, self.num_heads), graph)
         y = join_heads(y, x.shape[1:-1], self.num_heads, self.concat)
         bias = read_offset(self.bias, (self.out_features,))
         if bias is not None:
             y, bias = dtypes.promote_dtype((y, bias), dtype=self.dtype)
             y = y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
-        return graph.replace(nodes=masked(y, graph.node_mask))
+        softmax = lambda: softmax_of(weights, total, graph.receivers, x.shape[1:-1])  # noqa: E731
+        return graph.replace(nodes=masked(y, graph.node_mask)), softmax
 
 
 class GATv2Conv(GATConv):
@@ -178,6 +212,7 @@ class GATv2Conv(GATConv):
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
     Padding and the other graphs of a batch change nothing; without any neighbour the sum is 0.
+    With dropout another order of the edges draws other noise: then the law holds in distribution.
 
     Args:
       in_features: number of input features.
@@ -220,16 +255,32 @@ class GATv2Conv(GATConv):
         self.receiver = nnx.data(None) if self.share_weights else one()
         self.attention = vector()
 
-    def __call__(self, graph: Graph) -> Graph:
+    def __call__(
+        self,
+        graph: Graph,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
         """Applies the layer.
 
         Args:
           graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key; dropout takes one key, and the noise of an edge depends on that key and
+            the number of the edge alone.
 
         Returns:
-          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
+          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding; with ``return_attention_weights`` that and
+          the softmax before dropout, ``(E, *fibre, num_heads)``, 0 on padded edges, at least float32.
+          What is missing to a sum of 1 is the weight of the loop.
+
+        Raises:
+          ValueError: dropout lacks ``rngs``.
         """
-        inputs = self._inputs(graph)
+        inputs, key = self._inputs(graph), self.dropout_key(deterministic, rngs)
         values, attention = self.sender(inputs[0]), read(self.attention, "attention", self._vector_shape)
         nodes = {"sender": values, "receiver": values if self.receiver is None else self.receiver(inputs[0])}
 
@@ -239,4 +290,5 @@ class GATv2Conv(GATConv):
                 both = both + with_fibre(self.edge(edge), both.ndim).astype(both.dtype)
             return per_head(jax.nn.leaky_relu(both, self.negative_slope), self.num_heads, attention)
 
-        return self._attend(score, nodes, inputs, values, graph)
+        y, weights = self._attend(score, nodes, inputs, values, graph, key)
+        return (y, weights()) if return_attention_weights else y

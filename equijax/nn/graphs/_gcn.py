@@ -76,11 +76,12 @@ class GCNConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(self_loops=self_loops, edge_weights=edge_weights)
+        self_loops = normalize if self_loops is None else self_loops
+        require_bools(self_loops=self_loops, edge_weights=edge_weights, normalize=normalize)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_weights, self.normalize = bool(edge_weights), bool(normalize)
-        self.self_loops = self.normalize if self_loops is None else bool(self_loops)
+        self.self_loops = bool(self_loops)
         self.linear = Linear(
             in_features, out_features, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype, precision=precision,
             kernel_init=kernel_init, bias_init=bias_init, rngs=rngs,

@@ -10,6 +10,8 @@ from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._dropout import Streams
+from equijax.nn._options import takes_rngs
 from equijax.nn._parameters import read
 from equijax.nn.graphs._layer import masked, require_edges, require_nodes
 from equijax.nn.graphs._message_passing import MessagePassing
@@ -67,10 +69,11 @@ class GINConv(MessagePassing):
         epsilon = read(self.epsilon, "epsilon", ()) if isinstance(self.epsilon, nnx.Param) else self.epsilon
         return nodes + jnp.asarray(epsilon, nodes.dtype) * nodes + aggregated
 
-    def __call__(self, graph: Graph) -> Graph:
-        """Applies the layer to nodes ``(N, *fibre, in_features)``; zeros at padding."""
+    def __call__(self, graph: Graph, *, rngs: Streams | None = None) -> Graph:
+        """Applies the layer to nodes ``(N, *fibre, in_features)``; zeros at padding. h gets ``rngs`` where it takes them."""
         summed, mask = super().__call__(graph), graph.node_mask
-        return summed.replace(nodes=masked(on_rows(self.mlp, summed.nodes, mask), mask))
+        options = {"rngs": rngs} if rngs is not None and takes_rngs(self.mlp) else {}
+        return summed.replace(nodes=masked(on_rows(self.mlp, summed.nodes, mask, **options), mask))
 
 
 class GINEConv(GINConv):
@@ -147,8 +150,8 @@ class GINEConv(GINConv):
         edges = edges if self.edge is None else self.edge(edges)
         return jax.nn.relu(senders + with_fibre(edges, senders.ndim).astype(senders.dtype))
 
-    def __call__(self, graph: Graph) -> Graph:
+    def __call__(self, graph: Graph, *, rngs: Streams | None = None) -> Graph:
         """Applies the layer to nodes ``(N, *fibre, in_features)`` and edges ``(E, edge_features)``."""
         require_nodes(graph, self.in_features, self)
         require_edges(graph, self.edge_features, self)
-        return super().__call__(graph)
+        return super().__call__(graph, rngs=rngs)

@@ -8,12 +8,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
+from equijax._exported import is_open
 from equijax._numbers import positive_int, require_bools
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._dropout import DropsAttention, Streams, as_streams, dropped, dropped_rows
 from equijax.nn._norm import normalised
-from equijax.nn.graphs._edge_softmax import exponentials
+from equijax.nn._options import accepted_options
+from equijax.nn.graphs._edge_softmax import exponentials, softmax_of
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import on_edges, with_fibre
@@ -22,7 +25,7 @@ from equijax.nn.sets._multihead import FeedForward, attend
 _LARGEST_SCORES = 2**23  # numbers held at once: 32 MiB in float32
 
 
-class TransformerConv(GraphLayer):
+class TransformerConv(GraphLayer, DropsAttention):
     r"""Scaled dot-product attention of every node to its neighbours.
 
     .. math:: y_i = \big\Vert_h \sum_{j → i} α^h_{ji} (v_j^h + e_{ji} W_e^h) + x_i W_r + β_r, \qquad
@@ -32,6 +35,7 @@ class TransformerConv(GraphLayer):
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
     Padding and the other graphs of a batch change nothing; without any neighbour the sum is 0.
+    With dropout another order of the edges draws other noise: then the law holds in distribution.
 
     Args:
       in_features: number of input features.
@@ -41,6 +45,9 @@ class TransformerConv(GraphLayer):
       concat: whether heads are put side by side, each with ``out_features // num_heads`` features; else each has all
         ``out_features``, and they are averaged.
       root_weight: whether to add :math:`x_i W_r + β_r`.
+      dropout_rate: the probability with which a weight of the softmax is dropped; what is kept is divided by
+        ``1 - dropout_rate``.
+      deterministic: whether nothing is dropped, as in a view for evaluation (``nnx.view(layer, deterministic=True)``).
       use_bias: whether queries, keys, values and the last term have biases.
       dtype: dtype of the computation; None promotes inputs and parameters. Scores and softmax are at least float32.
       param_dtype: dtype in which the parameters are stored.
@@ -76,6 +83,8 @@ class TransformerConv(GraphLayer):
         edge_features: int = 0,
         concat: bool = True,
         root_weight: bool = True,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
         use_bias: bool = True,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
@@ -85,6 +94,7 @@ class TransformerConv(GraphLayer):
         rngs: nnx.Rngs,
     ):
         require_bools(concat=concat, root_weight=root_weight)
+        DropsAttention.__init__(self, dropout_rate, deterministic)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
@@ -98,14 +108,29 @@ class TransformerConv(GraphLayer):
         self.edge = Linear(edge_features, width, use_bias=False, **common) if edge_features else nnx.data(None)
         self.root = Linear(in_features, out_features, **linear) if root_weight else nnx.data(None)
 
-    def __call__(self, graph: Graph) -> Graph:
+    def __call__(
+        self,
+        graph: Graph,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
         """Applies the layer.
 
         Args:
           graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key; dropout takes one key, and the noise of an edge depends on that key and
+            the number of the edge alone.
 
         Returns:
-          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding.
+          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding; with ``return_attention_weights`` that and
+          the softmax before dropout, ``(E, *fibre, num_heads)``, 0 on padded edges, at least float32.
+
+        Raises:
+          ValueError: dropout lacks ``rngs``.
         """
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
         query, key, value = self.query(x), self.key(x), self.value(x)
@@ -121,11 +146,13 @@ class TransformerConv(GraphLayer):
         scores = on_edges(score, graph, {"key": key, "query": query}, edges)
         scores = jax.lax.collapse(scores * jnp.asarray(self.head_features**-0.5, wide), 1)
         weights, _, total = exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask)
-        y = neighbour_sum(apart(value, self.num_heads).astype(wide), graph, weights)
-        y = y if self.edge is None else y + self._edge_values(self.edge, weights, edges, graph)
+        kept = dropped_rows(weights, self.dropout_rate, self.dropout_key(deterministic, rngs))
+        y = neighbour_sum(apart(value, self.num_heads).astype(wide), graph, kept)
+        y = y if self.edge is None else y + self._edge_values(self.edge, kept, edges, graph)
         y = join_heads((y / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, self.concat)
         y = y if self.root is None else y + self.root(x)
-        return graph.replace(nodes=masked(y, graph.node_mask))
+        out = graph.replace(nodes=masked(y, graph.node_mask))
+        return (out, softmax_of(weights, total, graph.receivers, x.shape[1:-1])) if return_attention_weights else out
 
     def _edge_values(self, layer: Linear, weights: jax.Array, edges: Any, graph: Graph) -> jax.Array:
         """Sums what edges add to values, with weights ``(E, |fibre| · heads)``."""
@@ -139,7 +166,7 @@ class TransformerConv(GraphLayer):
         return message_reduce(message, graph, {}, {"weight": weights, "edge": edges})
 
 
-class GraphTransformerBlock(GraphLayer):
+class GraphTransformerBlock(GraphLayer, DropsAttention):
     r"""A block of a graph transformer: messages to neighbours, attention to all nodes of the same graph, a network for each.
 
     .. math::
@@ -164,6 +191,9 @@ class GraphTransformerBlock(GraphLayer):
       nodes_per_graph: the largest number of nodes of a graph, static; None for no bound. A graph with more nodes is a
         ``ValueError``; where it is traced, the nodes of that graph become NaN.
       use_norm: whether to normalise.
+      dropout_rate: the probability with which a weight of the softmax is dropped in the attention to all nodes; what is
+        kept is divided by ``1 - dropout_rate``.
+      deterministic: whether nothing is dropped, as in a view for evaluation (``nnx.view(layer, deterministic=True)``).
       dtype: dtype of the computation; None promotes inputs and parameters. Scores and softmax are at least float32.
       param_dtype: dtype in which the parameters are stored.
       precision: as in ``jax.lax.dot_general``.
@@ -203,6 +233,8 @@ class GraphTransformerBlock(GraphLayer):
         hidden_features: int | None = None,
         nodes_per_graph: int | None = None,
         use_norm: bool = True,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,
@@ -211,6 +243,7 @@ class GraphTransformerBlock(GraphLayer):
         rngs: nnx.Rngs,
     ):
         require_bools(use_norm=use_norm)
+        DropsAttention.__init__(self, dropout_rate, deterministic)
         self.features = positive_int(features, "features")
         self.num_heads = num_heads
         self.head_features = head_width(features, num_heads, True)
@@ -226,11 +259,14 @@ class GraphTransformerBlock(GraphLayer):
         self.local_norm = nnx.data(None) if local is None else norm()
         self.global_norm, self.last_norm = norm(), norm()
 
-    def __call__(self, graph: Graph) -> Graph:
+    def __call__(self, graph: Graph, *, deterministic: bool | None = None, rngs: Streams | None = None) -> Graph:
         """Applies the block.
 
         Args:
           graph: nodes ``(N, features)``.
+          deterministic: whether nothing is dropped; None is what the layers were built with. The local layer gets it too,
+            where its call takes it.
+          rngs: the streams, one of them, or a key; the local layer gets them too, where its call takes them.
 
         Returns:
           The graph with nodes ``(N, features)``, zeros at padding.
@@ -242,34 +278,44 @@ class GraphTransformerBlock(GraphLayer):
         if x.ndim != 2:
             raise ValueError(f"`graph.nodes` has shape {x.shape}; GraphTransformerBlock needs (N, {self.features}).")
         x = masked(x, graph.node_mask)
-        attended = self._attention(x, graph)
+        rngs = as_streams(rngs)
+        attended = self._attention(x, graph, self.dropout_key(deterministic, rngs))
         z = normalised(self.global_norm, x.astype(attended.dtype) + attended)
         if self.local is not None:
-            graph = self.local(graph.replace(nodes=x))
+            options = {"deterministic": deterministic, "rngs": rngs}
+            given = {name: value for name, value in options.items() if value is not None}
+            graph = self.local(graph.replace(nodes=x), **accepted_options(self.local, given))
             if graph.nodes.shape != x.shape:
                 raise ValueError(f"`local` returned nodes {graph.nodes.shape}; the block needs {x.shape}.")
             z = z + normalised(self.local_norm, x.astype(graph.nodes.dtype) + graph.nodes).astype(z.dtype)
         y = normalised(self.last_norm, z + self.feed_forward(z))
         return graph.replace(nodes=masked(y, graph.node_mask))
 
-    def _attention(self, x: jax.Array, graph: Graph) -> jax.Array:
+    def _attention(self, x: jax.Array, graph: Graph, noise: jax.Array | None) -> jax.Array:
         heads = (self.num_heads, self.head_features)
         query, key, value = (layer(x).reshape(x.shape[0], *heads) for layer in (self.query, self.key, self.value))
         if self.nodes_per_graph is not None:
             dense = to_dense(graph.replace(nodes=(query, key, value), edges=None, shifts=None), self.nodes_per_graph)
             query, key, value = dense.nodes
-            y = nodes_from_dense(attend(query, key, value, dense.mask, self.precision), graph)
+            drop = lambda weights: dropped(weights, self.dropout_rate, noise)  # noqa: E731
+            y = nodes_from_dense(attend(query, key, value, dense.mask, self.precision, drop), graph)
             return self.out(y.reshape(x.shape))
 
         def attended(given: tuple) -> jax.Array:
-            q, owner = given
+            q, owner, number = given
             same = (owner[:, None] == graph.node_graph[None]) & graph.node_mask[None]
-            return attend(q, key, value, same, self.precision)
 
-        portion = max(1, _LARGEST_SCORES // max(1, graph.num_nodes * self.num_heads))
-        if portion >= graph.num_nodes:
-            y = attended((query, graph.node_graph))
+            def drop(weights: jax.Array) -> jax.Array:
+                of_queries = jnp.moveaxis(weights, -2, 0)
+                return jnp.moveaxis(dropped_rows(of_queries, self.dropout_rate, noise, number), 0, -2)
+
+            return attend(q, key, value, same, self.precision, drop)
+
+        queries = (query, graph.node_graph, jnp.arange(graph.num_nodes, dtype=jnp.int32))
+        portion = 0 if is_open(graph.num_nodes) else _LARGEST_SCORES // max(1, graph.num_nodes * self.num_heads)
+        if is_open(graph.num_nodes) or portion >= graph.num_nodes:
+            y = attended(queries)
         else:
             single = lambda given: attended(jax.tree.map(lambda leaf: leaf[None], given))[0]  # noqa: E731
-            y = jax.lax.map(jax.checkpoint(single), (query, graph.node_graph), batch_size=portion)
+            y = jax.lax.map(jax.checkpoint(single), queries, batch_size=max(1, portion))
         return self.out(y.reshape(x.shape))

@@ -12,7 +12,9 @@ from equijax.actions._action import require_action
 from equijax.graphs import Graph, HeteroGraph
 from equijax.graphs._hetero import require_edge_type
 from equijax.nn._aggregation import as_aggregation
+from equijax.nn._dropout import as_streams
 from equijax.nn._layer import Layer
+from equijax.nn._options import accepted_options
 from equijax.nn.graphs._layer import masked
 from equijax.nn.graphs._rows import on_rows
 
@@ -89,24 +91,31 @@ class HeteroConv(HeteroLayer):
         self.aggregation = as_aggregation(aggregation)
         self.layers = _callables([layers[kind] for kind in self.edge_types], "layers")
 
-    def __call__(self, graph: HeteroGraph) -> HeteroGraph:
+    def __call__(self, graph: HeteroGraph, **options: Any) -> HeteroGraph:
         """Applies the layers.
 
         Args:
           graph: nodes ``(N, …, in_features)`` for each type.
+          **options: go to every layer whose call takes them: ``deterministic``, ``rngs``.
 
         Returns:
           The graph with nodes ``(N, …, out_features)`` of those types that receive.
 
         Raises:
-          TypeError: it is no such graph, or a layer returns no graph.
+          TypeError: it is no such graph, a layer returns no graph, or no layer takes an option.
           ValueError: the graph lacks a type, or senders and receivers have different features.
         """
         _require_hetero(graph)
+        if "rngs" in options:
+            options = {**options, "rngs": as_streams(options["rngs"])}
+        accepted = [accepted_options(layer, options) if options else {} for layer in self.layers]
+        unknown = set(options).difference(*accepted)
+        if unknown:
+            raise TypeError(f"`{sorted(unknown)[0]}` is accepted by no layer of this HeteroConv. Check the spelling.")
         received: dict[str, list] = {}
-        for kind, layer in zip(self.edge_types, self.layers, strict=True):
+        for kind, layer, given in zip(self.edge_types, self.layers, accepted, strict=True):
             flat = graph.relation(kind)
-            out = layer(flat)
+            out = layer(flat, **given)
             if not isinstance(out, Graph):
                 raise TypeError(f"`layers[{kind!r}]` returns a {type(out).__name__}; it must return a Graph.")
             first = flat.num_nodes - graph.num_nodes[kind[2]]

@@ -1,5 +1,6 @@
 """Message passing: message, aggregate, update."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,8 +9,10 @@ from flax import nnx
 
 from equijax.graphs import Graph
 from equijax.nn._aggregation import as_aggregation
+from equijax.nn._dropout import Streams, as_streams, key_from
+from equijax.nn._options import takes_rngs
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
-from equijax.nn.graphs._messages import aggregate, aggregate_neighbours, side_by_side
+from equijax.nn.graphs._messages import aggregate, aggregate_neighbours, side_by_side, with_rngs
 from equijax.nn.graphs._rows import on_rows
 
 
@@ -23,10 +26,16 @@ class MessagePassing(GraphLayer):
 
     φ may be computed in chunks of edges, and again in the backward pass; so it must not change anything. Statistics of a
     batch (``nnx.BatchNorm``) belong into γ, which gets the mask of the nodes as in :class:`MapNodes`, or give way to
-    ``nnx.LayerNorm``; noise and dropout enter by the features of the edges.
+    ``nnx.LayerNorm``.
+
+    Noise and dropout: a φ whose call takes ``rngs`` (``nnx.Dropout(0.5)``, an ``nnx.Sequential`` with it, a :meth:`message`
+    with a further argument ``rngs``) gets it where the layer is called with ``rngs``. One key is taken for each call, and
+    every edge gets ``nnx.Rngs`` of its own, made of that key and its number: chunks and gradients see the same noise.
+    γ gets the ``rngs`` of the call. A φ that holds random keys itself is refused.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes and every order of the edges.
-    Padding and the other graphs of a batch change nothing; at a node where no edge arrives the aggregate is 0.
+    Padding and the other graphs of a batch change nothing; at a node where no edge arrives the aggregate is 0. Noise belongs
+    to the numbers of the edges, so with it the law holds in distribution.
 
     Args:
       message: φ, a module or function of one array, the features of the receiver, the sender, and the edge if it has any,
@@ -78,7 +87,10 @@ class MessagePassing(GraphLayer):
           receivers: features of the node at which it ends, alike.
           edges: ``graph.edges``, zeros on padded edges; None where the graph has none.
         """
-        return senders if self.message_network is None else self.message_network(side_by_side(receivers, senders, edges))
+        return senders if self.message_network is None else self._of_network(senders, receivers, edges)
+
+    def _of_network(self, senders: jax.Array, receivers: jax.Array, edges: Any, **options: Any) -> jax.Array:
+        return self.message_network(side_by_side(receivers, senders, edges), **options)
 
     def update(self, nodes: jax.Array, aggregated: jax.Array) -> jax.Array:
         """Returns the new features ``(N, …, out_features)``.
@@ -89,8 +101,26 @@ class MessagePassing(GraphLayer):
         """
         return aggregated if self.update_network is None else self.update_network(side_by_side(nodes, aggregated))
 
-    def __call__(self, graph: Graph) -> Graph:
+    def _messages(self, graph: Graph, rngs: nnx.Rngs | nnx.RngStream | None) -> tuple[Callable[..., jax.Array], Any]:
+        """What computes the messages of edges, and what it reads of them: with noise, where φ takes it."""
+        overridden = type(self).message is not MessagePassing.message
+        if rngs is None or not takes_rngs(self.message if overridden else self.message_network):
+            return self.message, graph.edges
+        return with_rngs(self.message if overridden else self._of_network, key_from(rngs), graph, graph.edges)
+
+    def _updated(self, nodes: jax.Array, aggregated: jax.Array, mask: jax.Array, rngs: Any) -> jax.Array:
+        own = type(self).update is MessagePassing.update and self.update_network is not None
+        options = {"rngs": rngs} if rngs is not None and takes_rngs(self.update_network if own else self.update) else {}
+        if own:
+            return on_rows(self.update_network, side_by_side(nodes, aggregated), mask, **options)
+        return self.update(nodes, aggregated, **options)
+
+    def __call__(self, graph: Graph, *, rngs: Streams | None = None) -> Graph:
         """Returns the graph with new nodes ``(N, …, out_features)``, zeros at padding.
+
+        Args:
+          graph: nodes ``(N, …, in_features)``.
+          rngs: the streams, one of them, or a key, for the parts whose calls take ``rngs``.
 
         Raises:
           TypeError: ``graph`` is no graph, or its nodes no array of floats.
@@ -102,14 +132,13 @@ class MessagePassing(GraphLayer):
                 f"`graph.edges` is {jax.tree.map(jnp.shape, graph.edges)}; a `message` module needs an array (E, features). "
                 "Write edges[:, None] for one number, or a subclass whose message() takes what there is."
             )
+        rngs = as_streams(rngs)
         if type(self).message is MessagePassing.message and self.message_network is None:
             aggregated = aggregate_neighbours(self.aggregation, nodes, graph)
         else:
-            aggregated = aggregate(self.aggregation, self.message, graph, nodes, graph.edges)
-        if type(self).update is MessagePassing.update and self.update_network is not None:
-            new = on_rows(self.update_network, side_by_side(nodes, aggregated), graph.node_mask)
-        else:
-            new = self.update(nodes, aggregated)
+            message, edges = self._messages(graph, rngs)
+            aggregated = aggregate(self.aggregation, message, graph, nodes, edges)
+        new = self._updated(nodes, aggregated, graph.node_mask, rngs)
         if jnp.ndim(new) < 2 or jnp.shape(new)[:1] != nodes.shape[:1]:
             raise ValueError(
                 f"`update` returned shape {jnp.shape(new)} for {graph.num_nodes} nodes; it must keep axis 0 and return "
@@ -129,6 +158,6 @@ def require_no_state(network: Any, name: str) -> None:
     for path, _ in nnx.to_flat_state(nnx.state(network, nnx.Any(nnx.BatchStat, nnx.RngState))):
         raise TypeError(
             f"`{name}` holds {'.'.join(map(str, path))}, which its call would change, but messages may be computed in "
-            "chunks and twice. Use nnx.LayerNorm instead of nnx.BatchNorm, or normalise the nodes behind the layer; give "
-            "noise and dropout masks as features of the edges."
+            "chunks and twice. Use nnx.LayerNorm instead of nnx.BatchNorm, or normalise the nodes behind the layer; build "
+            "nnx.Dropout without rngs, and call the layer with rngs=nnx.Rngs(dropout=0), which draws noise for the edges."
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from equijax._dtypes import accumulation_dtype, require_floats
 from equijax.graphs import Graph, message_reduce, neighbour_sum
@@ -89,6 +90,30 @@ def aggregate_neighbours(aggregation: Aggregation, nodes: jax.Array, graph: Grap
         total = neighbour_sum(nodes.astype(accumulation_dtype(nodes.dtype)), graph)
         return _assemble((aggregation,), {"sum": total}, graph, nodes.dtype)
     return aggregate(aggregation, lambda sender, receiver, edge: sender, graph, nodes)
+
+
+def with_rngs(
+    fn: Callable[..., jax.Array], key: jax.Array, graph: Graph, edges: Any
+) -> tuple[Callable[..., jax.Array], Any]:
+    """Gives every edge streams of its own, made of one key and the number of the edge.
+
+    So the noise is the same in whichever chunk an edge is, and when a gradient computes it again.
+
+    Args:
+      fn: ``fn(senders, receivers, edges, rngs=)`` on any number of edges; it is called for one at a time, under ``vmap``.
+      key: the key.
+      graph: the graph.
+      edges: pytree of arrays ``(E, …)``, or None.
+
+    Returns:
+      A function ``(senders, receivers, edges)`` for :func:`aggregate`, and its edges.
+    """
+
+    def one(sender: Any, receiver: Any, given: dict) -> jax.Array:
+        ends = jax.tree.map(lambda x: x[None], (sender, receiver, given["edge"]))
+        return fn(*ends, rngs=nnx.Rngs(jax.random.fold_in(key, given["number"])))[0]
+
+    return jax.vmap(one), {"edge": edges, "number": jnp.arange(graph.num_edges, dtype=jnp.int32)}
 
 
 def _assemble(parts: tuple, totals: dict[str, jax.Array], graph: Graph, dtype: Any) -> jax.Array:

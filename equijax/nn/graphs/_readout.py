@@ -12,8 +12,9 @@ from equijax.graphs import Graph
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._dropout import DropsAttention, Streams, dropped_rows
 from equijax.nn._mask import keep
-from equijax.nn.graphs._edge_softmax import exponentials
+from equijax.nn.graphs._edge_softmax import exponentials, softmax_of
 from equijax.nn.graphs._heads import apart, head_width, join_heads
 from equijax.nn.graphs._layer import GraphLayer, masked, require_graph_action, require_nodes
 
@@ -58,7 +59,7 @@ class GraphPool(InvariantGraphLayer):
         return keep(pooled, graph.graph_mask)
 
 
-class GraphAttentionPool(InvariantGraphLayer):
+class GraphAttentionPool(InvariantGraphLayer, DropsAttention):
     r"""One vector for each graph of a batch: a mean of its nodes, weighted by a softmax of scores that the nodes give.
 
     .. math:: y_g = \big\Vert_h \sum_{i} α_i^h (x_i W^h + β^h), \qquad
@@ -72,6 +73,9 @@ class GraphAttentionPool(InvariantGraphLayer):
       out_features: number of features of the result.
       num_heads: number of heads, a divisor of ``out_features``.
       use_bias: whether to add b and β.
+      dropout_rate: the probability with which a weight of the softmax is dropped; what is kept is divided by
+        ``1 - dropout_rate``.
+      deterministic: whether nothing is dropped, as in a view for evaluation (``nnx.view(layer, deterministic=True)``).
       dtype: dtype of the computation; None promotes inputs and parameters. Softmax and sums are at least float32.
       param_dtype: dtype in which the parameters are stored.
       precision: as in ``jax.lax.dot_general``.
@@ -105,6 +109,8 @@ class GraphAttentionPool(InvariantGraphLayer):
         num_heads: int = 1,
         *,
         use_bias: bool = True,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,
@@ -112,6 +118,7 @@ class GraphAttentionPool(InvariantGraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
+        DropsAttention.__init__(self, dropout_rate, deterministic)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.head_features, self.num_heads = head_width(out_features, num_heads, True), num_heads
@@ -122,12 +129,35 @@ class GraphAttentionPool(InvariantGraphLayer):
         self.score = Linear(in_features, num_heads, **linear)
         self.value = Linear(in_features, out_features, **linear)
 
-    def __call__(self, graph: Graph) -> jax.Array:
-        """Pools nodes ``(N, *fibre, in_features)`` to ``(num_graphs, *fibre, out_features)``."""
+    def __call__(
+        self,
+        graph: Graph,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
+        """Pools the nodes of each graph.
+
+        Args:
+          graph: nodes ``(N, *fibre, in_features)``.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key.
+
+        Returns:
+          ``(num_graphs, *fibre, out_features)``; with ``return_attention_weights`` that and the softmax before dropout,
+          ``(N, *fibre, num_heads)``, 0 at padding, at least float32.
+
+        Raises:
+          ValueError: dropout lacks ``rngs``.
+        """
         x = masked(require_nodes(graph, self.in_features, self), graph.node_mask)
         scores = jax.lax.collapse(self.score(x), 1)
         value = apart(self.value(x), self.num_heads)
         weights, _, total = exponentials(scores, graph.node_graph, graph.num_graphs, graph.node_mask)
-        summed = jax.ops.segment_sum(weights[..., None] * value.astype(weights.dtype), graph.node_graph, graph.num_graphs)
+        kept = dropped_rows(weights, self.dropout_rate, self.dropout_key(deterministic, rngs))
+        summed = jax.ops.segment_sum(kept[..., None] * value.astype(weights.dtype), graph.node_graph, graph.num_graphs)
         pooled = join_heads((summed / total[..., None]).astype(value.dtype), x.shape[1:-1], self.num_heads, True)
-        return keep(pooled, graph.graph_mask)
+        y = keep(pooled, graph.graph_mask)
+        return (y, softmax_of(weights, total, graph.node_graph, x.shape[1:-1])) if return_attention_weights else y

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._numbers import positive_int
+from equijax.nn._dropout import Streams, as_streams
 from equijax.nn._mask import keep
 from equijax.nn._parameters import new_parameter, read
 from equijax.nn.sets._layer import InvariantSetLayer, SetLayer, require_set
@@ -19,6 +20,7 @@ class SetAttentionBlock(SetLayer):
     r"""Self-attention on a set, :math:`\mathrm{SAB}(X) = \mathrm{MAB}(X, X)`; its cost is quadratic in the size of the set.
 
     Law: ``layer(act(p, x), act(p, mask)) == act(p, layer(x, mask))`` for every permutation p. Padding does not matter.
+    With dropout the law holds in distribution.
 
     Args:
       features: number of features of input and output.
@@ -42,9 +44,30 @@ class SetAttentionBlock(SetLayer):
     def __init__(self, features: int, num_heads: int = 4, **options: Any):
         self.block = MultiheadAttentionBlock(features, num_heads, **options)
 
-    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """Applies the block to ``(*batch, n, features)`` with a mask ``(*batch, n)``; zeros where it is False."""
-        return self.block(inputs, inputs, mask, mask)
+    def __call__(
+        self,
+        inputs: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
+        """Applies the block.
+
+        Args:
+          inputs: ``(*batch, n, features)``.
+          mask: bool ``(*batch, n)``, which elements are there; None for all.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key.
+
+        Returns:
+          ``(*batch, n, features)``; zeros where the mask is False. With ``return_attention_weights`` that and the softmax
+          before dropout, ``(*batch, num_heads, n, n)``.
+        """
+        options = {"return_attention_weights": return_attention_weights, "deterministic": deterministic, "rngs": rngs}
+        return self.block(inputs, inputs, mask, mask, **options)
 
 
 class InducedSetAttentionBlock(SetLayer):
@@ -53,6 +76,7 @@ class InducedSetAttentionBlock(SetLayer):
     .. math:: \mathrm{ISAB}(X) = \mathrm{MAB}(X, \mathrm{MAB}(I, X))
 
     Law: ``layer(act(p, x), act(p, mask)) == act(p, layer(x, mask))`` for every permutation p. Padding does not matter.
+    With dropout the law holds in distribution.
 
     Args:
       features: number of features of input and output.
@@ -96,11 +120,35 @@ class InducedSetAttentionBlock(SetLayer):
         self.gather = MultiheadAttentionBlock(features, num_heads, **options)
         self.scatter = MultiheadAttentionBlock(features, num_heads, **options)
 
-    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """Applies the block to ``(*batch, n, features)`` with a mask ``(*batch, n)``; zeros where it is False."""
+    def __call__(
+        self,
+        inputs: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
+        """Applies the block.
+
+        Args:
+          inputs: ``(*batch, n, features)``.
+          mask: bool ``(*batch, n)``, which elements are there; None for all.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key.
+
+        Returns:
+          ``(*batch, n, features)``; zeros where the mask is False. With ``return_attention_weights`` that and the softmaxes
+          before dropout: ``(*batch, num_heads, num_points, n)`` of the points and ``(*batch, num_heads, n, num_points)`` of
+          the elements.
+        """
+        options = {"deterministic": deterministic, "rngs": as_streams(rngs), "return_attention_weights": True}
         mask = require_set(inputs, self.gather.features, mask)
         points = read(self.points, "points", (self.num_points, self.gather.features))
-        return self.scatter(inputs, self.gather(_for_batch(points, inputs), inputs, y_mask=mask), mask)
+        gathered, inner = self.gather(_for_batch(points, inputs), inputs, y_mask=mask, **options)
+        result, outer = self.scatter(inputs, gathered, mask, **options)
+        return (result, (inner, outer)) if return_attention_weights else result
 
 
 class AttentionPool(InvariantSetLayer):
@@ -155,12 +203,33 @@ class AttentionPool(InvariantSetLayer):
         linear = {name: options[name] for name in _LINEAR if name in options}
         self.feed_forward = FeedForward(features, hidden, **linear)
 
-    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """Pools ``(*batch, n, features)`` with a mask ``(*batch, n)`` to ``(*batch, num_seeds, features)``."""
+    def __call__(
+        self,
+        inputs: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
+        """Pools each set.
+
+        Args:
+          inputs: ``(*batch, n, features)``.
+          mask: bool ``(*batch, n)``, which elements are there; None for all.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the layer was built with.
+          rngs: the streams, one of them, or a key.
+
+        Returns:
+          ``(*batch, num_seeds, features)``. With ``return_attention_weights`` that and the softmax before dropout,
+          ``(*batch, num_heads, num_seeds, n)``.
+        """
+        options = {"return_attention_weights": return_attention_weights, "deterministic": deterministic, "rngs": rngs}
         mask = require_set(inputs, self.block.features, mask)
         encoded = self.feed_forward(keep(inputs, mask))
         seeds = read(self.seeds, "seeds", (self.num_seeds, self.block.features))
-        return self.block(_for_batch(seeds, inputs), encoded, y_mask=mask)
+        return self.block(_for_batch(seeds, inputs), encoded, y_mask=mask, **options)
 
 
 _LINEAR = ("dtype", "param_dtype", "precision", "kernel_init", "bias_init", "rngs")

@@ -1,5 +1,6 @@
 """Attention between two sets."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,13 +11,19 @@ from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int, require_bools
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._dropout import DropsAttention, Streams, dropped
 from equijax.nn._mask import keep
 from equijax.nn._norm import normalised
 from equijax.nn.sets._layer import require_set
 
 
 def attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array | None = None, precision: Any = None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    key_mask: jax.Array | None = None,
+    precision: Any = None,
+    drop: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
     r"""Scaled dot-product attention of every head, :math:`\mathrm{softmax}(Q_h K_h^T / \sqrt{d_h}) V_h`.
 
@@ -27,14 +34,20 @@ def attend(
       key_mask: bool ``(*batch, keys)``, True where a key is there, or ``(*batch, queries, keys)``, True where a query may
         look at a key; None for all.
       precision: as in ``jax.lax.dot_general``.
+      drop: dropout of the weights ``(*batch, heads, queries, keys)``, or None.
 
     Returns:
       ``(*batch, queries, heads, d)`` of the dtype of ``value``; zeros where there is no key. Scores, softmax and sums are
       computed in at least float32.
     """
+    weights = attention_weights(query, key, key_mask, precision)
+    return weighted_values(weights if drop is None else drop(weights), value, precision)
+
+
+def attention_weights(query: jax.Array, key: jax.Array, key_mask: jax.Array | None, precision: Any) -> jax.Array:
+    """Returns the softmax of :func:`attend`, ``(*batch, heads, queries, keys)``, at least float32; 0 without key."""
     wide = accumulation_dtype(query.dtype)
-    products = {"precision": precision, "preferred_element_type": wide}
-    scores = jnp.einsum("...qhd,...khd->...hqk", query, key, **products)
+    scores = jnp.einsum("...qhd,...khd->...hqk", query, key, precision=precision, preferred_element_type=wide)
     scores = scores * jnp.asarray(query.shape[-1] ** -0.5, wide)
     there = jnp.ones(key.shape[:-2], bool) if key_mask is None else key_mask
     there = there[..., None, :] if there.ndim == key.ndim - 2 else there
@@ -44,7 +57,12 @@ def attend(
     shifted = scores - jax.lax.stop_gradient(largest)
     weights = jnp.where(there, jnp.exp(jnp.where(there, shifted, jnp.zeros((), wide))), jnp.zeros((), wide))
     total = weights.sum(axis=-1, keepdims=True)
-    weights = weights / jnp.where(there.any(axis=-1, keepdims=True), total, jnp.ones((), wide))
+    return weights / jnp.where(there.any(axis=-1, keepdims=True), total, jnp.ones((), wide))
+
+
+def weighted_values(weights: jax.Array, value: jax.Array, precision: Any) -> jax.Array:
+    """Returns the sums of the values by weights ``(*batch, heads, queries, keys)``, of the dtype of ``value``."""
+    products = {"precision": precision, "preferred_element_type": weights.dtype}
     return jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value, **products).astype(value.dtype)
 
 
@@ -60,7 +78,7 @@ class FeedForward(nnx.Module):
         return self.out(jax.nn.relu(self.hidden(x)))
 
 
-class MultiheadAttentionBlock(nnx.Module):
+class MultiheadAttentionBlock(DropsAttention):
     r"""Each element x of one set looks at all elements y of another.
 
     .. math:: \mathrm{MAB}(X, Y) = \mathrm{LN}(H + \mathrm{rFF}(H)), \qquad H = \mathrm{LN}(X + \mathrm{MH}(X, Y, Y)),
@@ -68,13 +86,17 @@ class MultiheadAttentionBlock(nnx.Module):
     .. math:: \mathrm{MH}(Q, K, V) = \mathrm{concat}_h\big(\mathrm{softmax}(Q_h K_h^T / \sqrt{d_h})\, V_h\big)\, W_o
 
     Law: ``block(act(p, x), act(q, y)) == act(p, block(x, y))`` for permutations p and q: equivariant in x, invariant in y.
-    Padding does not matter. Without any y the attention is 0, so that the result depends on x alone.
+    Padding does not matter. Without any y the attention is 0, so that the result depends on x alone. With dropout the law
+    holds in distribution: another order draws other noise.
 
     Args:
       features: number of features of both sets and of the result.
       num_heads: number of heads, a divisor of ``features``.
       hidden_features: width of the feed-forward network; None is ``features``.
       use_norm: whether to normalise the features of each element (``nnx.LayerNorm``).
+      dropout_rate: the probability with which a weight of the softmax is dropped; what is kept is divided by
+        ``1 - dropout_rate``.
+      deterministic: whether nothing is dropped, as in a view for evaluation (``nnx.view(layer, deterministic=True)``).
       dtype: dtype of the computation; None promotes inputs and parameters. The softmax is at least float32.
       param_dtype: dtype in which the parameters are stored.
       precision: as in ``jax.lax.dot_general``.
@@ -109,6 +131,8 @@ class MultiheadAttentionBlock(nnx.Module):
         *,
         hidden_features: int | None = None,
         use_norm: bool = True,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: Any = None,
@@ -117,6 +141,7 @@ class MultiheadAttentionBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         require_bools(use_norm=use_norm)
+        super().__init__(dropout_rate, deterministic)
         self.features = positive_int(features, "features")
         self.num_heads = positive_int(num_heads, "num_heads")
         if features % num_heads:
@@ -134,8 +159,16 @@ class MultiheadAttentionBlock(nnx.Module):
         self.last_norm = nnx.LayerNorm(features, **stored) if use_norm else nnx.data(None)
 
     def __call__(
-        self, x: jax.Array, y: jax.Array, mask: jax.Array | None = None, y_mask: jax.Array | None = None
-    ) -> jax.Array:
+        self,
+        x: jax.Array,
+        y: jax.Array,
+        mask: jax.Array | None = None,
+        y_mask: jax.Array | None = None,
+        *,
+        return_attention_weights: bool = False,
+        deterministic: bool | None = None,
+        rngs: Streams | None = None,
+    ) -> Any:
         """Lets every x attend to all y.
 
         Args:
@@ -143,13 +176,17 @@ class MultiheadAttentionBlock(nnx.Module):
           y: ``(*batch, m, features)``, the same batch axes.
           mask: bool ``(*batch, n)``, which x are there; None for all.
           y_mask: bool ``(*batch, m)``, which y are there; None for all.
+          return_attention_weights: whether to return the softmax too.
+          deterministic: whether nothing is dropped; None is what the block was built with.
+          rngs: the streams, one of them, or a key; dropout takes one key. Every weight has noise of its own.
 
         Returns:
-          ``(*batch, n, features)``; zeros where ``mask`` is False.
+          ``(*batch, n, features)``; zeros where ``mask`` is False. With ``return_attention_weights`` that and the softmax
+          before dropout, ``(*batch, num_heads, n, m)``, 0 where a mask is False, at least float32.
 
         Raises:
           TypeError: a mask is not boolean.
-          ValueError: a shape does not fit.
+          ValueError: a shape does not fit, or dropout lacks ``rngs``.
         """
         mask = require_set(x, self.features, mask, "x")
         y_mask = require_set(y, self.features, y_mask, "y", "y_mask")
@@ -160,6 +197,11 @@ class MultiheadAttentionBlock(nnx.Module):
         query, key, value = (
             layer(z).reshape(*z.shape[:-1], *heads) for layer, z in ((self.query, x), (self.key, y), (self.value, y))
         )
-        attended = self.out(attend(query, key, value, y_mask, self.precision).reshape(x.shape))
+        weights = attention_weights(query, key, y_mask, self.precision)
+        kept = dropped(weights, self.dropout_rate, self.dropout_key(deterministic, rngs))
+        attended = self.out(weighted_values(kept, value, self.precision).reshape(x.shape))
         hidden = normalised(self.norm, x.astype(attended.dtype) + attended)
-        return keep(normalised(self.last_norm, hidden + self.feed_forward(hidden)), mask)
+        result = keep(normalised(self.last_norm, hidden + self.feed_forward(hidden)), mask)
+        if not return_attention_weights:
+            return result
+        return result, keep(weights, None if mask is None else jnp.broadcast_to(mask[..., None, :], weights.shape[:-1]))

@@ -214,7 +214,8 @@ def test_undefined_numbers_stay_undefined():
     assert np.isnan(ej.nn.SAGEConv(F, F, normalize=True, **options())(broken).nodes[1:]).all()
     scores = jnp.array([[-jnp.inf], [-jnp.inf], [1.0]])
     values = jnp.ones((4, 1, 2))
-    mean = _edge_softmax.attention_sum(scores, values, graph)[:, 0]
+    parts = _edge_softmax.exponentials(scores, graph.receivers, graph.num_nodes, graph.edge_mask)
+    mean = _edge_softmax.attention_sum(parts, values, graph)[:, 0]
     assert np.array_equal(mean, np.repeat([[0.0], [np.nan], [0.0], [1.0]], 2, 1), equal_nan=True)
     mean = attend(jnp.ones((1, 1, 2)), -jnp.inf * jnp.ones((3, 1, 2)), jnp.ones((3, 1, 2)))
     assert np.isnan(mean).all()

@@ -88,3 +88,45 @@ def test_bad_input():
     check_message(lambda: block(jnp.ones((3, 4)), jnp.ones((3, 5))), ValueError, ["`y`", "(*batch, n, 4)"])
     wrong = jnp.ones((2,), bool)
     check_message(lambda: block(jnp.ones((3, 4)), jnp.ones((3, 4)), y_mask=wrong), ValueError, ["`y_mask`", "`y`"])
+
+
+def test_weights_and_dropout():
+    """The softmax sums to 1 over the keys that are there; dropout multiplies it, with one key for each block."""
+    x, mask = randn((2, 5, 4)), jnp.asarray([[True] * 5, [True, True, True, False, False]])
+    options = {"dropout_rate": 0.5, "use_norm": False, "rngs": nnx.Rngs(0), **COMMON}
+    block = ej.nn.SetAttentionBlock(4, 2, **options)
+    induced, pool = ej.nn.InducedSetAttentionBlock(4, 3, 2, **options), ej.nn.AttentionPool(4, 2, 2, **options)
+    more = {"return_attention_weights": True}
+
+    @jax.jit
+    def run(key):
+        view = nnx.view(block, deterministic=True)
+        quiet = [layer(x, mask, deterministic=True, **more) for layer in (view, induced, pool)]
+        return quiet, [layer(x, mask, rngs=key, **more) for layer in (block, induced, pool)]
+
+    key = jax.random.key(0)
+    quiet, noisy = run(key)
+    for (y, _), (z, _) in zip(quiet, noisy, strict=True):
+        assert not np.allclose(y, z)
+        assert (np.asarray(z)[1, 3:] == 0).all() or z.shape[1] == 2
+    np.testing.assert_array_equal(quiet[0][1], noisy[0][1])
+    (_, weights), (_, (inner, outer)), (_, of_pool) = quiet
+    assert (weights.shape, inner.shape, outer.shape, of_pool.shape) == (
+        (2, 2, 5, 5),
+        (2, 2, 3, 5),
+        (2, 2, 5, 3),
+        (2, 2, 2, 5),
+    )
+    for found, there in ((weights, mask[:, None]), (inner, True), (outer, mask[:, None]), (of_pool, True)):
+        np.testing.assert_allclose(found.sum(-1), np.broadcast_to(there, found.shape[:-1]), rtol=1e-12)
+    assert (np.asarray(weights)[1, :, :, 3:] == 0).all() and (np.asarray(of_pool)[1, :, :, 3:] == 0).all()
+    factors = np.asarray(jax.random.bernoulli(key, 0.5, weights.shape)) / 0.5
+    inputs = np.where(mask[..., None], x, 0)
+    mab = block.block
+    value = linear(mab.value, inputs).reshape(2, 5, 2, 2)
+    attended = np.einsum("bhqk,bkhd->bqhd", factors * np.asarray(weights), value).reshape(2, 5, 4)
+    hidden = inputs + linear(mab.out, attended)
+    expected = hidden + linear(mab.feed_forward.out, np.maximum(linear(mab.feed_forward.hidden, hidden), 0))
+    np.testing.assert_allclose(noisy[0][0], np.where(mask[..., None], expected, 0), rtol=1e-11, atol=1e-12)
+    check_message(lambda: block(x), ValueError, ["`rngs`", "nnx.Rngs(dropout=0)"])
+    check_message(lambda: ej.nn.SetAttentionBlock(4, 2, **{**options, "dropout_rate": -0.1}), ValueError, ["`dropout_rate`"])
