@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +124,7 @@ def frame_average(
 def _require_value(value: jax.Array, output: str, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
     """Returns what the user's function gave, after checking that frames can turn it."""
     *batch, _, d = shape
-    given = getattr(value, "shape", ())
+    given: Any = getattr(value, "shape", ())
     if output == "scalars" or (len(given) > len(batch) + 1 and given[: len(batch)] == tuple(batch) and given[-1] == d):
         return require_returned(value, given, "fn", f"{output} of {dtype}", jnp.inexact)
     wanted = ", ".join(map(str, (*batch, "n", d)))

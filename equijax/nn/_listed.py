@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from equijax.actions import Action, TrivialAction
 from equijax.groups import Group
@@ -96,7 +96,7 @@ def is_closed(group: Group, listed: Listed) -> bool:
     with jax.ensure_compile_time_eval():
         first = jax.tree.map(lambda e: np.asarray(e)[None], group.identity)
         rows = _rows(group.compose(first, jax.tree.unflatten(listed.structure, listed.leaves)), len(listed))
-        tree = cKDTree(rows)
+        tree = KDTree(rows)
         number = np.array([min(near) for near in tree.query_ball_point(rows, _TOLERANCE)])
         counts = np.bincount(number, minlength=len(rows))
         start = tree.query(_rows(first, 1), distance_upper_bound=_TOLERANCE)[1][0]

@@ -6,6 +6,8 @@ from typing import Any
 
 from flax import nnx
 
+from equijax.groups._elements import concrete
+
 _EACH_ALONE = (nnx.LayerNorm, nnx.RMSNorm)
 
 
@@ -17,7 +19,8 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
     first entry only, so it gets those that it names itself.
 
     Raises:
-      ValueError: an entry of an ``nnx.Sequential`` accepts an option that would not reach it.
+      ValueError: an entry of an ``nnx.Sequential`` accepts an option that would not reach it; or a layer that takes no mask
+        takes statistics of a batch, to which padding would add.
     """
     call = type(layer).__call__ if isinstance(layer, nnx.Module) else layer
     parameters = inspect.signature(call).parameters
@@ -28,11 +31,46 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
     accepted = {name: value for name, value in options.items() if name in parameters}
     if isinstance(layer, nnx.Sequential):
         _require_none_lost(layer, {name: value for name, value in options.items() if name not in accepted})
+    if "mask" in options and "mask" not in accepted:
+        require_no_statistics(layer, options["mask"])
     if isinstance(layer, _EACH_ALONE):
         accepted.pop("mask", None)
     if isinstance(layer, nnx.BatchNorm) and accepted.get("mask") is not None:
         accepted["mask"] = accepted["mask"][..., None]
     return accepted
+
+
+def require_no_statistics(layer: Any, mask: Any) -> None:
+    """Raises where a layer that gets no mask takes statistics of a batch, such as an ``nnx.BatchNorm`` inside it.
+
+    Norms that use their running averages take none. A mask that is known to be True everywhere leaves nothing out.
+
+    Args:
+      layer: module, method or function.
+      mask: bool array, which of the entries are there; None is all.
+
+    Raises:
+      ValueError: padding would enter the statistics.
+    """
+    if mask is None:
+        return
+    owner = getattr(layer, "__self__", layer)
+    taking = [m for _, m in nnx.iter_modules(owner) if _takes_statistics(m)] if isinstance(owner, nnx.Module) else []
+    if not taking:
+        return
+    known = concrete(mask)
+    if known is None or not known.all():
+        name = getattr(layer, "__name__", type(layer).__name__)
+        raise ValueError(
+            f"`mask` does not reach the {type(taking[0]).__name__} inside {name}, whose statistics would count padding. Let "
+            f"the call of {name} take `mask` and hand it on, use a norm of each element alone such as nnx.LayerNorm, or the "
+            "running averages: nnx.view(model, use_running_average=True)."
+        )
+
+
+def _takes_statistics(module: nnx.Module) -> bool:
+    """Tells whether a norm takes the statistics of a batch: it has running averages, and does not use them."""
+    return getattr(module, "use_running_average", None) is False
 
 
 def _require_none_lost(chain: nnx.Sequential, options: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._dtypes import widened
 from equijax.groups import Group
 from equijax.nn._conv import Conv
 from equijax.nn._parameters import read
@@ -55,8 +56,8 @@ class PhaseScore(nnx.Module):
         self.weight = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (hidden,), param_dtype))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Scores ``(*batch, *sizes, fibre, features)``; returns ``(*batch,)``."""
-        fields = jnp.tanh(self.conv(x))
+        """Scores ``(*batch, *sizes, fibre, features)``; returns ``(*batch,)``, of at least float32."""
+        fields = widened(jnp.tanh(self.conv(x)))[0]
         d = len(self.conv.sampling.window)
         weight = read(self.weight, "weight", (self.conv.out_features,)).astype(fields.dtype)
         terms = (fields * jnp.broadcast_to(weight, fields.shape)).sum(-1)

@@ -126,9 +126,9 @@ def fewest_samples(point_group: Any, sampling: Sampling, sizes: tuple[int, ...])
 
 
 def lowest(dtype: Any) -> Any:
-    """Returns the smallest value of a dtype, which no maximum sees: −∞, the smallest integer, or False."""
+    """Returns the smallest value of a dtype, which no maximum sees: −∞, the smallest number, or False."""
     if jnp.issubdtype(dtype, jnp.inexact):
-        return -np.inf
+        return -np.inf if jnp.finfo(dtype).bits >= 16 else jnp.finfo(dtype).min  # not all floats of 8 bits have −∞
     return False if dtype == jnp.bool_ else jnp.iinfo(dtype).min
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.nn._conv import default_kernel_init
@@ -117,7 +118,8 @@ class Bilinear(FieldLayer):
         outputs = products_into(self.in_fibre, self.out_fibre, self.largest)
         x, left, right, kernel = dtypes.promote_dtype((inputs, *self._parameters(outputs)), dtype=self.dtype)
         v = to_vectors(x, self.in_fibre)
-        l, r = (self._mixed(v, matrices) for matrices in (left, right))  # noqa: E741
+        l, r = (widened(self._mixed(v, matrices))[0] for matrices in (left, right))  # noqa: E741
+        kernel = kernel.astype(l.dtype)
         found = []
         for output in outputs:
             terms = [self._term(l, r, product, kernel) for product in output.products]
@@ -127,7 +129,7 @@ class Bilinear(FieldLayer):
         y = found[0] if len(found) == 1 else jnp.concatenate(found, axis=-2)
         if (place != np.arange(len(place))).any():
             y = taken(y, place)
-        return from_vectors(y, self.out_fibre)
+        return from_vectors(y.astype(x.dtype), self.out_fibre)
 
     def _parameters(self, outputs: Sequence[Output]) -> tuple[jax.Array, jax.Array, jax.Array]:
         """L, R and θ, after checking their shapes."""

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._dtypes import as_floats
 from equijax._numbers import require_bools
 from equijax.groups import Group
 from equijax.nn.fields._blocks import block_count, block_numbers

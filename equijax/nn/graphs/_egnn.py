@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._dtypes import accumulation_dtype
+from equijax._dtypes import accumulation_dtype, widened
 from equijax._numbers import positive_int, require_bools
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
 from equijax.groups import E
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._returned import require_pointwise
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 
 _tiny_init = nnx.initializers.variance_scaling(1e-6, "fan_avg", "uniform")
@@ -203,13 +204,13 @@ class EGNN(GraphLayer):
 
     def _messages(self, kernel: jax.Array, sender: Any, receiver: Any, edge: Any) -> tuple[jax.Array, jax.Array]:
         """Returns for every edge the message and the shift of the receiver, at least float32."""
-        difference = receiver["x"] - sender["x"]
+        difference, _ = widened(receiver["x"] - sender["x"])
         squared = jnp.sum(difference**2, -1, keepdims=True)
         invariants = squared.astype(kernel.dtype)
         if edge is not None:
             invariants = jnp.concatenate([invariants, edge.astype(kernel.dtype)], -1)
         m = receiver["receiver"] + sender["sender"] + jnp.dot(invariants, kernel, precision=self.precision)
-        m = self.activation(self.message[1](self.activation(m)))
+        m = self._activated(self.message[1](self._activated(m)))
         if self.gate is not None:
             m = m * jax.nn.sigmoid(self.gate(m))
         weight = self._perceptron(self.position, m)
@@ -226,7 +227,10 @@ class EGNN(GraphLayer):
         return jnp.where(apart, difference, jnp.zeros((), difference.dtype)) / length
 
     def _perceptron(self, layers: Any, x: jax.Array) -> jax.Array:
-        return layers[1](self.activation(layers[0](x)))
+        return layers[1](self._activated(layers[0](x)))
+
+    def _activated(self, x: jax.Array) -> jax.Array:
+        return require_pointwise(self.activation(x), x, "activation")
 
     def _require_geometry(self, graph: Graph) -> None:
         wanted = {"nodes": (graph.num_nodes, self.in_features), "positions": (graph.num_nodes, self.ndim)}

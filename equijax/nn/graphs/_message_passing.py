@@ -110,8 +110,11 @@ class MessagePassing(GraphLayer):
             new = on_rows(self.update_network, side_by_side(nodes, aggregated), graph.node_mask)
         else:
             new = self.update(nodes, aggregated)
-        if new.shape[:1] != nodes.shape[:1]:
-            raise ValueError(f"`update` returned shape {new.shape} for {graph.num_nodes} nodes; it must keep axis 0.")
+        if jnp.ndim(new) < 2 or jnp.shape(new)[:1] != nodes.shape[:1]:
+            raise ValueError(
+                f"`update` returned shape {jnp.shape(new)} for {graph.num_nodes} nodes; it must keep axis 0 and return "
+                f"({graph.num_nodes}, …, features)."
+            )
         return graph.replace(nodes=masked(new, graph.node_mask))
 
 

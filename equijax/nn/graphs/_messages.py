@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equijax._dtypes import accumulation_dtype
+from equijax._dtypes import accumulation_dtype, require_floats
 from equijax.graphs import Graph, message_reduce, neighbour_sum
 from equijax.graphs._chunks import map_edges, num_chunks
 from equijax.nn._aggregation import Aggregation, Max, Mean, Min, Several, Sum
+from equijax.nn._returned import require_returned
 from equijax.nn.graphs._layer import masked
 
 _REDUCTIONS: dict[type, str] = {Sum: "sum", Mean: "sum", Max: "max", Min: "min"}
@@ -52,15 +53,14 @@ def aggregate(
 
     Raises:
       TypeError: the messages are no floats.
+      ValueError: they are not ``(E, *rest, features)``.
     """
     parts = aggregation.parts if type(aggregation) is Several else (aggregation,)
     if not all(type(part) in _REDUCTIONS for part in parts):
-        messages = on_edges(fn, graph, nodes, edges)
+        messages = _require_messages(on_edges(fn, graph, nodes, edges), graph)
         return aggregation.over_segments(messages, graph.receivers, graph.num_nodes, graph.edge_mask)
     words = sorted({_REDUCTIONS[type(part)] for part in parts})
-    dtype = jax.eval_shape(fn, _at_ends(nodes, graph), _at_ends(nodes, graph), edges).dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"`message` returned {dtype}; aggregations need floats. Write .astype(jnp.float32).")
+    dtype = _require_messages(jax.eval_shape(fn, _at_ends(nodes, graph), _at_ends(nodes, graph), edges), graph).dtype
 
     def repeated(*arguments: Any) -> dict[str, jax.Array]:
         message = fn(*arguments)
@@ -69,6 +69,18 @@ def aggregate(
 
     totals = message_reduce(repeated, graph, nodes, edges, reductions={word: word for word in words})
     return _assemble(parts, totals, graph, dtype)
+
+
+def _require_messages(messages: Any, graph: Graph) -> Any:
+    """Returns messages after checking that they are one array of floats, with a row for each edge and their features."""
+    shape = getattr(messages, "shape", ())
+    if hasattr(messages, "dtype") and (len(shape) < 2 or shape[0] != graph.num_edges):
+        raise ValueError(
+            f"`message` returned shape {shape}; it must return ({graph.num_edges}, …, features), a row for each edge. Write "
+            "x[:, None] for one number."
+        )
+    messages = require_returned(messages, shape, "message", "one vector for each edge")
+    return require_floats(messages, "message(…)", "an aggregation")
 
 
 def aggregate_neighbours(aggregation: Aggregation, nodes: jax.Array, graph: Graph) -> jax.Array:

@@ -14,6 +14,7 @@ from equijax.graphs import Graph
 from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._returned import require_pointwise
 from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
 from equijax.nn.graphs._messages import aggregate, side_by_side, with_fibre
 
@@ -182,7 +183,7 @@ class PNAConv(GraphLayer):
 
     def _rest(self, layers: nnx.List, x: jax.Array) -> jax.Array:
         for layer in list(layers)[1:]:
-            x = layer(self.activation(x))
+            x = layer(require_pointwise(self.activation(x), x, "activation"))
         return x
 
     def _scales(self, graph: Graph, like: jax.Array) -> list[jax.Array]:

@@ -23,7 +23,7 @@ def on_rows(fn: Any, x: Any, mask: Array, **options: Any) -> Any:
       **options: keyword arguments of the call; ``nnx.Sequential`` hands them to its first entry, and ``rngs`` to all.
 
     Raises:
-      ValueError: ``fn`` lost the axis of the rows.
+      ValueError: ``fn`` lost the axis of the rows, or takes statistics of a batch without taking the mask.
     """
     if type(fn) is nnx.Sequential:
         shared = {"rngs": options.pop("rngs")} if "rngs" in options else {}

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from equijax.actions import Action, ProductAction, SetAction
 from equijax.nn._layer import Layer
 from equijax.nn._mask import keep, require_mask
+from equijax.nn._options import require_no_statistics
+from equijax.nn.fields._batch_norm import FieldBatchNorm
 from equijax.nn.products._element import ElementLayer
 
 
@@ -15,7 +17,8 @@ class MapElements(ElementLayer):
     .. math:: y_i = L(x_i)
 
     Layers take any number of batch axes, so the array is handed on as it is. What this adds is the action of a set of
-    fields, so that pools and norms find their place in a ``Sequential`` of :class:`SetConv`, and the mask.
+    fields, so that pools and norms find their place in a ``Sequential`` of :class:`SetConv`, and the mask, which keeps
+    padding out of the statistics of a :class:`FieldBatchNorm`.
 
     Law: ``layer(act((p, g), x)) == act((p, g), layer(x))`` for every permutation p of the set and every g that ``element``
     keeps; ``mask`` moves with p.
@@ -53,10 +56,15 @@ class MapElements(ElementLayer):
 
         Raises:
           TypeError: the mask is not boolean.
-          ValueError: a shape does not fit.
+          ValueError: a shape does not fit, or padding would enter the statistics of a norm inside ``element``.
         """
         if mask is not None:
             mask = require_mask(mask, inputs.shape[: self._mask_ndim(inputs.shape, jnp.ndim(mask))])
+        if isinstance(self.element, FieldBatchNorm) and mask is not None:
+            positions = inputs.shape[: inputs.ndim - 1 - len(self.element.in_fibre.shape)]
+            each = jnp.broadcast_to(mask.reshape(*mask.shape, *(1,) * (len(positions) - mask.ndim)), positions)
+            return keep(self.element(keep(inputs, mask), mask=each), mask)
+        require_no_statistics(self.element, mask)
         return keep(self.element(keep(inputs, mask)), mask)
 
     def _mask_ndim(self, shape: tuple[int, ...], given: int) -> int:

@@ -140,10 +140,15 @@ class SetConv(ElementLayer):
           ValueError: a shape does not fit, or loses an element of the point group.
         """
         axis, mask = self._require_set(inputs, mask)
-        x = keep(inputs, mask)
+        x = self._promoted(keep(inputs, mask))
         y = self.element(x, out_sharding)
         together = self.pooled(self.aggregation.over_axis(x, mask, axis), out_sharding)
         return keep(y + jnp.expand_dims(together, axis), mask)
+
+    def _promoted(self, x: jax.Array) -> jax.Array:
+        """Promotes the inputs as the convolutions would, so that the pool rounds no more than they do."""
+        bias = None if self.element.bias is None else self.element.bias[...]
+        return self.element.promote_dtype((x, self.element.kernel[...], bias), dtype=self.element.dtype)[0]
 
 
 def _beside(kernel_init: Any, own: int, other: int) -> Callable:

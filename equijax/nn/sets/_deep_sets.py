@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._mask import keep
@@ -101,15 +102,15 @@ class DeepSet(InvariantSetLayer):
           What ``rho`` makes of the pooled set.
 
         Raises:
-          ValueError: a shape does not fit, ``phi`` loses the axis of the set, or it is an ``nnx.Sequential`` with an entry
-            that accepts the mask, which would not reach it.
+          ValueError: a shape does not fit, ``phi`` loses the axis of the set, it is an ``nnx.Sequential`` with an entry
+            that accepts the mask, which would not reach it, or it takes statistics of a batch without taking the mask.
         """
         mask = require_set(inputs, None, mask)
         options = {} if mask is None else accepted_options(self.phi, {"mask": mask})
         encoded = self.phi(keep(inputs, mask), **options)
-        if encoded.shape[:-1] != inputs.shape[:-1]:
+        if jnp.shape(encoded)[:-1] != inputs.shape[:-1]:
             raise ValueError(
-                f"`phi` makes {encoded.shape} of {inputs.shape}; it must keep the elements, (*batch, n, hidden): apply it "
-                "to each element alike, and leave pooling to `aggregation`."
+                f"`phi` makes {jnp.shape(encoded)} of {inputs.shape}; it must keep the elements, (*batch, n, hidden): apply "
+                "it to each element alike, and leave pooling to `aggregation`."
             )
         return self.rho(self.pool(encoded, mask))

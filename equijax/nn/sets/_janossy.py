@@ -14,7 +14,7 @@ from equijax._arrays import read_only
 from equijax._numbers import positive_int
 from equijax.nn._aggregation import Mean
 from equijax.nn._mask import keep
-from equijax.nn._options import accepted_options
+from equijax.nn._options import accepted_options, require_no_statistics
 from equijax.nn.sets._layer import InvariantSetLayer, require_set
 
 _LIMIT = 50_000
@@ -100,10 +100,11 @@ class JanossyPool(InvariantSetLayer):
             counted = None
         else:
             counted = present.all(axis=-1)
+            require_no_statistics(self.fn, None if mask is None else counted)
             values = self.fn(keep(chosen, counted))
-        if values.ndim < 2 or values.shape[:-1] != orders.shape[:-1]:
+        if jnp.ndim(values) < 2 or values.shape[:-1] != orders.shape[:-1]:
             raise ValueError(
-                f"`fn` makes {values.shape} of {chosen.shape}; it must give one vector for each sequence, "
+                f"`fn` makes {jnp.shape(values)} of {chosen.shape}; it must give one vector for each sequence, "
                 f"{(*orders.shape[:-1], 'out_features')}."
             )
         return Mean().over_axis(values, counted)

@@ -2,6 +2,7 @@
 
 import jax
 
+from equijax._dtypes import require_real
 from equijax.actions import Action, SetAction, TrivialAction
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import require_mask
@@ -36,9 +37,10 @@ def require_set(
     """Checks a set and its mask; returns the mask.
 
     Raises:
-      TypeError: the mask is not boolean.
+      TypeError: ``inputs`` is complex, or the mask is not boolean.
       ValueError: ``inputs`` is not ``(*batch, n, features)``, or the mask not ``(*batch, n)``.
     """
+    require_real(inputs, name, "a layer on sets")
     if inputs.ndim < 2 or (features is not None and inputs.shape[-1] != features):
         layout = f"(*batch, n, {'features' if features is None else features})"
         raise ValueError(f"`{name}` has shape {inputs.shape}; the layer needs {layout}, a set of n vectors.")

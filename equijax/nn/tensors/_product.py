@@ -14,6 +14,7 @@ from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import keep_nodes, require_mask
+from equijax.nn._returned import require_returned
 from equijax.nn.tensors._contract import node_count
 
 _EXPONENTS = {"mean": 1.0, "sqrt": 0.5, "sum": 0.0}
@@ -145,9 +146,15 @@ class MatrixProductBlock(Layer):
             raise ValueError(f"`inputs` has shape {shape}; the layer needs (*batch, n, n, {self.in_features}).")
         mask = None if mask is None else require_mask(mask, shape[:-2])
         x = keep_nodes(inputs, mask, 2)
-        left, right = keep_nodes(self.left(x), mask, 2), self.right(x)
+        left, right = keep_nodes(_applied(self.left, x), mask, 2), _applied(self.right, x)
         wide = accumulation_dtype(left.dtype)
         total = jnp.einsum("...ikf,...kjf->...ijf", left, right, precision=self.precision, preferred_element_type=wide)
         scale = node_count(shape[-2], mask, total.dtype) ** _EXPONENTS[self.normalization]
         product = total / scale.reshape(scale.shape + (1,) * (total.ndim - scale.ndim))
-        return keep_nodes(jnp.concatenate([self.beside(x), product.astype(left.dtype)], axis=-1), mask, 2)
+        return keep_nodes(jnp.concatenate([_applied(self.beside, x), product.astype(left.dtype)], axis=-1), mask, 2)
+
+
+def _applied(perceptron: nnx.Sequential, x: jax.Array) -> jax.Array:
+    """Applies a perceptron, after which nothing but the number of features may have changed."""
+    y = perceptron(x)
+    return require_returned(y, (*x.shape[:-1], y.shape[-1]), "activation", "one number for each of its input")

@@ -1,0 +1,111 @@
+"""Numbers of every kind through every layer: right to the dtype's rounding, or a clear TypeError, as docs/conventions.md says."""
+
+import functools
+import inspect
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import equijax as ej
+from tests.contract.cases import CASES, POOLS
+from tests.helpers import drawn, lecun
+
+PAGE = pathlib.Path(ej.__file__).parents[1] / "docs" / "conventions.md"
+#: Layers that take what their parts take, or a graph.
+COMPOSED = {"Sequential", "MapElements", "Declared", "HeteroLayer", "FieldLayer", "Layer", "Symmetrize"}
+
+
+@functools.cache
+def table():
+    """Names and words of the table in the conventions: (name, mode) → (integers, complex, range)."""
+    rules = {}
+    for row in re.findall(r"^\| (`.*) \|$", PAGE.read_text(), re.MULTILINE):
+        names, *rule = (cell.strip() for cell in row.split("|"))
+        if len(rule) != 3 or rule[2] not in ("whole", "squares"):
+            continue
+        for part in re.split(r"[;,] (?=`[A-Z])", names):
+            modes = re.findall(r'`"(\w+)"`', part) or [None]
+            rules.update({(re.search(r"`(\w+)`", part)[1], mode): tuple(rule) for mode in modes})
+    return rules
+
+
+def rule_of(layer, shape):
+    """The row of a layer: by its mode where it has one, which stands behind the last of several names."""
+    name = type(layer).__name__
+    mode = getattr(layer, "mode", None) or getattr(layer, "method", None)
+    if name == "CentredPool":
+        mode = "mean" if layer.fill == 0 else "max"
+    if name == "Sequential":
+        return "promoted", "yes", "whole"
+    listed = {key[1] for key in table() if key[0] == name}
+    return table()[name, mode if mode in listed else None]
+
+
+def numbers(shape, kind):
+    """Entries of one kind; complex ones with both parts."""
+    x = np.random.default_rng(0).normal(size=shape)
+    return {
+        "bool": lambda: x > 0,
+        "uint8": lambda: np.clip(200 + 40 * x, 0, 255).astype(np.uint8),
+        "int8": lambda: np.clip(90 * x, -128, 127).astype(np.int8),
+        "float16": lambda: np.clip(3e4 * x, -6e4, 6e4).astype(np.float16),
+        "bfloat16": lambda: x.astype(jnp.bfloat16),
+        "large": lambda: (1e15 * x).astype(np.float32),
+        "huge": lambda: (1e30 * x).astype(np.float32),
+        "tiny": lambda: (1e-30 * x).astype(np.float32),
+        "complex64": lambda: (x + 1j * x[..., ::-1]).astype(np.complex64),
+    }[kind]()
+
+
+KINDS = ("bool", "uint8", "int8", "float16", "bfloat16", "large", "huge", "tiny", "complex64")
+#: What runs at every change; the others show the same and are slow.
+FIRST = ("AvgPool circular", "FibrePool finite")
+
+
+def _case(case):
+    return pytest.param(case, id=case.name, marks=() if case.name in FIRST else pytest.mark.slow)
+
+
+def _wide(x):
+    return x.astype(jnp.complex128 if jnp.iscomplexobj(x) else jnp.float64)
+
+
+@pytest.mark.parametrize("case", [_case(case) for case in CASES + POOLS])
+def test_numbers_of_every_kind(case):
+    layer = (
+        case(param_dtype=jnp.float32, kernel_init=lecun, bias_init=drawn) if case in CASES else case(param_dtype=jnp.float32)
+    )
+    integers, complex_, reach = rule_of(layer, case.shape)
+    for kind in KINDS:
+        x = jnp.asarray(numbers(case.shape, kind))
+        refused = (complex_ == "TypeError" and kind == "complex64") or (
+            integers == "TypeError" and not jnp.issubdtype(x.dtype, jnp.inexact)
+        )
+        if reach == "squares" and (kind == "huge" or (kind == "tiny" and integers == "TypeError")):
+            continue
+        with jax.numpy_dtype_promotion("standard"):
+            if refused:
+                with pytest.raises(TypeError, match=rf"{x.dtype}.*(astype|side by side)"):
+                    layer(x)
+                continue
+            y, expected = layer(x), np.asarray(layer(_wide(x)))
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            assert y.dtype == (x.dtype if integers == "kept" else jnp.float32), kind
+        elif not jax.tree.leaves(getattr(layer, "kernel", None)) and integers != "promoted":
+            assert y.dtype == x.dtype, kind
+        rounding = 8 * float(jnp.finfo(y.dtype).eps) if jnp.issubdtype(y.dtype, jnp.inexact) else 0
+        size = np.abs(expected).max(initial=0)
+        assert np.isfinite(size), kind
+        error = np.abs(np.asarray(y).astype(expected.dtype) - expected).max(initial=0)
+        assert error <= rounding * size * max(1, len(case.shape)), (kind, error, size)
+
+
+def test_every_layer_stands_in_the_table():
+    graphs = {name for name in dir(ej.nn.graphs) if inspect.isclass(getattr(ej.nn.graphs, name))}
+    layers = {name for name, value in vars(ej.nn).items() if inspect.isclass(value) and issubclass(value, ej.nn.Layer)}
+    named = {name for name, _ in table()}
+    assert layers - graphs - COMPOSED - named == set()
