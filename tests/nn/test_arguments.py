@@ -32,7 +32,7 @@ BUILD = {
     "InducedSetAttentionBlock": lambda **k: nn.InducedSetAttentionBlock(4, 2, 3, **R, **k),
     "AttentionPool": lambda **k: nn.AttentionPool(4, 1, 2, **R, **k),
     "GatedGCN": lambda **k: nn.GatedGCN(2, **R, **k),
-    "PNAConv": lambda **k: nn.PNAConv(2, 3, **R, **k),
+    "PNAConv": lambda **k: nn.PNAConv(2, 3, (1.0, 1.0), **R, **k),
     "GINConv": lambda **k: nn.GINConv(abs, **k),
     "GINEConv": lambda **k: nn.GINEConv(2, abs, **k),
     "PairNorm": lambda **k: nn.PairNorm(**k),

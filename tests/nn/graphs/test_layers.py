@@ -348,7 +348,7 @@ def bad_arguments():
         (
             lambda: ej.nn.MessagePassing(message=lambda z: z[:, 0], update=jax.nn.relu)(graph),
             ValueError,
-            ["(14,)", "x[:, None]"],
+            ["`message`", "(20,)", "x[:, None]"],
         ),
         (lambda: ej.nn.MessagePassing(message=lambda z: z > 0)(graph), TypeError, ["`message`", "bool", "astype"]),
         (lambda: ej.nn.MessagePassing(message=dropout), TypeError, ["`message`", "rngs", "edges"]),
