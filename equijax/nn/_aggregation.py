@@ -75,7 +75,10 @@ class LogSumExp(Aggregation):
 
 @dataclasses.dataclass(frozen=True)
 class Variance(Aggregation):
-    r"""The variance over the N members, :math:`\frac{1}{N} \sum_i (x_i - \bar x)^2`, in two passes."""
+    r"""The variance over the N members, :math:`\frac{1}{N} \sum_i (x_i - \bar x)^2`, in two passes.
+
+    Range: squares of differences overflow beyond about 1e18 in float32 and vanish below 1e-18 (float64: 1e150, 1e-150).
+    """
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the variance."""

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from scipy.spatial import KDTree
 
-from equijax.actions import Action, TrivialAction
+from equijax.actions import Action
 from equijax.groups import Group
 from equijax.groups._elements import concrete
 from equijax.groups._group import Element
@@ -71,11 +71,18 @@ def require_closed(listed: Listed, action: Action, x: Any, name: str) -> None:
     Raises:
       ValueError: the product of two elements is none of them, or some are listed more often than others.
     """
-    if isinstance(action, TrivialAction):
+    if _moves_nothing(action):
         return
     group = sized(action, x.shape if hasattr(x, "shape") else x).group
     if not is_closed(group, listed):
         raise no_group(listed, group, name)
+
+
+def _moves_nothing(action: Action) -> bool:
+    try:
+        return not action.moved_axes
+    except ValueError:  # of a graph
+        return False
 
 
 def no_group(listed: Listed, group: Group, name: str) -> ValueError:
@@ -99,7 +106,7 @@ def is_closed(group: Group, listed: Listed) -> bool:
         tree = KDTree(rows)
         number = np.array([min(near) for near in tree.query_ball_point(rows, _TOLERANCE)])
         counts = np.bincount(number, minlength=len(rows))
-        start = tree.query(_rows(first, 1), distance_upper_bound=_TOLERANCE)[1][0]
+        start = int(np.ravel(tree.query(_rows(first, 1), distance_upper_bound=_TOLERANCE)[1])[0])
         if start == len(rows) or len(set(counts[counts > 0])) > 1:
             return False
         reached, images = {int(number[start])}, []
@@ -108,7 +115,7 @@ def is_closed(group: Group, listed: Listed) -> bool:
                 continue
             generator = jax.tree.unflatten(listed.structure, [leaf[k][None] for leaf in listed.leaves])
             product = group.compose(generator, jax.tree.unflatten(listed.structure, listed.leaves))
-            found = tree.query(_rows(product, len(listed)), distance_upper_bound=_TOLERANCE)[1]
+            found = np.ravel(tree.query(_rows(product, len(listed)), distance_upper_bound=_TOLERANCE)[1])
             if (found == len(rows)).any():
                 return False
             images.append(number[found])

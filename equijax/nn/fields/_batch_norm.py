@@ -30,6 +30,8 @@ class FieldBatchNorm(FieldNorm):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the positions.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Attributes:
       mean: BatchStat ``(num_features,)``, or ``(k, num_features)``: running mean of the coefficients of the invariants;
         None where the fibre has none.

@@ -39,6 +39,8 @@ class Bilinear(FieldLayer):
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g, for every group: no length is taken, so the
     fibres need not be orthogonal. The output is a polynomial of degree 2.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Attributes:
       left: Param L, ``(in_features, out_features)``, or ``(blocks, in_features, out_features)`` for several blocks.
       right: Param R, likewise.

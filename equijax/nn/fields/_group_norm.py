@@ -26,6 +26,8 @@ class FieldGroupNorm(FieldNorm):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the positions.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       num_features: number of features.
       num_groups: number of groups of features, a divisor of ``num_features``.

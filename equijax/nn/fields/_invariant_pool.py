@@ -24,6 +24,8 @@ class InvariantPool(FieldLayer):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g: the output is a scalar field.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Attributes:
       count: the number k + n of invariants.
 

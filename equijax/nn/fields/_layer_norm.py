@@ -24,6 +24,8 @@ class FieldLayerNorm(FieldNorm):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       num_features: number of features.
       fibre: an orthogonal representation.
@@ -101,6 +103,8 @@ class FieldRMSNorm(FieldNorm):
     there is no bias. On the scalar fibre it is ``nnx.RMSNorm``.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Args:
       num_features: number of features.

@@ -44,6 +44,8 @@ class NormNonlinearity(FieldLayer):
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g, since lengths are invariant.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Attributes:
       bias: Param b, ``(num_features,)``, or ``(blocks, num_features)`` where there are several blocks; or None.
 

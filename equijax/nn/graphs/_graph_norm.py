@@ -77,6 +77,8 @@ class GraphNorm(_Affine):
     a batch change nothing. A graph of one node, or of equal nodes, is finite: the mean alone is left, :math:`(1 - α) \bar
     x`.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       num_features: number of features.
       epsilon: ε.
@@ -127,6 +129,8 @@ class GraphLayerNorm(_Affine):
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes. Padding and the other graphs of
     a batch change nothing; constant graphs give β.
 
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
+
     Args:
       num_features: number of features.
       **options: ``epsilon``, ``use_scale``, ``use_bias``, ``dtype``, ``param_dtype`` and ``rngs`` as in :class:`GraphNorm`.
@@ -159,6 +163,8 @@ class PairNorm(GraphLayer):
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` for every relabelling of the nodes. Padding and the other graphs of
     a batch change nothing; a graph of one node, or of equal nodes, gives 0.
+
+    Range: squares overflow beyond about 1e18 in float32 (half precision is squared in it) and 1e150 in float64.
 
     Args:
       scale: s.

@@ -20,7 +20,8 @@ class MapNodes(_Map):
 
     What padding holds is replaced by zeros first, and by zeros behind. Where the call of ``fn`` takes ``mask``, it gets that
     of the nodes, bool ``(N, …)``; so do ``nnx.BatchNorm``, whose statistics then leave padding out, and the entries of an
-    ``nnx.Sequential``. A module of your own with an ``nnx.BatchNorm`` inside has to take ``mask`` and hand it on.
+    ``nnx.Sequential``. A module of your own with an ``nnx.BatchNorm`` inside has to take ``mask`` and hand it on;
+    otherwise it is a ``ValueError``, unless the mask is known to be True everywhere or running averages are used.
 
     Law: ``layer(act(g, graph)) == act(g, layer(graph))`` if ``fn`` treats every node alike and for itself. The statistics of
     ``nnx.BatchNorm`` keep the law too, but join the graphs of a batch.
