@@ -94,7 +94,7 @@ WRONG = {
     "message without features": (
         lambda: nn.MessagePassing(message=lambda x: x[:, 0], aggregation="std")(GRAPH), ValueError, ["`message`", "(2,)"]),
     "message of integers": (
-        lambda: nn.MessagePassing(message=lambda x: x > 0, aggregation="mean")(GRAPH), TypeError, ["`message(…)`", "bool", "astype"]),
+        lambda: nn.MessagePassing(message=lambda x: x > 0, aggregation="mean")(GRAPH), TypeError, ["`message`", "bool", "astype"]),
     "messages in a tuple": (lambda: nn.MessagePassing(message=lambda x: (x, x))(GRAPH), TypeError, ["`message`", "tuple"]),
     "average over frames": (
         lambda: nn.frame_average(lambda x: x[:, 0], CLOUD, output="vectors"), ValueError, ["`fn`", "(3,)", "(n, 3)"]),

@@ -80,7 +80,7 @@ def _require_messages(messages: Any, graph: Graph) -> Any:
             "x[:, None] for one number."
         )
     messages = require_returned(messages, shape, "message", "one vector for each edge")
-    return require_floats(messages, "message(…)", "an aggregation")
+    return require_floats(messages, "message", "an aggregation")
 
 
 def aggregate_neighbours(aggregation: Aggregation, nodes: jax.Array, graph: Graph) -> jax.Array:
