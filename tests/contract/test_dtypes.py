@@ -100,6 +100,8 @@ def test_numbers_of_every_kind(case):
         rounding = 8 * float(jnp.finfo(y.dtype).eps) if jnp.issubdtype(y.dtype, jnp.inexact) else 0
         size = np.abs(expected).max(initial=0)
         assert np.isfinite(size), kind
+        if rounding and size > float(jnp.finfo(y.dtype).max):
+            continue  # the result itself does not fit: a user's function squares large halves
         least = float(jnp.finfo(y.dtype).tiny) if rounding else 0
         error = np.abs(np.asarray(y).astype(expected.dtype) - expected).max(initial=0)
         assert error <= rounding * size * len(case.shape) + least, (kind, error, size)
