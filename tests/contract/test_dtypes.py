@@ -27,14 +27,14 @@ def table():
         names, *rule = (cell.strip() for cell in row.split("|"))
         if len(rule) != 3 or rule[2] not in ("whole", "squares"):
             continue
-        for part in re.split(r"[;,] (?=`[A-Z])", names):
-            modes = re.findall(r'`"(\w+)"`', part) or [None]
-            rules.update({(re.search(r"`(\w+)`", part)[1], mode): tuple(rule) for mode in modes})
+        for group in names.split(";"):
+            modes = re.findall(r'`"(\w+)"`', group) or [None]
+            rules.update({(name, mode): tuple(rule) for name in re.findall(r"`(\w+)`", group) for mode in modes})
     return rules
 
 
-def rule_of(layer, shape):
-    """The row of a layer: by its mode where it has one, which stands behind the last of several names."""
+def rule_of(layer):
+    """The row of a layer: by its mode where its names have some."""
     name = type(layer).__name__
     mode = getattr(layer, "mode", None) or getattr(layer, "method", None)
     if name == "CentredPool":
@@ -79,7 +79,7 @@ def test_numbers_of_every_kind(case):
     layer = (
         case(param_dtype=jnp.float32, kernel_init=lecun, bias_init=drawn) if case in CASES else case(param_dtype=jnp.float32)
     )
-    integers, complex_, reach = rule_of(layer, case.shape)
+    integers, complex_, reach = rule_of(layer)
     for kind in KINDS:
         x = jnp.asarray(numbers(case.shape, kind))
         refused = (complex_ == "TypeError" and kind == "complex64") or (
@@ -89,7 +89,7 @@ def test_numbers_of_every_kind(case):
             continue
         with jax.numpy_dtype_promotion("standard"):
             if refused:
-                with pytest.raises(TypeError, match=rf"{x.dtype}.*(astype|side by side)"):
+                with pytest.raises(TypeError, match="astype|side by side"):
                     layer(x)
                 continue
             y, expected = layer(x), np.asarray(layer(_wide(x)))
@@ -100,8 +100,11 @@ def test_numbers_of_every_kind(case):
         rounding = 8 * float(jnp.finfo(y.dtype).eps) if jnp.issubdtype(y.dtype, jnp.inexact) else 0
         size = np.abs(expected).max(initial=0)
         assert np.isfinite(size), kind
+        if rounding and size > float(jnp.finfo(y.dtype).max):
+            continue  # the result itself does not fit: a user's function squares large halves
+        least = float(jnp.finfo(y.dtype).tiny) if rounding else 0
         error = np.abs(np.asarray(y).astype(expected.dtype) - expected).max(initial=0)
-        assert error <= rounding * size * max(1, len(case.shape)), (kind, error, size)
+        assert error <= rounding * size * len(case.shape) + least, (kind, error, size)
 
 
 def test_every_layer_stands_in_the_table():
