@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._extrema import largest
 from equijax._numbers import per_axis
 
 
@@ -88,7 +89,7 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     rest = tuple(range(parts.ndim - trailing, parts.ndim))
     grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
     if order == np.inf:
-        return sizes.max((*grid, *rest))
+        return largest(sizes, (*grid, *rest))
     terms = jnp.sort(sizes**order, axis=-2) if trailing > 1 else sizes**order
     return sorted_sum(terms.sum(rest), d)
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from equijax._extrema import largest
 from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
@@ -155,7 +156,7 @@ class Polyphase(Layer):
         y = taken_phase(parts, choice, self.strides, trailing)
         if self.score is not None:  # 1 in the forward pass; its gradient trains the score
             weights = jax.nn.softmax(scores)
-            kept = weights.max(-1)
+            kept = largest(weights, -1)
             through = 1 + (kept - jax.lax.stop_gradient(kept))
             y = y * through.astype(y.dtype).reshape(*through.shape, *(1,) * (y.ndim - through.ndim))
         return y, choice

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._extrema import largest
 from equijax.actions import Action, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
@@ -22,7 +23,7 @@ from equijax.nn._layer import (
 )
 from equijax.reps import Quotient, Regular, Representation, Scalar
 
-_MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
+_MODES: dict[str, Callable] = {"max": largest, "mean": jnp.mean, "sum": jnp.sum}
 
 
 def coset_pool(
