@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from equijax._extrema import largest_of
+from equijax._extrema import largest
 from equijax._numbers import per_axis
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
@@ -92,7 +92,7 @@ class SpatialPool(WindowedLayer):
             shifted.append(
                 lax.slice(x, (0, *starts, 0), (x.shape[0], *map(int, stops), x.shape[-1]), (1, *sampling.strides, 1))
             )
-        return largest_of(shifted) if combine is jnp.maximum else functools.reduce(combine, shifted)
+        return largest(jnp.stack(shifted), 0) if combine is jnp.maximum else functools.reduce(combine, shifted)
 
     def __repr__(self) -> str:
         s = self.sampling
