@@ -50,8 +50,10 @@ def segment_largest(x: Array, ids: Array, num_segments: int) -> Array:
 def segment_largest_counted(x: Array, ids: Array, num_segments: int) -> tuple[Array, Array]:
     """Returns :func:`segment_largest`, and how many rows of each segment are that large, int32."""
     over = _Segments(ids, num_segments)
-    winners = _winners(lax.stop_gradient(x), over)
-    return _held(x, winners, over) if _is_float(x) else winners.value, winners.count
+    if _is_float(x):
+        return _largest_counted(x, over)
+    winners = _winners(x, over)
+    return winners.value, winners.count
 
 
 def _is_float(x: Array) -> bool:
@@ -124,18 +126,24 @@ def _largest(x: Array, over: _Axes | _Segments) -> Array:
 @_largest.defjvp
 def _largest_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     x, over = primals
-    winners = _winners(lax.stop_gradient(x), over)
-    return jax.jvp(lambda x: _held(x, winners, over), (x,), tangents[:1])
+    return _largest(x, over), _tangent(_winners(lax.stop_gradient(x), over), tangents[0], over)
 
 
 @jax.custom_jvp
-def _held(x: Array, winners: _Winners, over: _Axes | _Segments) -> Array:
-    """The value of the winners, whose derivative with respect to ``x`` is known."""
-    return winners.value
+def _largest_counted(x: Array, over: _Axes | _Segments) -> tuple[Array, Array]:
+    winners = _winners(x, over)
+    return winners.value, winners.count
 
 
-@_held.defjvp
-def _held_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    x, winners, over = primals
-    total = over.sum(keep(tangents[0], winners.members))
-    return _held(x, winners, over), total / jnp.maximum(winners.count, 1).astype(total.dtype)
+@_largest_counted.defjvp
+def _largest_counted_rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    x, over = primals
+    winners = _winners(lax.stop_gradient(x), over)
+    none = np.zeros(winners.count.shape, jax.dtypes.float0)
+    return (_largest(x, over), winners.count), (_tangent(winners, tangents[0], over), none)
+
+
+def _tangent(winners: _Winners, tangent: Array, over: _Axes | _Segments) -> Array:
+    """The mean tangent of the winners."""
+    total = over.sum(keep(tangent, winners.members))
+    return total / jnp.maximum(winners.count, 1).astype(total.dtype)
