@@ -1,9 +1,9 @@
 """Largest values whose gradient does not depend on how the compiler rounds.
 
-The rule of ``jnp.max`` looks for the members that equal the maximum. XLA computes the members a second time for that, where it
-seems cheap, and may round them in another way. Then none is equal, and the gradient is lost. A loop reads its operands from
-memory, so here the maximum is found and compared with the members in the two rounds of one loop. Forward, all functions are
-those of JAX.
+The rule of ``jnp.max`` looks for the members that equal the maximum. XLA computes the members a second time for that where
+it seems cheap, and may round them in another way. Then none is equal, and the gradient is lost. A loop reads its operands
+from memory, so here the maximum is found and compared with the members in the two rounds of one loop. Forward, all functions
+are those of JAX.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ def largest(x: Array, axis: int | Sequence[int], where: Array | None = None, kee
     Args:
       x: array of at least one axis.
       axis: one axis or several.
-      where: bool, the first axes of ``x``; what is False counts as minus infinity. ``x`` holds floats then. None is everything.
+      where: bool, of the first axes of ``x``, which holds floats then; what is False counts as minus infinity. None is all.
       keepdims: whether the axes stay, with length 1.
     """
     axes = tuple(a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis))
@@ -53,7 +53,7 @@ def segment_largest_counted(x: Array, ids: Array, num_segments: int) -> tuple[Ar
     if _is_float(x):
         return _largest_counted(x, over)
     winners = _winners(x, over)
-    return winners.value, winners.count
+    return winners.value, winners.number
 
 
 def _is_float(x: Array) -> bool:
@@ -100,7 +100,7 @@ class _Winners(NamedTuple):
 
     value: Array
     members: Array
-    count: Array
+    number: Array
 
 
 def _winners(x: Array, over: _Axes | _Segments) -> _Winners:
@@ -111,7 +111,7 @@ def _winners(x: Array, over: _Axes | _Segments) -> _Winners:
 
     def compare(winners: _Winners) -> _Winners:
         members = (x == over.spread(winners.value, x)) | (x != x)
-        return winners._replace(members=members, count=over.sum(members.astype(jnp.int32)).astype(jnp.int32))
+        return winners._replace(members=members, number=over.sum(members.astype(jnp.int32)).astype(jnp.int32))
 
     value = jax.eval_shape(over.max, x)
     nothing = _Winners(jnp.zeros_like(value), jnp.zeros_like(x, bool), jnp.zeros_like(value, jnp.int32))
@@ -132,18 +132,18 @@ def _largest_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 @jax.custom_jvp
 def _largest_counted(x: Array, over: _Axes | _Segments) -> tuple[Array, Array]:
     winners = _winners(x, over)
-    return winners.value, winners.count
+    return winners.value, winners.number
 
 
 @_largest_counted.defjvp
 def _largest_counted_rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     x, over = primals
     winners = _winners(lax.stop_gradient(x), over)
-    none = np.zeros(winners.count.shape, jax.dtypes.float0)
-    return (_largest(x, over), winners.count), (_tangent(winners, tangents[0], over), none)
+    none = np.zeros(winners.number.shape, jax.dtypes.float0)
+    return (_largest(x, over), winners.number), (_tangent(winners, tangents[0], over), none)
 
 
 def _tangent(winners: _Winners, tangent: Array, over: _Axes | _Segments) -> Array:
     """The mean tangent of the winners."""
     total = over.sum(keep(tangent, winners.members))
-    return total / jnp.maximum(winners.count, 1).astype(total.dtype)
+    return total / jnp.maximum(winners.number, 1).astype(total.dtype)

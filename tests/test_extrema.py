@@ -1,4 +1,4 @@
-"""The gradient of maxima in compiled programs, against numpy: XLA computes what is compared a second time, and rounds otherwise."""
+"""Compiled gradients of maxima, against numpy: XLA may compute the members a second time, and round otherwise."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,12 @@ def over_fibre(group):
 
 def over_cosets():
     subgroup = P4M.point_group.subgroup([2, 4])
-    return (8,), ej.nn.CosetPool(subgroup, group=P4M), lambda p: np.moveaxis(p[..., np.asarray(subgroup.cosets), :], -2, -1), GRID
+    return (
+        (8,),
+        ej.nn.CosetPool(subgroup, group=P4M),
+        lambda p: np.moveaxis(p[..., np.asarray(subgroup.cosets), :], -2, -1),
+        GRID,
+    )
 
 
 def over_grid():
@@ -108,7 +113,8 @@ class Case:
     @property
     def axes(self):
         rank = len(self.shape)
-        return {"batch": range(rank - 1), "fibrewise": range(rank - 2), "layer": [rank - 1], "group": range(1, rank)}[self.norm]
+        axes = {"batch": range(rank - 1), "fibrewise": range(rank - 2), "layer": [rank - 1], "group": range(1, rank)}
+        return axes[self.norm]
 
     def loss(self, x, scale, shift, c):
         axes = tuple(self.axes)
@@ -166,3 +172,66 @@ def test_the_reference_is_the_derivative():
         up, down = (case.reference(x.astype(np.float64) + t * direction, *rest)[0] for t in (h, -h))
         slope = np.vdot(case.reference(x, *rest)[1][0], direction)
         np.testing.assert_allclose((up - down) / (2 * h), slope, rtol=1e-5, atol=1e-7)
+
+
+# ties, derivatives of any order, and what is not a number
+
+
+def test_equal_members_share_the_gradient_and_its_law_holds():
+    """Behind ReLU many values are 0; what several elements of the group make equal, must share equally."""
+    x = jnp.maximum(randn((5, 5, 6, 2)).round(0), 0)
+    pools = {
+        "fibre": lambda x: ej.nn.FibrePool(group=P6)(x),
+        "grid": lambda x: ej.nn.GlobalPool("max", group=P6)(x),
+        "hexagons": lambda x: ej.nn.MaxPool(3, padding="CIRCULAR", group=P6)(x),
+        "set": lambda x: ej.nn.Max().over_axis(x.reshape(25, 12)),
+        "segments": lambda x: ej.nn.Max().over_segments(x.reshape(25, 12), jnp.arange(25) % 4, 4),
+    }
+    found = jax.jit(jax.grad(lambda x: sum(pool(x).sum() for pool in pools.values())))(x)
+
+    def share(values):
+        return (values == values.max(0)) / (values == values.max(0)).sum(0)
+
+    x = np.asarray(x)
+    flat, offsets = x.reshape(25, 12), [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) not in ((1, 1), (-1, -1))]
+    windows = share(np.stack([np.roll(x, (-i, -j), (0, 1)) for i, j in offsets]))
+    expected = np.moveaxis(share(np.moveaxis(x, 2, 0)), 0, 2) + share(x.reshape(25, 6, 2)).reshape(x.shape)
+    expected += sum(np.roll(w, (i, j), (0, 1)) for w, (i, j) in zip(windows, offsets, strict=True))
+    expected += share(flat).reshape(x.shape)
+    segments = np.zeros_like(flat)
+    for s in range(4):
+        segments[s::4] = share(flat[s::4])
+    np.testing.assert_allclose(found, expected + segments.reshape(x.shape), rtol=1e-12)
+
+
+def test_derivatives_of_every_order_through_scan_checkpoint_and_vmap():
+    """They equal those of ``jnp.max`` where nothing is lost: it is given numbers, and no program to compute again."""
+    ids, x = jnp.asarray([2, 0, 2, 1, 0, 2]), randn((3, 6, 2))
+    ours = lambda row: largest(row, 0) @ segment_largest(row, ids, 3).sum(0)  # noqa: E731
+    plain = lambda row: row.max(0) @ jnp.stack([row[jnp.asarray(k)].max(0) for k in ([1, 4], [3], [0, 2, 5])]).sum(0)  # noqa: E731
+
+    def inner(fn):
+        def loss(x):
+            return jax.lax.scan(jax.checkpoint(lambda total, row: (total + fn(row) ** 2, None)), jnp.float64(0), x)[0]
+
+        second = jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), jnp.cos(x)))
+        return jax.jit(lambda x: (second(x), jax.jvp(loss, (x,), (x + 1,))[1], jax.vmap(jax.hessian(fn))(x)))(x)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), inner(ours), inner(plain))
+
+
+def test_infinities_nan_integers_and_open_sizes():
+    x = jnp.asarray([[-jnp.inf, 1.0, jnp.nan], [-jnp.inf, jnp.inf, 2.0]])
+    for fn in (lambda x: largest(x, 0), lambda x: segment_largest(x, jnp.zeros(2, int), 2)[0]):
+        y, pull = jax.vjp(fn, x)
+        np.testing.assert_array_equal(y, [-np.inf, np.inf, np.nan])
+        np.testing.assert_array_equal(pull(jnp.ones(3))[0], [[0.5, 0, 1], [0.5, 1, 0]])
+    there = jnp.asarray([[True, False], [False, False]])
+    aggregate = lambda x: ej.nn.Max().over_axis(x, there)  # noqa: E731
+    y, pull = jax.vjp(aggregate, jnp.full((2, 2, 1), -3.0))
+    assert y[:, 0].tolist() == [-3, 0] and pull(jnp.ones((2, 1)))[0][..., 0].tolist() == [[1, 0], [0, 0]]
+    whole = jnp.asarray([3, -5, 3], jnp.int32)
+    assert int(largest(whole, 0)) == 3 and segment_largest(whole, jnp.asarray([0, 1, 0]), 2).tolist() == [3, -5]
+    (n,) = jax.export.symbolic_shape("n")
+    exported = jax.export.export(jax.jit(jax.grad(lambda x: largest(x, 0).sum())))(jax.ShapeDtypeStruct((n, 2), jnp.float64))
+    assert exported.call(jnp.asarray([[1.0, 2], [3, 2], [0, 1]])).tolist() == [[0, 0.5], [1, 0.5], [0, 0]]

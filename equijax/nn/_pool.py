@@ -33,7 +33,8 @@ def coset_pool(
 
     .. math:: y(gK) = \max_{k ∈ K} f(gk)
 
-    Law: ``(u·f)`` goes to ``u·y``, a function on cosets.
+    Law: ``(u·f)`` goes to ``u·y``, a function on cosets. Values that are the maximum together share its gradient equally, so
+    that the law holds for the gradient too.
 
     Args:
       x: ``(*batch, |G|, features)``.
@@ -112,7 +113,8 @@ class FibrePool(Layer):
 
     .. math:: y[x, i] = \max_a f[x, a, i]
 
-    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g.
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g. Values that are the maximum together share its
+    gradient equally, so that the law holds for the gradient too.
 
     Args:
       mode: ``"max"``, ``"mean"`` or ``"sum"``.
@@ -159,7 +161,8 @@ class GlobalPool(Layer):
     """Pools over all grid axes and leaves fibre and features.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the pixels; translations do
-    nothing to the output, and on a scalar fibre nothing moves it at all.
+    nothing to the output, and on a scalar fibre nothing moves it at all. Values that are the maximum together share its
+    gradient equally, so that the law holds for the gradient too.
 
     Args:
       mode: ``"mean"``, ``"max"`` or ``"sum"``.

@@ -107,6 +107,9 @@ class MaxPool(SpatialPool):
     whose shape loses an element of the point group is a ``ValueError`` unless ``allow_inexact=True``. On hexagonal
     lattices the window is the hexagonal neighbourhood.
 
+    Where several values of a window are its maximum, the first in the array gets the whole gradient, as in
+    ``nnx.max_pool``: the law holds for the gradient except at such ties. In hexagonal windows they share it equally.
+
     Args:
       window_shape: one int per grid axis; an int stands for all axes of ``group``.
       strides: steps; None is 1, as in ``nnx.max_pool``.

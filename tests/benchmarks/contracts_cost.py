@@ -168,7 +168,6 @@ def serve(worker) -> None:
         print("answer " + json.dumps(getattr(worker, question)(*arguments)), flush=True)
 
 
-
 # --- the script: asks both --------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,11 @@ import time
 from contracts_cost import Checkout, interleaved, serve
 
 BAR = 1.1
-NETWORKS = {"p4": ("p4", (16, 16, 32, 32, 64), 5), "p4m": ("p4m", (8, 8, 16, 16, 32), 5), "p4m wide": ("p4m", (16, 16, 32, 32, 64), 3)}
+NETWORKS = {
+    "p4": ("p4", (16, 16, 32, 32, 64), 5),
+    "p4m": ("p4m", (8, 8, 16, 16, 32), 5),
+    "p4m wide": ("p4m", (16, 16, 32, 32, 64), 3),
+}
 
 
 def network(name: str):
@@ -33,7 +37,11 @@ def network(name: str):
     layers, features = [], 1
     for k, width in enumerate(widths):
         conv = n.GroupConv if k else n.LiftingConv
-        layers += [conv(features, width, size, group=group, use_bias=False, rngs=rngs), nnx.BatchNorm(width, rngs=rngs), jax.nn.relu]
+        layers += [
+            conv(features, width, size, group=group, use_bias=False, rngs=rngs),
+            nnx.BatchNorm(width, rngs=rngs),
+            jax.nn.relu,
+        ]
         layers += [n.AvgPool(2, 2, group=group)] if k in (1, 3) else []
         features = width
     scalar = ej.reps.Scalar(group.point_group)
