@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from equijax._dtypes import accumulation_dtype
+from equijax._extrema import segment_largest, segment_largest_counted
 from equijax._masked import keep
 
 
@@ -27,7 +27,8 @@ def reduce_once(word: str, messages: Array, receivers: Array, num_nodes: int) ->
     """Reduces all messages; nodes without one get zeros."""
     if word == "sum":
         return finish(word, reduce_step(word, start(word, messages, num_nodes), messages, receivers), messages.dtype)
-    return _extreme(word, messages, receivers, num_nodes)
+    found = jnp.zeros((num_nodes,), bool).at[receivers].set(True, mode="drop")
+    return keep(_turned(word, segment_largest(_turned(word, messages), receivers, num_nodes)), found)
 
 
 def start(word: str, message: Any, num_nodes: int) -> Any:
@@ -43,10 +44,8 @@ def reduce_step(word: str, total: Any, messages: Array, receivers: Array) -> Any
     if word == "sum":
         return add_at(total, receivers, messages.astype(total.dtype))
     best, count = total
-    new = _extreme(word, messages, receivers, best.shape[0])
-    equal = (messages == take(new, receivers)) | (messages != messages)
-    new_count = add_at(jnp.zeros_like(count), receivers, equal.astype(jnp.int32))
-    return _merge(word, best, count, new, new_count)
+    largest, new_count = segment_largest_counted(_turned(word, messages), receivers, best.shape[0])
+    return _merge(word, best, count, keep(_turned(word, largest), new_count > 0), new_count)
 
 
 def finish(word: str, total: Any, dtype: Any) -> Array:
@@ -54,10 +53,11 @@ def finish(word: str, total: Any, dtype: Any) -> Array:
     return total.astype(dtype) if word == "sum" else total[0]
 
 
-def _extreme(word: str, messages: Array, receivers: Array, num_nodes: int) -> Array:
-    reduce = jax.ops.segment_max if word == "max" else jax.ops.segment_min
-    found = jnp.zeros((num_nodes,), bool).at[receivers].set(True, mode="drop")
-    return keep(reduce(messages, receivers, num_nodes), found)
+def _turned(word: str, x: Array) -> Array:
+    """Turns the order of numbers round for the minimum, so that the largest is wanted there too; it undoes itself."""
+    if word == "max":
+        return x
+    return -x if jnp.issubdtype(x.dtype, jnp.inexact) else ~x
 
 
 def _merge(word: str, best: Array, count: Array, new: Array, new_count: Array) -> tuple[Array, Array]:

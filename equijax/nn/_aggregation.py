@@ -45,7 +45,7 @@ class Mean(Aggregation):
 
 @dataclasses.dataclass(frozen=True)
 class Max(Aggregation):
-    r"""The largest value of each feature, :math:`\max_i x_i`. Equal values share the gradient."""
+    r"""The largest value of each feature, :math:`\max_i x_i`. Equal values share the gradient equally."""
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the maximum."""
@@ -54,7 +54,7 @@ class Max(Aggregation):
 
 @dataclasses.dataclass(frozen=True)
 class Min(Aggregation):
-    r"""The smallest value of each feature, :math:`\min_i x_i`. Equal values share the gradient."""
+    r"""The smallest value of each feature, :math:`\min_i x_i`. Equal values share the gradient equally."""
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the minimum."""

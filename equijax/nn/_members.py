@@ -6,6 +6,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from equijax._extrema import largest, segment_largest
 from equijax.nn._mask import keep
 
 
@@ -77,8 +78,7 @@ class AxisMembers:
 
     def max(self, x: jax.Array) -> jax.Array:
         """Largest value along the axis; 0 where there is none."""
-        largest = self.known(x, -jnp.inf).max(axis=self.axis, keepdims=True)
-        return _if_any(largest, self.count)
+        return _if_any(largest(x, self.axis, self.mask, keepdims=True), self.count)
 
     def spread(self, total: jax.Array) -> jax.Array:
         """Repeats along the axis."""
@@ -126,7 +126,7 @@ class SegmentMembers:
 
     def max(self, x: jax.Array) -> jax.Array:
         """Largest value of each set; 0 where there is none."""
-        return _if_any(jax.ops.segment_max(self.known(x), self.ids, self.num_segments), self.count)
+        return _if_any(segment_largest(self.known(x), self.ids, self.num_segments), self.count)
 
     def spread(self, total: jax.Array) -> jax.Array:
         """Gathers the total of each row's set; 0 for rows of no set."""

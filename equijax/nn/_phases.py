@@ -10,6 +10,7 @@ import numpy as np
 
 from equijax._dtypes import unit_for_powers, widened
 from equijax._exported import exported
+from equijax._extrema import largest
 from equijax._numbers import per_axis, positive_int
 from equijax.nn._given import known_where, require_numbers
 
@@ -94,7 +95,7 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     rest = tuple(range(parts.ndim - trailing, parts.ndim))
     grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
     if order == np.inf:
-        return sizes.max((*grid, *rest))
+        return largest(sizes, (*grid, *rest))
     unit = unit_for_powers(sizes.max((grid[0] - 1, *grid, *rest), keepdims=True), order)
     powers = (sizes / jnp.broadcast_to(unit, sizes.shape)) ** order
     terms = jnp.sort(powers, axis=-2) if trailing > 1 else powers

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from equijax._dtypes import as_floats
+from equijax._extrema import largest
 from equijax._numbers import require_bool
 from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import kept_by
@@ -164,7 +165,7 @@ class Polyphase(Layer):
         if self.score is not None and jnp.issubdtype(y.dtype, jnp.inexact):
             # The factor is 1 in the forward pass; its gradient trains the score.
             weights = jax.nn.softmax(scores)
-            kept = weights.max(-1)
+            kept = largest(weights, -1)
             through = 1 + (kept - jax.lax.stop_gradient(kept))
             y = y * through.astype(y.dtype).reshape(*through.shape, *(1,) * (y.ndim - through.ndim))
         return y, choice

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from equijax._dtypes import require_real, widened
+from equijax._extrema import largest
 from equijax.actions import Action, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
@@ -23,13 +24,13 @@ from equijax.nn._layer import (
 )
 from equijax.reps import Quotient, Regular, Representation, Scalar
 
-_MODES: dict[str, Callable] = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
+_MODES: dict[str, Callable] = {"max": largest, "mean": jnp.mean, "sum": jnp.sum}
 
 
 def _reduced(x: jax.Array, mode: str, axis: int | tuple[int, ...], name: str = "inputs") -> jax.Array:
     """Reduces along axes: maxima as they are, means and sums in at least float32."""
     if mode == "max":
-        return jnp.max(require_real(x, name, "a maximum"), axis=axis)
+        return largest(require_real(x, name, "a maximum"), axis)
     wide, dtype = widened(x)
     return _MODES[mode](wide, axis=axis).astype(dtype)
 
@@ -41,7 +42,8 @@ def coset_pool(
 
     .. math:: y(gK) = \max_{k ∈ K} f(gk)
 
-    Law: ``(u·f)`` goes to ``u·y``, a function on cosets.
+    Law: ``(u·f)`` goes to ``u·y``, a function on cosets. Values that are the maximum together share its gradient equally, so
+    that the law holds for the gradient too.
 
     Args:
       x: ``(*batch, |G|, features)``.
@@ -120,7 +122,8 @@ class FibrePool(Layer):
 
     .. math:: y[x, i] = \max_a f[x, a, i]
 
-    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g.
+    Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g. Values that are the maximum together share its
+    gradient equally, so that the law holds for the gradient too.
 
     Args:
       mode: ``"max"``, ``"mean"`` or ``"sum"``.
@@ -167,7 +170,8 @@ class GlobalPool(Layer):
     """Pools over all grid axes and leaves fibre and features.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the pixels; translations do
-    nothing to the output, and on a scalar fibre nothing moves it at all.
+    nothing to the output, and on a scalar fibre nothing moves it at all. Values that are the maximum together share its
+    gradient equally, so that the law holds for the gradient too.
 
     Args:
       mode: ``"mean"``, ``"max"`` or ``"sum"``.

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from equijax._dtypes import require_real, widened
+from equijax._extrema import largest
 from equijax._numbers import per_axis, require_bool
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
@@ -101,7 +102,7 @@ class SpatialPool(WindowedLayer):
             shifted.append(
                 lax.slice(x, (0, *starts, 0), (x.shape[0], *map(int, stops), x.shape[-1]), (1, *sampling.strides, 1))
             )
-        return functools.reduce(combine, shifted)
+        return largest(jnp.stack(shifted), 0) if combine is jnp.maximum else functools.reduce(combine, shifted)
 
     def __repr__(self) -> str:
         s = self.sampling
@@ -138,6 +139,9 @@ class MaxPool(SpatialPool):
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that ``layer.exactness(x.shape)`` names. A call
     whose shape loses an element of the point group is a ``ValueError`` unless ``allow_inexact=True``. On hexagonal
     lattices the window is the hexagonal neighbourhood.
+
+    Where several values of a window are its maximum, the first in the array gets the whole gradient, as in
+    ``nnx.max_pool``: the law holds for the gradient except at such ties. In hexagonal windows they share it equally.
 
     Args:
       window_shape: one int per grid axis; an int stands for all axes of ``group``.

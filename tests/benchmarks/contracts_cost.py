@@ -160,24 +160,26 @@ class Worker:
         gc.enable()
         return best
 
-    def serve(self) -> None:
-        for line in sys.stdin:
-            question, *arguments = json.loads(line)
-            print("answer " + json.dumps(getattr(self, question)(*arguments)), flush=True)
+
+def serve(worker) -> None:
+    """Answers questions, one line of JSON each, by the methods of ``worker``."""
+    for line in sys.stdin:
+        question, *arguments = json.loads(line)
+        print("answer " + json.dumps(getattr(worker, question)(*arguments)), flush=True)
 
 
 # --- the script: asks both --------------------------------------------------------------------------------------------
 
 
 class Checkout:
-    """A process that runs one checkout."""
+    """A process that runs one checkout; ``script`` is the program whose worker it is."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, script: str = __file__):
         self.path = pathlib.Path(path).resolve()
         if not (self.path / "equijax").is_dir():
             raise SystemExit(f"{path} holds no folder equijax")
         environment = os.environ | {"PYTHONPATH": str(self.path)}
-        command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--worker"]
+        command = [sys.executable, str(pathlib.Path(script).resolve()), "--worker"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=self.path
         )
@@ -275,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    Worker().serve() if sys.argv[1:] == ["--worker"] else main()
+    serve(Worker()) if sys.argv[1:] == ["--worker"] else main()
