@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import as_shape, listed, require_key, shown
 from equijax._arrays import FrozenArray, digest, read_only
+from equijax._numbers import positive_int
 from equijax.groups._characters import Characters
 from equijax.groups._closure import close
-from equijax.groups._elements import require_numbers
+from equijax.groups._elements import concrete, known_integers, looked_up, numbers, taken
 from equijax.groups._finite_irreps import FiniteIrreps
 from equijax.groups._group import Element, Group
-from equijax.groups._subgroup import Subgroup, all_subgroups, closure_of
+from equijax.groups._subgroup import Subgroup, all_subgroups, closure_of, require_is_subgroup
 
 MAX_ORDER = 1024
 
@@ -101,7 +103,7 @@ class FiniteGroup(Group):
         """Users call :meth:`from_permutations` or :meth:`from_table` instead."""
         if not hasattr(source, "build"):
             raise TypeError(
-                f"FiniteGroup({type(source).__name__}) is not how a group is made. Use "
+                f"`source` is {shown(source)}, which is not how a group is made. Use "
                 "FiniteGroup.from_permutations(generators), FiniteGroup.from_table(table) or "
                 "PointGroup.from_matrices(generators)."
             )
@@ -121,16 +123,19 @@ class FiniteGroup(Group):
         Raises:
           ValueError: an entry is no permutation, lengths differ, or the closure is larger than ``max_order``.
         """
-        permutations = [np.asarray(p) for p in generators]
+        permutations = [known_integers(p, "generators", (None,), "permutations") for p in _rows(generators)]
+        max_order = positive_int(max_order, "max_order")
         if not permutations:
             raise ValueError("`generators` is empty. Give at least one permutation; [[0]] generates the trivial group.")
         for p in permutations:
-            if p.ndim != 1 or not np.array_equal(np.sort(p), np.arange(p.size)) or p.size != permutations[0].size:
+            if not p.size or not np.array_equal(np.sort(p), np.arange(p.size)) or p.size != permutations[0].size:
                 raise ValueError(
-                    f"`generators` holds {p.tolist()}, which is not a permutation of 0 … {permutations[0].size - 1}. "
+                    f"`generators` holds {shown(p.tolist())}, which is not a permutation of 0 … {permutations[0].size - 1}. "
                     "Each generator is a list of images in which every point appears exactly once."
                 )
-        return FiniteGroup(PermutationSource(FrozenArray(np.stack(permutations), np.int32), int(max_order)))
+        group = FiniteGroup(PermutationSource(FrozenArray(np.stack(permutations), np.int32), max_order))
+        group.order  # noqa: B018  # closes the generators: too many elements are refused here
+        return group
 
     @staticmethod
     def from_table(table: Any) -> "FiniteGroup":
@@ -139,12 +144,10 @@ class FiniteGroup(Group):
         Raises:
           ValueError: the table is not square, not a Latin square, has another identity, or is not associative.
         """
-        array = np.asarray(table)
+        array = known_integers(table, "table", (None, None), "the numbers of the elements")
         if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
             raise ValueError(f"`table` has shape {array.shape}; a multiplication table is square, (order, order).")
         numbers = np.arange(len(array))
-        if array.dtype.kind not in "iu":
-            raise ValueError(f"`table` has dtype {array.dtype}; it holds element numbers, so give integers.")
         if not (np.array_equal(array[0], numbers) and np.array_equal(array[:, 0], numbers)):
             raise ValueError("`table` does not have element 0 as identity: its first row and column must be 0, 1, 2, …")
         rows, columns = np.sort(array, axis=1), np.sort(array, axis=0)
@@ -203,11 +206,11 @@ class FiniteGroup(Group):
           >>> ej.FiniteGroup.from_permutations([[1, 2, 0], [1, 0, 2]]).element_of([2, 0, 1])
           3
         """
-        images = tuple(int(i) for i in permutation)
+        images = tuple(known_integers(permutation, "permutation", (None,), "the images of the points").reshape(-1).tolist())
         for number, row in enumerate(self.permutations.tolist()):
             if tuple(row) == images:
                 return number
-        raise ValueError(f"`permutation` is {list(images)}, which is no element of {self!r}. See `permutations`.")
+        raise ValueError(f"`permutation` is {shown(list(images))}, which is no element of {self!r}. See `permutations`.")
 
     @property
     def generators(self) -> tuple[int, ...]:
@@ -220,27 +223,30 @@ class FiniteGroup(Group):
 
     def require_element(self, g: Element, name: str = "g") -> None:
         """Raises ``ValueError`` where a known number is not one of ``0 … order - 1``; traced ones pass."""
-        require_numbers(g, self.order, name)
+        numbers(g, self.order, name)
 
     def compose(self, a: Element, b: Element) -> jax.Array:
         """Returns ``a ∘ b`` by table; int32, broadcasting.
 
         Raises:
-          ValueError: a number that is known is not one of ``0 … order - 1`` (traced numbers are clamped, as JAX does).
+          TypeError: the numbers are no integers.
+          ValueError: a number that is known is not one of ``0 … order - 1``. A traced one that is not gives the smallest
+            int32, which is no element either.
         """
-        require_numbers(a, self.order, "a")
-        require_numbers(b, self.order, "b")
-        a, b = jnp.broadcast_arrays(jnp.asarray(a, jnp.int32), jnp.asarray(b, jnp.int32))
-        return jnp.asarray(self.table)[a, b]
+        pair = (numbers(a, self.order, "a"), numbers(b, self.order, "b"))
+        known = concrete(pair) is not None
+        rows, columns = jnp.broadcast_arrays(*pair)
+        table = jnp.asarray(self.table)
+        return table[rows, columns] if known else taken(table, rows, columns)
 
     def inverse(self, a: Element) -> jax.Array:
         """Returns the inverse by table; int32."""
-        require_numbers(a, self.order, "a")
-        return jnp.asarray(self.inverses)[jnp.asarray(a, jnp.int32)]
+        return looked_up(self.inverses, a, "a")
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws elements uniformly; int32 of shape ``shape``."""
-        return jax.random.randint(key, shape, 0, self.order, jnp.int32)
+        require_key(key)
+        return jax.random.randint(key, as_shape(shape), 0, self.order, jnp.int32)
 
     @property
     def conjugacy_classes(self) -> tuple[tuple[int, ...], ...]:
@@ -281,7 +287,7 @@ class FiniteGroup(Group):
 
     def is_normal(self, subgroup: "Subgroup | Iterable[int]") -> bool:
         """Tells whether ``g K g⁻¹ = K`` for every element g of the group."""
-        members = subgroup.elements if isinstance(subgroup, Subgroup) else self._numbers(subgroup)
+        members = subgroup.elements if isinstance(subgroup, Subgroup) else self._numbers(subgroup, "subgroup")
         if not self.is_subgroup(members):
             return False
         inside = np.zeros(self.order, bool)
@@ -291,6 +297,7 @@ class FiniteGroup(Group):
 
     def cosets(self, subgroup: Subgroup) -> np.ndarray:
         """Returns the left cosets gK, int32 ``(order / |K|, |K|)``, numbered by their smallest elements."""
+        require_is_subgroup(subgroup, "subgroup")
         if subgroup.group != self:
             raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, not to {self!r}. Use group.subgroup([...]).")
         return subgroup.cosets
@@ -300,12 +307,9 @@ class FiniteGroup(Group):
         number[list(elements)] = np.arange(len(elements))
         return FiniteGroup(TableSource(FrozenArray(number[self.table[np.ix_(elements, elements)]], np.int32)))
 
-    def _numbers(self, elements: Iterable[int]) -> tuple[int, ...]:
-        numbers = tuple(int(g) for g in elements)
-        for g in numbers:
-            if not 0 <= g < self.order:
-                raise ValueError(f"`elements` holds {g}; elements of {self!r} are numbered 0 … {self.order - 1}.")
-        return numbers
+    def _numbers(self, elements: Iterable[int], name: str = "elements") -> tuple[int, ...]:
+        given = listed(elements, name, "numbers of elements")
+        return tuple(positive_int(g, name, 0, given, self.order - 1) for g in given)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable; make a new group instead of changing `{name}`.")
@@ -332,6 +336,10 @@ class FiniteGroup(Group):
         if isinstance(self._source, PermutationSource):
             return f"FiniteGroup.from_permutations({self._source.permutations.array.tolist()})"
         return f"FiniteGroup.from_table(<order {self.order}>)"
+
+
+def _rows(generators: Any) -> list[Any]:
+    return listed(generators, "generators", "permutations, each a list of images")
 
 
 def _distinct(numbers: Iterable[int]) -> tuple[int, ...]:

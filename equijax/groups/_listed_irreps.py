@@ -50,12 +50,14 @@ class ListedIrreps(IrrepFamily):
 
     def matrix(self, label: Label, g: Any) -> jax.Array:
         """Looks up the elements ``g`` and gathers their matrices, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         ndims = [len(spec.shape) for spec in jax.tree.leaves(self.group.element_shape)]
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(g)]
         apart = [jnp.expand_dims(leaf, leaf.ndim - d) for leaf, d in zip(leaves, ndims, strict=True)]
         listed = _numbers(self.group)[1]
         alike = self.group.isclose(jax.tree.unflatten(jax.tree.structure(g), apart), listed)
-        return self._numbered.matrix(label, jnp.argmax(alike, axis=-1).astype(jnp.int32))
+        number = jnp.where(alike.any(-1), jnp.argmax(alike, axis=-1), -1).astype(jnp.int32)
+        return self._numbered.matrix(label, number)
 
 
 def listed_irreps(group: Group) -> ListedIrreps:

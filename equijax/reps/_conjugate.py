@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only, require_real
+from equijax.groups._elements import known_reals
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
 
@@ -26,9 +27,9 @@ class Conjugated(Representation):
     base: Representation
 
     def __init__(self, base: Representation, matrix: Any):
-        require_representation(base, "rep")
+        require_representation(base, "base")
         require_real(matrix, "matrix")
-        change = np.asarray(matrix, np.float64)
+        change = known_reals(matrix, "matrix")
         if change.shape != (base.dim, base.dim):
             raise ValueError(
                 f"`matrix` has shape {change.shape}; a change of the coordinates of {base!r} is ({base.dim}, {base.dim})."
@@ -111,6 +112,7 @@ def conjugated(rep: Representation, matrix: Any) -> Representation:
       >>> stretched(1).tolist(), stretched.is_orthogonal
       ([[0.0, -2.0], [0.5, 0.0]], False)
     """
+    require_representation(rep, "rep")
     return Conjugated(rep, matrix)
 
 

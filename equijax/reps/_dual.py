@@ -10,7 +10,7 @@ import numpy as np
 
 from equijax._arrays import read_only
 from equijax.groups._group import Element
-from equijax.reps._representation import Representation
+from equijax.reps._representation import Representation, require_representation
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -26,6 +26,9 @@ class Dual(Representation):
     """
 
     base: Representation
+
+    def __post_init__(self) -> None:
+        require_representation(self.base, "base")
 
     @property
     def group(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import require_real
 from equijax.groups._elements import as_arrays, batch_shape
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._representation import Representation
 
 _TOLERANCE = 1e-9
@@ -46,9 +47,10 @@ class FunctionRepresentation(Representation):
     function: Callable[[Element], Any]
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
+        require_is_group(self.group, "group")
+        if not callable(self.function) or isinstance(self.function, type):
             raise TypeError(
-                f"`function` is {self.function!r}; it must be a function of the group element. Matrices of a finite group "
+                f"`function` is {shown(self.function)}; it must be a function of the group element. Matrices of a finite group "
                 "go to MatrixRepresentation."
             )
         made = jax.eval_shape(lambda: jnp.asarray(self.function(self.group.identity)))
@@ -65,6 +67,7 @@ class FunctionRepresentation(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         call = lambda element: jnp.asarray(self.function(element), float)  # noqa: E731
         for _ in batch_shape(self.group, g):
             call = jax.vmap(call)

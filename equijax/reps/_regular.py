@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.reps._permuting import Permuting
@@ -62,7 +63,7 @@ class Quotient(Permuting):
     def __post_init__(self) -> None:
         if not isinstance(self.subgroup, Subgroup):
             raise TypeError(
-                f"`subgroup` is {self.subgroup!r}; Quotient needs a Subgroup, which group.subgroup(elements) makes."
+                f"`subgroup` is {shown(self.subgroup)}; Quotient needs a Subgroup, which group.subgroup(elements) makes."
             )
 
     @property

@@ -12,7 +12,7 @@ import scipy.linalg
 from equijax.groups import Subgroup
 from equijax.groups._group import Element, require_is_group
 from equijax.reps._matrix import MatrixRepresentation, matrices
-from equijax.reps._representation import Representation
+from equijax.reps._representation import Representation, require_representation
 
 _TOLERANCE = 1e-9
 _TRIES = 64
@@ -31,6 +31,8 @@ class Restricted(Representation):
     group: Any
 
     def __post_init__(self) -> None:
+        require_representation(self.base, "base")
+        require_is_group(self.group, "group")
         _require_inside(self.group, self.base.group)
 
     @property
@@ -59,6 +61,7 @@ class Restricted(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         return self.base(self.base.group.element(self.group.matrix(g)))
 
 
@@ -82,6 +85,7 @@ def restrict(fibre: Representation, subgroup: Any) -> Representation:
       >>> ej.reps.restrict(ej.reps.Vector(ej.Dihedral(4)), ej.Cyclic(4)).group
       Cyclic(4)
     """
+    require_representation(fibre, "fibre")
     return fibre.restrict(subgroup)
 
 

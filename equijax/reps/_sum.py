@@ -11,9 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
+from equijax._arguments import listed
 from equijax._arrays import read_only
+from equijax._numbers import positive_int
 from equijax.groups._group import Element
-from equijax.reps._representation import Representation, require_representation, require_same_group
+from equijax.reps._representation import Representation, fibre_axis, require_representation, require_same_group
+
+_MOST_COPIES = 2**20
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -37,6 +41,7 @@ class DirectSum(Representation):
     summands: tuple[Representation, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "summands", tuple(listed(self.summands, "summands", "representations")))
         if not self.summands:
             raise ValueError("`summands` is empty; a sum needs at least one representation.")
         flat = []
@@ -115,9 +120,8 @@ class DirectSum(Representation):
 
     def act(self, g: Element, x: Any, axis: int) -> jax.Array:
         """Moves the coordinates of each part by themselves, on one axis; ``g`` is one element."""
-        x = jnp.asarray(x)
+        x, axis = fibre_axis(self, g, x, axis)
         x = x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
-        axis = axis % x.ndim
         moved = []
         start = 0
         for part, count in self.runs:
@@ -164,15 +168,7 @@ def copies(rep: Representation, count: int) -> Representation:
       6
     """
     require_representation(rep, "rep")
-    try:
-        number = operator.index(count)
-    except TypeError:
-        raise TypeError(
-            f"`count` is {count!r} of type {type(count).__name__}; a representation is multiplied by an integer, the number "
-            "of copies, or by another representation."
-        ) from None
-    if number < 1 or isinstance(count, bool):
-        raise ValueError(f"`count` is {count!r}; there must be at least one copy, as in 3 * rep.")
+    number = positive_int(count, "count", 1, None, _MOST_COPIES)
     if number == 1:
         return rep
     half = copies(rep, number // 2)
