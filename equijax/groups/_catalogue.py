@@ -100,8 +100,8 @@ class Reflection(_Named):
 
     def __init__(self, ndim: int, axis: int = 0):
         d = positive_int(ndim, "ndim", 1, None, _LARGEST_NDIM)
-        axis = positive_int(axis, "axis", -d)
-        if axis >= d:
+        axis = positive_int(axis, "axis", -(2**31))
+        if not -d <= axis < d:
             raise ValueError(f"`axis` is {axis}; a space of {d} dimensions has axes 0 … {d - 1}.")
         mirror = np.eye(d)
         mirror[axis, axis] = -1.0

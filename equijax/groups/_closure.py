@@ -44,8 +44,8 @@ def close(
             if k == len(elements):
                 if k >= max_order:
                     raise ValueError(
-                        f"`{what}` generate more than {max_order} elements, the limit `max_order`. {cause}Raise it where "
-                        "the group is that large: its table has order² entries."
+                        f"`{what}` generate more than {max_order} elements, the limit that is set. {cause}Where the group "
+                        "is that large raise `max_order`; its table has order² entries."
                     )
                 elements.append(product)
                 parent.append((position, j))

@@ -70,13 +70,16 @@ class Invariants:
         size = 1 + xp.abs(matrices).max((-2, -1), initial=0.0)
         determinant = xp.linalg.det(matrices)
         found = (determinant <= 0) | (self.is_special & (xp.abs(determinant - 1) > tolerance * size ** m.shape[-1]))
-        moved = xp.abs(m @ vectors.T - vectors.T).max((-2, -1), initial=0.0)
+        rank = (1,) * (m.ndim - 2)
+        fixed, forms = vectors.T.reshape(*rank, *vectors.T.shape), forms.reshape(*rank, *forms.shape)
+        commutant, one = commutant.reshape(*rank, *commutant.shape), xp.eye(m.shape[-1], dtype=m.dtype)
+        moved = xp.abs(m @ fixed - fixed).max((-2, -1), initial=0.0)
         found |= moved > tolerance * size
         m, t = m[..., None, :, :], t[..., None, :, :]
         found |= xp.abs(t @ forms @ m - forms).max((-3, -2, -1), initial=0.0) > tolerance * size**2
         found |= xp.abs(m @ commutant - commutant @ m).max((-3, -2, -1), initial=0.0) > tolerance * size
         if self.is_orthogonal:
-            found |= xp.abs(t @ m - xp.eye(m.shape[-1], dtype=m.dtype)).max((-3, -2, -1), initial=0.0) > tolerance * size**2
+            found |= xp.abs(t @ m - one.reshape(*rank, 1, *one.shape)).max((-3, -2, -1), initial=0.0) > tolerance * size**2
         return found
 
     def includes(self, matrix: np.ndarray) -> bool:

@@ -103,7 +103,7 @@ class FiniteGroup(Group):
         """Users call :meth:`from_permutations` or :meth:`from_table` instead."""
         if not hasattr(source, "build"):
             raise TypeError(
-                f"`source` is {shown(source)}, which is not how a group is made. Use "
+                f"`source` is {shown(source)}, a {type(source).__name__}, which is not how a group is made. Use "
                 "FiniteGroup.from_permutations(generators), FiniteGroup.from_table(table) or "
                 "PointGroup.from_matrices(generators)."
             )
@@ -144,6 +144,8 @@ class FiniteGroup(Group):
         Raises:
           ValueError: the table is not square, not a Latin square, has another identity, or is not associative.
         """
+        if not isinstance(table, jax.Array) and np.asarray(table).dtype.kind == "f":
+            raise ValueError(f"`table` has dtype {np.asarray(table).dtype}; it holds element numbers, so give integers.")
         array = known_integers(table, "table", (None, None), "the numbers of the elements")
         if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
             raise ValueError(f"`table` has shape {array.shape}; a multiplication table is square, (order, order).")
@@ -224,6 +226,10 @@ class FiniteGroup(Group):
     def require_element(self, g: Element, name: str = "g") -> None:
         """Raises ``ValueError`` where a known number is not one of ``0 … order - 1``; traced ones pass."""
         numbers(g, self.order, name)
+
+    def isclose(self, a: Element, b: Element) -> jax.Array:
+        """Tells where ``a`` and ``b`` are the same element; bool array of the broadcast shape."""
+        return super().isclose(numbers(a, self.order, "a"), numbers(b, self.order, "b"))
 
     def compose(self, a: Element, b: Element) -> jax.Array:
         """Returns ``a ∘ b`` by table; int32, broadcasting.
@@ -309,7 +315,11 @@ class FiniteGroup(Group):
 
     def _numbers(self, elements: Iterable[int], name: str = "elements") -> tuple[int, ...]:
         given = listed(elements, name, "numbers of elements")
-        return tuple(positive_int(g, name, 0, given, self.order - 1) for g in given)
+        numbers = tuple(positive_int(g, name, -(2**31), given) for g in given)
+        for g in numbers:
+            if not 0 <= g < self.order:
+                raise ValueError(f"`{name}` holds {g}; elements of {self!r} are numbered 0 … {self.order - 1}.")
+        return numbers
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable; make a new group instead of changing `{name}`.")

@@ -150,8 +150,8 @@ class LieGroup(Group):
         wrong = None if known is None or not known.size else excluded(self, known)
         if wrong is not None and wrong.any():
             raise ValueError(
-                f"`{name}` holds a matrix that is no element of {self!r}: {shown(known[wrong][0].round(3).tolist())}. It must be "
-                "finite and leave alone what the group leaves alone, such as lengths and volumes."
+                f"`{name}` holds a matrix that is no element of {self!r}: {shown(known[wrong][0].round(3).tolist())}. It must "
+                "be finite and leave alone what the group leaves alone, such as lengths and volumes."
             )
 
     def _matrix(self, g: Element, name: str) -> jax.Array:
@@ -204,7 +204,7 @@ class LieGroup(Group):
         """
         matrix = self._matrix(g, "g")
         found = principal_log(matrix)
-        back = self.matrix(self.exp(found))
+        back = exponential(found)
         tolerance = float(jnp.finfo(matrix.dtype).eps) ** 0.5
         close = jnp.abs(back - matrix).max((-2, -1)) <= tolerance * (1 + jnp.abs(matrix).max((-2, -1)))
         away = _outside(self, found)

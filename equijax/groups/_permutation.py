@@ -69,6 +69,10 @@ class Permutation(Group):
                 )
         return images
 
+    def isclose(self, a: Any, b: Any) -> jax.Array:
+        """Tells where ``a`` and ``b`` are the same permutation; bool array of the broadcast leading shape."""
+        return super().isclose(self._images(a, "a"), self._images(b, "b"))
+
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a[b]``, broadcasting over leading axes; the smallest int32 where a traced image is out of range."""
         pair = self._images(a, "a"), self._images(b, "b")
@@ -85,7 +89,9 @@ class Permutation(Group):
         back = jnp.argsort(jnp.asarray(a), axis=-1).astype(jnp.int32)
         if isinstance(a, np.ndarray):
             return back
-        is_image = jnp.take_along_axis(a, back, axis=-1) == jnp.arange(a.shape[-1], dtype=jnp.int32)
+        is_image = jnp.take_along_axis(a, back, axis=-1) == jnp.broadcast_to(
+            jnp.arange(a.shape[-1], dtype=jnp.int32), a.shape
+        )
         return jnp.where(is_image.all(-1, keepdims=True), back, poison(np.int32))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:

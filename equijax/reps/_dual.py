@@ -71,6 +71,7 @@ class Dual(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the transposed matrix of the inverse of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         return jnp.swapaxes(jnp.asarray(self.base(self.group.inverse(g)), float), -1, -2)
 
     def __repr__(self) -> str:

@@ -50,8 +50,8 @@ class FunctionRepresentation(Representation):
         require_is_group(self.group, "group")
         if not callable(self.function) or isinstance(self.function, type):
             raise TypeError(
-                f"`function` is {shown(self.function)}; it must be a function of the group element. Matrices of a finite group "
-                "go to MatrixRepresentation."
+                f"`function` is {shown(self.function)}; it must be a function of the group element. Matrices of a finite "
+                "group go to MatrixRepresentation."
             )
         made = jax.eval_shape(lambda: jnp.asarray(self.function(self.group.identity)))
         require_real(np.zeros(0, made.dtype), "function")

@@ -35,7 +35,7 @@ class PermutationRepresentation(Permuting):
 
     def __init__(self, group: FiniteGroup, table: Any):
         require_finite_group(group)
-        images = known_integers(table, "table", (None, None), "images of the coordinates")
+        images = known_integers(table, "table", (), "images of the coordinates, integers 0 … dim - 1")
         if images.ndim != 2 or images.shape[0] != group.order or not images.shape[1]:
             raise ValueError(
                 f"`table` has shape {images.shape}; it needs one row of images for each of the {group.order} elements of "
@@ -75,17 +75,17 @@ class PermutationRepresentation(Permuting):
         """
         require_finite_group(group)
         rows = listed(images, "images", "permutations, each a list of images")
-        given = [known_integers(p, "images", (None,), "permutations") for p in rows]
+        given = [known_integers(p, "images", (), "permutations, lists of integers") for p in rows]
         if len(given) != len(group.generators):
             raise ValueError(
                 f"`images` holds {len(given)} permutations; {group!r} has {len(group.generators)} generators "
                 f"{group.generators}, and each needs one."
             )
         for p in given:
-            if p.shape != given[0].shape or not p.size or not np.array_equal(np.sort(p), np.arange(p.size)):
+            if p.shape != given[0].shape or p.ndim != 1 or not p.size or not np.array_equal(np.sort(p), np.arange(p.size)):
                 raise ValueError(
-                    f"`images` holds {shown(p.tolist())}, which is not a permutation of 0 … {given[0].size - 1}. Each entry is a "
-                    "list of images in which every coordinate appears exactly once, and all have one length."
+                    f"`images` holds {shown(p.tolist())}, which is not a permutation of 0 … {given[0].size - 1}. Each entry is "
+                    "a list of images in which every coordinate appears exactly once, and all have one length."
                 )
         dim = len(given[0]) if given else 1
         table = np.full((group.order, dim), -1, np.int64)

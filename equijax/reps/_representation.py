@@ -178,7 +178,6 @@ class Representation(abc.ABC):
     def __add__(self, other: "Representation") -> "Representation":
         from equijax.reps._sum import DirectSum
 
-        require_representation(other, "other")
         return DirectSum((self, other))
 
     def __mul__(self, other: "Representation | int") -> "Representation":

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from equijax._arguments import listed
+from equijax._arguments import listed, shown
 from equijax._arrays import read_only
 from equijax._numbers import positive_int
 from equijax.groups._group import Element
@@ -168,7 +168,16 @@ def copies(rep: Representation, count: int) -> Representation:
       6
     """
     require_representation(rep, "rep")
-    number = positive_int(count, "count", 1, None, _MOST_COPIES)
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(
+            f"`count` is {shown(count)} of type {type(count).__name__}; a representation is multiplied by an integer, the "
+            "number of copies, or by another representation."
+        ) from None
+    if number < 1 or isinstance(count, bool):
+        raise ValueError(f"`count` is {count!r}; there must be at least one copy, as in 3 * rep.")
+    number = positive_int(number, "count", 1, None, _MOST_COPIES)
     if number == 1:
         return rep
     half = copies(rep, number // 2)

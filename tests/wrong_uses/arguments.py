@@ -1,16 +1,14 @@
 """Which kind of argument a name stands for, and a value for arguments that are None by default."""
 
-import inspect
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 import equijax as ej
-from equijax.reps import Representation
 from equijax.actions import Action
+from equijax.reps import Representation
 
 #: Values of arguments whose default is None.
 DEFAULTS: dict[str, Any] = {

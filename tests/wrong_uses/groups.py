@@ -21,13 +21,14 @@ def _elements(name: str, group: ej.Group, kind: str) -> list[Use]:
     one = jax.tree.map(
         np.asarray, jax.jit(group.draw)(KEY) if not isinstance(group, ej.Translation) else jnp.asarray([1, 2], jnp.int32)
     )
-    kinds = {"a": kind, "b": kind, "g": kind}
-    of = lambda method, right=None, kinds=kinds, **given: Use(
-        f"{name}.{method}", getattr(group, method), given, kinds, right or {}
-    )  # noqa: E731
+    kinds = {"a": kind, "b": kind, "g": kind, "name": "skip"}
+
+    def of(method: str, right: Any = None, **given: Any) -> Use:
+        return Use(f"{name}.{method}", getattr(group, method), given, kinds, right or {})
+
     uses = [of("compose", a=one, b=one), of("inverse", a=one), of("isclose", a=one, b=one)]
     uses += [of("agrees", other=group, right={"other": {"group": "they do not agree"}})]
-    uses += [of("require_element", g=one, kinds=kinds | {"name": "skip"})]
+    uses += [of("require_element", g=one)]
     return [*uses, of("sample", key=KEY)] if group.is_compact else [*uses, of("draw", key=KEY)]
 
 

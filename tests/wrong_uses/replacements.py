@@ -210,6 +210,7 @@ KINDS: dict[str, dict[str, str]] = {
         "NaN": "NaN gives NaN",
         "2**40": NUMBER,
         "bool": "bools are numbers",
+        "size 0": BATCH,
         "traced": "arrays may be traced",
     },
     "invertible": {"list": SEQUENCE, "negative": "another matrix", "1.5": "another matrix"},

@@ -17,7 +17,7 @@ X = np.ones((2, 4, 3))
 
 def one(g: Any) -> Any:
     """The trivial representation of any group."""
-    return jnp.ones((1, 1)) * (1 - 0 * jnp.sum(g))
+    return jnp.ones((1, 1)) * (1.0 - 0.0 * jnp.sum(jnp.asarray(g, float)))
 
 
 REPS = {
@@ -45,22 +45,14 @@ def _methods(name: str, rep: reps.Representation) -> list[Use]:
     g = np.asarray(rep.group.identity)
     kinds = {"g": "numbers" if not g.ndim else "element", "x": "moved array", "axis": "axis"}
     x = np.ones((2, *rep.shape, 3))
+    batch = {"higher rank": "any axes stand beside that of the fibre", "size 0": "any axes stand beside that of the fibre"}
     alone = "the scalar has no axis, and nothing moves it"
-    right = (
-        {}
-        if rep.shape
-        else {
-            "g": dict.fromkeys(("lower rank", "higher rank", "size 0"), alone),
-            "x": dict.fromkeys(("lower rank", "higher rank", "size 0", "()"), alone),
-        }
-    )
-    uses = [Use(f"{name}.__call__", rep.__call__, {"g": g}, kinds)]
-    return [
-        *uses,
-        Use(
-            f"{name}.act", rep.act, {"g": g, "x": x, "axis": 1}, kinds | {"g": "one number" if not g.ndim else "one element"}
-        ),
-    ]
+    right = {"x": batch if rep.dim == 2 else {"size 0": batch["size 0"]}}  # the axis in front has length 2 as well
+    if not rep.shape:
+        right = {name: dict.fromkeys(("lower rank", "higher rank", "size 0", "()"), alone) for name in "gx"}
+    one = kinds | {"g": "one element" if g.ndim else "one number"}
+    call = Use(f"{name}.__call__", rep.__call__, {"g": g}, kinds)
+    return [call, Use(f"{name}.act", rep.act, {"g": g, "x": x, "axis": 1}, one, right)]
 
 
 CONSTRUCTORS = [
@@ -86,7 +78,7 @@ CONSTRUCTORS = [
     Use("Power", reps.Power, {"base": Vector(C4), "order": 2, "alternating": True}, {"base": "any fibre"}),
     Use("direct_sum", lambda rep: reps.direct_sum(Vector(C4), rep), {"rep": Vector(C4)}),
     Use("tensor_product", lambda rep: reps.tensor_product(Vector(C4), rep), {"rep": Vector(C4)}),
-    Use("a + b", lambda other: Vector(C4) + other, {"other": Vector(C4)}),
+    Use("a + b", lambda summands: Vector(C4) + summands, {"summands": Vector(C4)}),
     Use("a * b", lambda count: Vector(C4) * count, {"count": 2}),
     Use("copies", reps.copies, {"rep": Vector(C4), "count": 2}, {"rep": "any fibre"}),
     Use("tensors", reps.tensors, {"base": Vector(C4), "p": 1, "q": 1}, {"base": "any fibre"}),
