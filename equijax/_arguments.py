@@ -108,6 +108,22 @@ def as_shape(value: Any, name: str = "shape") -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def shape_or_value(value: Any, name: str) -> Any:
+    """Returns the shape of an array, or what is moved where that is no single array, such as a graph, itself.
+
+    Raises:
+      TypeError: it is neither: a single array, a number or a word.
+      ValueError: an entry of the shape is negative.
+    """
+    plain = (int, float, complex, str, bytes, np.generic, type(None))
+    if isinstance(value, (tuple, list)) and all(isinstance(n, plain) for n in value):
+        return as_shape(value, name)
+    leaves = jax.tree.leaves(value)
+    if leaves and leaves != [value] and all(hasattr(leaf, "shape") for leaf in leaves):
+        return value
+    raise TypeError(f"`{name}` is {shown(value)}; it must be the shape of an array, or a graph or the like itself.")
+
+
 def require_key(key: Any, name: str = "key") -> None:
     """Raises ``TypeError`` where an argument is no random key."""
     if isinstance(key, jax.Array) and not key.ndim and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

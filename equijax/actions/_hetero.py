@@ -6,10 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._arguments import as_shape, listed, shown
+from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis
 from equijax.actions._tensor import SetAction
 from equijax.graphs import EdgeSet, HeteroGraph
 from equijax.groups import DirectProduct, Permutation
+from equijax.groups._elements import integers
 from equijax.groups._group import Element
 
 
@@ -37,6 +40,14 @@ class HeteroGraphAction(Action):
 
     num_nodes: tuple[tuple[str, int], ...] | None = None
     num_edges: tuple[tuple[tuple[str, str, str], int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_nodes", "num_edges"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(
+                    self, name, tuple(_size(pair, name) for pair in listed(given, name, "pairs (type, size)"))
+                )
 
     @property
     def group(self) -> DirectProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -79,8 +90,8 @@ class HeteroGraphAction(Action):
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element is no tuple of permutations."""
-        del shape
-        for part in g:
+        as_shape(shape)
+        for part in _entries(g):
             SetAction().require_acts(part, ())
 
     def __call__(self, g: Element, x: Any) -> HeteroGraph:
@@ -92,13 +103,13 @@ class HeteroGraphAction(Action):
         """
         graph = _require_hetero(x)
         sizes = [*graph.num_nodes.items(), *graph.num_edges.items()]
-        if len(g) != len(sizes):
+        if len(_entries(g)) != len(sizes):
             raise ValueError(
                 f"`g` has {len(g)} entries; the graph needs {len(sizes)}, one for each of {[name for name, _ in sizes]}."
             )
         moves = {}
         for part, (name, size) in zip(g, sizes, strict=True):
-            moves[name] = jnp.asarray(part, jnp.int32)
+            moves[name] = jnp.asarray(integers(part, "g", (None,), "permutations"))
             if moves[name].shape != (size,):
                 raise ValueError(f"`g` permutes {moves[name].shape} of {name!r}; the graph has {size}, padding included.")
         self.require_acts(tuple(moves.values()), ())
@@ -121,7 +132,19 @@ class HeteroGraphAction(Action):
         return HeteroGraph.tree_unflatten(None, [fields[field.name] for field in dataclasses.fields(HeteroGraph)])
 
 
+def _size(pair: Any, name: str) -> tuple[Any, int]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], (str, tuple)):
+        raise TypeError(f"`{name}` holds {shown(pair)}; it must hold pairs of a type and a number.")
+    return pair[0], positive_int(pair[1], name, 0)
+
+
+def _entries(g: Element) -> tuple[Element, ...]:
+    if not isinstance(g, (tuple, list)):
+        raise TypeError(f"`g` is {shown(g)}; it must be a tuple of permutations, one for each type.")
+    return tuple(g)
+
+
 def _require_hetero(x: Any) -> HeteroGraph:
     if not isinstance(x, HeteroGraph):
-        raise TypeError(f"`x` is a {type(x).__name__}; a HeteroGraphAction moves a HeteroGraph(nodes, edges).")
+        raise TypeError(f"`x` is {shown(x)}, a {type(x).__name__}; a HeteroGraphAction moves a HeteroGraph(nodes, edges).")
     return x

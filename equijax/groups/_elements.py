@@ -36,6 +36,7 @@ def batch_shape(group: Any, g: Any) -> tuple[int, ...]:
 
 def require_one(group: Any, g: Any, name: str = "g") -> None:
     """Raises ``ValueError`` where ``g`` are several elements of a group."""
+    group.require_element(g, name)
     batch = batch_shape(group, g)
     if batch:
         raise ValueError(f"`{name}` has leading axes {batch}; give one element of {group!r}, or map over them by jax.vmap.")
@@ -45,10 +46,10 @@ def require_tuple(g: Any, length: int, name: str, what: str) -> tuple[Any, ...]:
     """Returns an element of a product as a tuple.
 
     Raises:
-      TypeError: it is no tuple or list of so many entries.
+      TypeError: it is no tuple of so many entries.
     """
-    if not isinstance(g, (tuple, list)) or len(g) != length:
-        raise TypeError(f"`{name}` is {shown(g)}; an element of this group is {what}.")
+    if not isinstance(g, tuple) or len(g) != length:
+        raise TypeError(f"`{name}` is {shown(g)}; an element of this group is {what}, a tuple.")
     return tuple(g)
 
 

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from equijax._arguments import as_shape
 from equijax._arrays import read_only
+from equijax._numbers import positive_int
 from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup
+from equijax.groups._group import require_is_group
 from equijax.reps import Representation
 from equijax.sharing._basis_sharing import BasisSharing, unreached_irreps
 from equijax.sharing._kernel_basis import kernel_basis
@@ -63,8 +66,11 @@ class KernelSharing(MadeSharing):
     out_fibre: Representation
 
     def __post_init__(self) -> None:
+        require_is_group(self.point_group, "point_group")
         require_fibre(self.in_fibre, self.point_group, "in_fibre")
         require_fibre(self.out_fibre, self.point_group, "out_fibre")
+        sizes = tuple(positive_int(n, "kernel_size", 1, self.kernel_size) for n in as_shape(self.kernel_size, "kernel_size"))
+        object.__setattr__(self, "kernel_size", sizes)
         require_window(self.point_group, self.kernel_size)
 
     @property

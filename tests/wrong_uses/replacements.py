@@ -103,7 +103,10 @@ def replacements(value: Any) -> Iterator[tuple[str, Any]]:
     yield "object", Foreign()
     yield "None", None
     yield "string", "ab"
-    yield "list", value.tolist() if _is_array(value) else list(value) if isinstance(value, tuple) else [value, value]
+    if is_element(value):
+        yield "list", jax.tree.map(lambda leaf: leaf.tolist(), value)
+    else:
+        yield "list", value.tolist() if _is_array(value) else list(value) if isinstance(value, tuple) else [value, value]
     yield (
         "lower rank",
         value.reshape(-1)[0] if array and value.ndim else value[0] if isinstance(value, tuple) and value else [1, 2],
@@ -215,6 +218,46 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "invertible": {"list": SEQUENCE, "negative": "another matrix", "1.5": "another matrix"},
     "fibres": {"list": SEQUENCE},
+    "known element": {"list": SEQUENCE, "np.int64": "integers of any width"},
+    "per axis": {
+        "None": "1 along each axis",
+        "list": SEQUENCE,
+        "lower rank": "one number stands for all axes",
+        "np.int64": "one number stands for all axes",
+    },
+    "per axis real": {
+        "list": SEQUENCE,
+        "lower rank": "one number stands for all axes",
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "np.int64": NUMBER,
+    },
+    "sizes": {"list": SEQUENCE, "np.int64": "integers of any width"},
+    "sizes of": {"list": SEQUENCE, "np.int64": "integers of any width", "()": ITSELF},
+    "known elements": {
+        "np.int64": "integers of any width",
+        "higher rank": "all of several",
+        "lower rank": "all of several",
+        "size 0": "all of none",
+    },
+    "no sizes": {"list": SEQUENCE},
+    "optional fibre": {"None": ITSELF},
+    "named sizes": {"None": ITSELF, "list": SEQUENCE, "()": "no types", "size 0": "no types"},
+    "graph": {},
+    "weights": {"list": SEQUENCE, "negative": NUMBER, "1.5": NUMBER, "2**40": NUMBER, "NaN": "NaN gives NaN"},
+    "known reals": {"list": SEQUENCE, "negative": NUMBER, "1.5": NUMBER, "2**40": NUMBER},
+    "optional reals": {"list": SEQUENCE, "None": ITSELF},
+    "axes": {"None": ITSELF, "list": SEQUENCE},
+    "words": {"list": SEQUENCE},
+    "optional words": {"None": ITSELF},
+    "optional group": {"None": ITSELF},
+    "optional action": {"None": ITSELF},
+    "optional number": {"None": ITSELF, "np.int64": NUMBER, "1.5": NUMBER, "2**40": NUMBER},
+    "optional elements": {"None": ITSELF, "list": SEQUENCE},
+    "checked group": {"group": "any group"},
+    "count": {"np.int64": "integers of any width"},
+    "dtype": {},
+    "input": {"list": SEQUENCE},
     "rngs": {},
     "key": {},
     "shape": {"list": SEQUENCE, "lower rank": "a list of integers", "()": "it is a shape"},
