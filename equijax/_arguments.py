@@ -133,6 +133,21 @@ def require_key(key: Any, name: str = "key") -> None:
     raise TypeError(f"`{name}` is {shown(key)}; it must be one random key, for example jax.random.key(0).")
 
 
+def float_dtype(value: Any, name: str) -> Any:
+    """Returns a dtype of floating or complex numbers as it was given.
+
+    Raises:
+      TypeError: it is no dtype, or one of integers or bools.
+    """
+    try:
+        inexact = not isinstance(value, (int, float)) and jnp.issubdtype(jnp.dtype(value), jnp.inexact)
+    except (TypeError, ValueError):
+        inexact = False
+    if value is None or not inexact:
+        raise TypeError(f"`{name}` is {shown(value)}; it must be a dtype of floating point numbers, such as jnp.float32.")
+    return value
+
+
 def _flat(value: Any) -> Any:
     return value if hasattr(value, "ndim") or isinstance(value, (list, tuple)) else 0
 

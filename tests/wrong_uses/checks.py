@@ -9,7 +9,7 @@ from equijax import audit, testing
 from tests.wrong_uses.trying import Use
 
 C4 = ej.Cyclic(4)
-POINTS, X = ej.SetAction(3), np.ones((3, 2))
+POINTS, X = ej.SetAction(3), np.ones((3, 2), np.float32)
 ELEMENTS = np.array([[1, 2, 0]], np.int32)
 LAYER = ej.nn.SetLinear(2, 2, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
 CHAIN = ej.nn.Sequential(LAYER)
@@ -24,7 +24,7 @@ def same(x):
 
 
 USES = [
-    Use("check_group", testing.check_group, {"group": C4, "samples": 2}, {"group": "checked group"}),
+    Use("check_group", testing.check_group, {"group": C4, "samples": 2}, {"group": "group"}, {"group": {"group": "any group"}}),
     Use("check_action", testing.check_action, {"action": ej.FibreAction(ej.reps.Regular(C4)), "x": np.ones((4, 1)), "samples": 2},
         {"x": "input", "tolerance": "optional number"}),
     Use("check_equivariance", testing.check_equivariance,
@@ -34,7 +34,7 @@ USES = [
         {"graph": "graph", "checks": "words", "in_action": "optional action", "out_action": "optional action", "tolerance": "optional number"}),
     Use("equivariance_error", audit.equivariance_error,
         {"fn": same, "in_action": POINTS, "out_action": POINTS, "x": X, "elements": ELEMENTS},
-        {"x": "input", "elements": "optional elements"}),
+        {"x": "input", "elements": "optional elements"}, {"x": {"NaN": "NaN is measured"}}),
     Use("explain", audit.explain, {"model": CHAIN, "x": X, "in_action": POINTS, "elements": ELEMENTS, "perturb": False},
         {"x": "input", "group": "optional group", "out_action": "optional action", "actions": "optional words",
          "elements": "optional elements", "depth": "optional int", "shifts": "count"}),

@@ -121,8 +121,9 @@ def replacements(value: Any) -> Iterator[tuple[str, Any]]:
     if not _is_float(value):
         yield "np.int64", _each(_int64, plain)
     yield "traced", Traced(jax.tree.map(jnp.asarray, plain))
-    yield "group", ej.Permutation(7) if isinstance(value, ej.LieGroup) else ej.SO(4)
-    yield "fibre", Regular(ej.Cyclic(7))
+    yield "group", ej.Octahedral() if isinstance(value, ej.groups.LieGroup) else ej.SO(4)
+    if not callable(value) or isinstance(value, Regular):  # a representation can be called
+        yield "fibre", Regular(ej.Cyclic(7))
     yield "()", ()
 
 
@@ -253,11 +254,18 @@ KINDS: dict[str, dict[str, str]] = {
     "optional group": {"None": ITSELF},
     "optional action": {"None": ITSELF},
     "optional number": {"None": ITSELF, "np.int64": NUMBER, "1.5": NUMBER, "2**40": NUMBER},
-    "optional elements": {"None": ITSELF, "list": SEQUENCE},
+    "optional elements": {"None": ITSELF, "list": SEQUENCE, "np.int64": "integers of any width"},
     "checked group": {"group": "any group"},
     "count": {"np.int64": "integers of any width"},
     "dtype": {},
-    "input": {"list": SEQUENCE},
+    "input": {
+        "higher rank": BATCH,
+        "size 0": "no features",
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "2**40": NUMBER,
+        "bool": "bools move as well",
+    },
     "rngs": {},
     "key": {},
     "shape": {"list": SEQUENCE, "lower rank": "a list of integers", "()": "it is a shape"},

@@ -94,7 +94,7 @@ def _try(use: Use, name: str, value: Any, expected: Any, reason: str | None) -> 
             return "refused", _shown(error)
         return ("clear", "") if _is_clear(error, name, value) else ("internal", _shown(error))
     if expected is not None:
-        return ("documented", "np.int64 is an integer") if _same(result, expected) else ("silent", "another result")
+        return ("documented", "np.int64 is an integer") if _same(result, *expected) else ("silent", "another result")
     return ("documented", reason) if reason is not None else ("silent", _short(value))
 
 
@@ -116,6 +116,8 @@ def _is_clear(error: BaseException, name: str, value: Any) -> bool:
     """Raised by equijax, of the right type, short, and it names the argument or what came."""
     innermost = traceback.extract_tb(error.__traceback__)[-1].filename
     message = str(error)
+    if isinstance(error, AssertionError) and "/equijax/testing/" in innermost:
+        return True  # what a check is for
     right = type(error) in (ValueError, TypeError) and "/equijax/" in innermost and len(message) <= LONGEST
     return right and (f"`{name}" in message or any(shown in message for shown in _ways_to_show(value)))
 
