@@ -171,6 +171,8 @@ def require_action(value: Any, name: str, remedy: str = "it must be an Action") 
     """Raises ``TypeError`` where an argument is no action."""
     if not isinstance(value, Action):
         raise TypeError(f"`{name}` is {shown(value)}; {remedy}.")
+    if not any(value.permutes is known for known in (True, False, None)):
+        raise TypeError(f"`permutes` of `{name}` is {shown(value.permutes)}; it must be True, False, or None for unknown.")
 
 
 def require_known(g: Element) -> None:

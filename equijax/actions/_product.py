@@ -14,7 +14,7 @@ from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.groups import DirectProduct
-from equijax.groups._elements import numeric
+from equijax.groups._elements import array_shape, numeric
 from equijax.groups._group import Element
 
 
@@ -104,7 +104,7 @@ class ProductAction(Action):
 
     def for_input(self, x: Any) -> "ProductAction":
         """Returns the product of the factors with their sizes taken from the array ``x``."""
-        seen = [jax.ShapeDtypeStruct(view, jnp.float32) for view in self.views(numeric(x, "x").shape)]
+        seen = [jax.ShapeDtypeStruct(view, jnp.float32) for view in self.views(array_shape(x, "x"))]
         return ProductAction(*(factor.for_input(view) for factor, view in zip(self.factors, seen, strict=True)))
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:

@@ -13,7 +13,7 @@ from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.actions._trivial import TrivialAction
 from equijax.groups import Permutation
-from equijax.groups._elements import integers, numeric, poison
+from equijax.groups._elements import array_shape, integers, numeric, poison
 from equijax.groups._group import Element
 
 
@@ -72,7 +72,7 @@ class TensorAction(Action):
 
     def for_input(self, x: Any) -> "TensorAction":
         """Returns the action on as many points as the array ``x`` has."""
-        shape = x.shape if isinstance(x, jax.ShapeDtypeStruct) else numeric(x, "x").shape
+        shape = array_shape(x, "x")
         require_ndim(self, shape, self.order + 1, self._layout)
         return self._sized(shape[-2]) if self.order and self.n is None else self
 

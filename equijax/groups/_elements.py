@@ -126,6 +126,15 @@ def numeric(value: Any, name: str) -> jax.Array:
     return array
 
 
+def array_shape(value: Any, name: str) -> tuple[int, ...]:
+    """Returns the shape of an array of numbers, or of a ``jax.ShapeDtypeStruct`` that describes one.
+
+    Raises:
+      TypeError: it is neither.
+    """
+    return value.shape if isinstance(value, jax.ShapeDtypeStruct) else numeric(value, name).shape
+
+
 def known_reals(value: Any, name: str, what: str = "real numbers") -> np.ndarray:
     """Returns real numbers that are known, float64.
 

@@ -6,9 +6,11 @@ import jax
 from flax import nnx
 
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._given import checked
 from equijax.nn._parameters import drawn, read, read_offset
 
 
+@checked
 class Linear(nnx.Linear):
     r"""``nnx.Linear``, :math:`y = x W + β`, which refuses parameters of another shape than it asked for.
 

@@ -209,7 +209,8 @@ def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[in
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:
     """Returns ``feature_group_count`` after checking that it divides both feature counts."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1 or in_features % count or out_features % count:
+    count = positive_int(count, "feature_group_count")
+    if in_features % count or out_features % count:
         raise ValueError(
             f"`feature_group_count` is {count}; it must be a positive integer that divides in_features = {in_features} and "
             f"out_features = {out_features}."

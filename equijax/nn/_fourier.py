@@ -15,6 +15,7 @@ from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
 from equijax.nn._exactness import Exactness, between_grids
+from equijax.nn._given import checked
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre, sized
 from equijax.nn._lost import require_kept
@@ -173,6 +174,7 @@ class FourierDownsample(Layer):
         return x[(slice(None),) * first + tuple(slice(None, None, s) for s in self.strides)]
 
 
+@checked
 class FilteredActivation(nnx.Module):
     r"""An activation on a finer grid, filtered before it is sampled again: no aliasing.
 

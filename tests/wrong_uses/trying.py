@@ -72,7 +72,7 @@ def outcomes(use: Use) -> Iterator[Outcome]:
                 use,
                 name,
                 value,
-                expected if replacement == "np.int64" and kind.endswith("int") else None,
+                (expected,) if replacement == "np.int64" and kind.endswith("int") else None,
                 right.get(replacement),
             )
             yield Outcome(use.name, name, replacement, *found)

@@ -98,6 +98,7 @@ def _over_sphere(irreps: Any, group: Any, count: int | None, symmetry: PointGrou
                 "the harmonics. Carry copies as features, band_limited(group, degree) with more of them."
             )
     largest = max(irrep.index for irrep, _ in irreps)
+    _require_symmetry(symmetry, 3)
     turns = np.concatenate([np.asarray(c, np.float64) @ symmetry.matrices for c in group.components])
     size = len(turns)
     if count is not None and count % size:
@@ -156,8 +157,15 @@ def _probes(irrep: Any, count: int) -> list[np.ndarray]:
     return chosen
 
 
+def _require_symmetry(symmetry: PointGroup, ndim: int) -> None:
+    """Raises ``ValueError`` where ``symmetry`` is no point group of the space that the samples lie in."""
+    if symmetry.ndim != ndim:
+        raise ValueError(f"`symmetry` is {symmetry!r}, which acts on {symmetry.ndim} dimensions; the samples lie in {ndim}.")
+
+
 def _rotations_of(symmetry: PointGroup) -> int:
     """Number of rotations among the elements."""
+    _require_symmetry(symmetry, 2)
     return int((np.linalg.det(symmetry.matrices) > 0).sum())
 
 

@@ -9,6 +9,7 @@ from flax import nnx
 from equijax._numbers import positive_int
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._given import checked
 from equijax.nn._invariant import accumulation_dtype
 from equijax.nn._mask import keep
 from equijax.nn._norm import normalised
@@ -48,6 +49,7 @@ def attend(
     return jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value, **products).astype(value.dtype)
 
 
+@checked
 class FeedForward(nnx.Module):
     """The same network for every element, ``relu(x W_1 + b_1) W_2 + b_2``: the ``rFF`` of the set transformer."""
 
@@ -60,6 +62,7 @@ class FeedForward(nnx.Module):
         return self.out(jax.nn.relu(self.hidden(x)))
 
 
+@checked
 class MultiheadAttentionBlock(nnx.Module):
     r"""Each element x of one set looks at all elements y of another.
 
