@@ -119,7 +119,8 @@ def shape_or_value(value: Any, name: str) -> Any:
     if isinstance(value, (tuple, list)) and all(isinstance(n, plain) for n in value):
         return as_shape(value, name)
     leaves = jax.tree.leaves(value)
-    if leaves and leaves != [value] and all(hasattr(leaf, "shape") for leaf in leaves):
+    single = len(leaves) == 1 and leaves[0] is value
+    if leaves and not single and all(hasattr(leaf, "shape") for leaf in leaves):
         return value
     raise TypeError(f"`{name}` is {shown(value)}; it must be the shape of an array, or a graph or the like itself.")
 

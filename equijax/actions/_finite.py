@@ -1,7 +1,6 @@
 """Actions on finitely many points."""
 
 import dataclasses
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from equijax._arguments import as_shape
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.actions._action import Action, Axis, require_action, require_known
 from equijax.groups._elements import numeric, require_one
 from equijax.groups._group import Element, Group
@@ -178,7 +178,7 @@ def _listed(g: Element) -> Any:
     return jax.tree.map(lambda a: np.asarray(a).tolist(), g)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(action: FiniteAction) -> tuple[np.ndarray, ...]:
     """d/dt of the matrix of exp(tX) at t = 0, for each X of the group's algebra."""
     group: Any = action.group

@@ -1,7 +1,6 @@
 """Fields on grids: images, volumes, sequences, with any fibre over each pixel."""
 
 import dataclasses
-import functools
 import math
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arguments import real_number, shown
+from equijax._cache import bounded
 from equijax._numbers import per_axis
 from equijax.actions._action import require_known
 from equijax.actions._field import FieldAction, require_fibre
@@ -290,17 +290,17 @@ def _numbers(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     return tuple(float(real_number(v, name, -(2.0**30), 2.0**30)) for v in values)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _open(action: GridAction) -> GridAction:
     return GridAction(action.group.open, action.fibre)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _samples(sizes: tuple[int, ...]) -> np.ndarray:
     return np.indices(sizes, np.int32).reshape(len(sizes), -1).T.copy()
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _matrices(point_group: PointGroup, equal: tuple[tuple[bool, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
     """Inverse matrices, int32 ``(order, d, d)``, and which elements mix only axes of equal sizes, bool ``(order,)``."""
     matrices = point_group.integer_matrices

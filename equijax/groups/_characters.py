@@ -1,13 +1,13 @@
 """The character table of a finite group, exactly."""
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class _Table:
     real_rows: tuple[tuple[int, ...], ...]
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def classes_of(group: "FiniteGroup") -> Classes:
     """Computes the classes once for each group."""
     members = group.conjugacy_classes
@@ -165,7 +165,7 @@ def turn(numerator: Any, denominator: Any) -> tuple[np.ndarray, np.ndarray]:
     return cos + 0.0, np.where(j == mirrored, sin, -sin) + 0.0
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _table(group: "FiniteGroup") -> _Table:
     classes = classes_of(group)
     entries = len(classes.sizes) * sum(map(len, classes.powers))

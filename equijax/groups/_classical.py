@@ -1,7 +1,6 @@
 """The classical groups: rotations, unitary, symplectic and Lorentz transformations."""
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from equijax._arguments import as_shape, boolean, require_key
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._irrep_family import IrrepFamily
 from equijax.groups._lie import LieGroup
@@ -323,19 +323,19 @@ def _haar_unitary(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return q * (diagonal / jnp.abs(diagonal).astype(r.dtype))[..., None, :]
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(family: type[_Numbered], n: int) -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.array(m, np.float64)) for m in family._basis(n))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _mirrors(n: int) -> tuple[np.ndarray, ...]:
     mirror = np.eye(n)
     mirror[-1, -1] = -1.0
     return (read_only(np.eye(n)), read_only(mirror))
 
 
-@functools.cache
+@bounded
 def _lorentz_algebra() -> tuple[np.ndarray, ...]:
     turns = [np.pad(m, ((1, 0), (1, 0))) for m in rotations(3)]
     unit = np.eye(4)
@@ -343,6 +343,6 @@ def _lorentz_algebra() -> tuple[np.ndarray, ...]:
     return tuple(read_only(m) for m in turns + boosts)
 
 
-@functools.cache
+@bounded
 def _lorentz_components() -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.diag([time, space, space, space])) for time in (1.0, -1.0) for space in (1.0, -1.0))

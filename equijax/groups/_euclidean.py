@@ -1,7 +1,6 @@
 """Rigid motions of real space."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 
 from equijax._arguments import as_shape, require_key, shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups._classical import SO, O
 from equijax.groups._elements import concrete, reals
 from equijax.groups._group import Element, Group
@@ -214,7 +214,7 @@ def _homogeneous(t: jax.Array, R: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.concatenate(top, -1), bottom], -2)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(n: int) -> tuple[np.ndarray, ...]:
     unit = np.eye(n + 1)
     shifts = [np.outer(unit[k], unit[n]) for k in range(n)]

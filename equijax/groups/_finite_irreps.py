@@ -1,7 +1,6 @@
 """Matrices of the real irreps of a finite group, the same on every machine."""
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._canonical import canonical_basis
 from equijax._numbers import positive_int
 from equijax.groups._characters import Characters, classes_of, turn
@@ -86,7 +86,7 @@ class FiniteIrreps(IrrepFamily):
         return irrep_matrices(self.group, label.index)
 
 
-@functools.lru_cache(maxsize=4096)
+@bounded
 def irrep_matrices(group: "FiniteGroup", index: int) -> np.ndarray:
     r"""Returns all matrices of real irrep number ``index``, float64 ``(order, dim, dim)``, orthogonal. Read-only.
 

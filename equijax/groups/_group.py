@@ -1,7 +1,6 @@
 """The contract that every group fulfils."""
 
 import abc
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arguments import shown
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._elements import as_arrays
 from equijax.groups._lie_algebra import structure_constants
@@ -284,7 +284,7 @@ class Group(abc.ABC):
         )
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _structure_constants(group: Group) -> np.ndarray:
     return structure_constants([np.asarray(X, np.float64) for X in group.algebra])
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._elements import numeric
 
@@ -96,7 +97,7 @@ def _powers(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, j
     )
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _recurrence(l: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Factors of P_k = first y P_{k-1} - second r² P_{k-2} for m < k, and P_k where m = k; each float64 ``(k, m)``."""
     first, second, start = np.zeros((3, l + 1, l + 1))

@@ -1,7 +1,6 @@
 """Continuous groups of matrices, from their Lie algebras."""
 
 import abc
-import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from equijax._arguments import as_shape, listed, real_number, require_key, shown
 from equijax._arrays import FrozenArray, read_only
+from equijax._cache import bounded
 from equijax.groups import _lie_algebra
 from equijax.groups._components import require_parts
 from equijax.groups._elements import concrete, reals
@@ -353,7 +353,7 @@ def _outside(group: LieGroup, X: jax.Array) -> jax.Array:
     return X - jnp.tensordot(factors, basis, 1, precision="highest")
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _orthonormal(group: LieGroup) -> np.ndarray:
     """Orthonormal basis of the algebra for the inner product tr(XᵀY), float64 ``(d, n, n)``."""
     n = group.matrix_size
@@ -361,7 +361,7 @@ def _orthonormal(group: LieGroup) -> np.ndarray:
     return read_only(np.ascontiguousarray(np.linalg.qr(rows.T)[0].T.reshape(-1, n, n)))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _is_compact(group: LieGroup) -> bool:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         parts = [np.asarray(group.matrix(c)) for c in group.components]

@@ -1,7 +1,6 @@
 """Irreps of a finite group whose elements are not numbers: products, tori, a user's own."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray
+from equijax._cache import bounded
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._finite_irreps import FiniteIrreps
 from equijax.groups._group import Group
@@ -72,7 +72,7 @@ def listed_irreps(group: Group) -> ListedIrreps:
     return ListedIrreps(group)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _numbers(group: Group) -> tuple[FiniteGroup, Any]:
     """The group of the numbers of the elements, and the elements in that order, numpy arrays along a leading axis."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():

@@ -1,12 +1,12 @@
 """Whether matrices belong to a Lie group, as far as what the group leaves alone tells."""
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups._components import Invariants
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def excluded(group: "LieGroup", matrices: Any, xp: Any = np) -> Any:
     return ~finite | outside.all(-1)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _known(group: "LieGroup") -> tuple[Invariants, np.ndarray]:
     from equijax.groups._lie import LieGroup
 

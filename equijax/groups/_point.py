@@ -1,7 +1,6 @@
 """Finite groups of matrices: the symmetries that fix a point."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
@@ -12,10 +11,11 @@ from scipy.spatial import KDTree
 
 from equijax._arguments import listed, shown
 from equijax._arrays import FrozenArray, read_only, require_real
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._closure import close
 from equijax.groups._elements import concrete, known_reals, looked_up, poison, reals
-from equijax.groups._finite import MAX_ORDER, FiniteGroup, _distinct
+from equijax.groups._finite import MAX_ORDER, FiniteGroup, Source, _distinct
 
 HEXAGONAL = read_only(np.array([[1.0, 0.5], [0.0, np.sqrt(3.0) / 2.0]]))
 """Basis of the hexagonal lattice, one lattice vector a column, 60° apart: the neighbours of a point are ±(1, 0),
@@ -26,7 +26,7 @@ _CAUSE = "Check the generators (an angle that is no fraction of a turn, a matrix
 
 
 @dataclasses.dataclass(frozen=True)
-class MatrixSource:
+class MatrixSource(Source):
     """A group given by the matrices of all its elements, in order, and the numbers of its generators."""
 
     matrices: FrozenArray
@@ -313,12 +313,12 @@ def _tidy(matrix: np.ndarray) -> list:
     return np.round(matrix, 4).tolist()
 
 
-@functools.cache
+@bounded
 def _integer_matrices(group: PointGroup) -> np.ndarray:
     return read_only(np.rint(group.matrices).astype(np.int32))
 
 
-@functools.cache
+@bounded
 def _orthogonal_matrices(group: PointGroup) -> np.ndarray | None:
     columns = np.eye(group.ndim) if group.basis is None else group.basis
     turned = columns @ group.matrices @ np.linalg.inv(columns)
@@ -326,13 +326,13 @@ def _orthogonal_matrices(group: PointGroup) -> np.ndarray | None:
     return read_only(turned) if is_isometry else None
 
 
-@functools.cache
+@bounded
 def _cartesian(group: PointGroup) -> np.ndarray:
     basis = group.basis
     return group.matrices if basis is None else read_only(basis @ group.matrices @ np.linalg.inv(basis))
 
 
-@functools.cache
+@bounded
 def _mixed_axes(group: PointGroup) -> tuple[tuple[int, ...], ...]:
     linked = (np.abs(group.matrices) > _TOLERANCE).any(0) | np.eye(group.ndim, dtype=bool)
     while not np.array_equal(linked, grown := (linked.astype(int) @ linked.astype(int) > 0) | linked.T):

@@ -1,7 +1,6 @@
 """The irreps of the rotations and reflections of the plane and of space."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._elements import reals
 from equijax.groups._harmonics import complex_power, spherical_harmonics
@@ -180,7 +180,7 @@ def _turn(n: int, i: int, j: int, angles: np.ndarray) -> np.ndarray:
     return result
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _quadrature(family: _Rotations, degree: int) -> tuple[np.ndarray, np.ndarray]:
     elements, weights = family._proper_quadrature(degree)
     if family.reflections:
@@ -202,7 +202,7 @@ def _weights(derivative: np.ndarray) -> dict[int, int]:
     return {int(m): int((rounded == m).sum()) for m in np.unique(rounded[rounded >= 0])}
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _fixed_points(l: int) -> tuple[np.ndarray, np.ndarray]:
     """Points spread over the sphere, ``(n, 3)``, and the pseudo-inverse of their harmonics, ``(2l + 1, n)``, float64."""
     count = 2 * (2 * l + 1)

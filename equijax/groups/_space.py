@@ -10,7 +10,7 @@ from equijax._arguments import shown
 from equijax._numbers import positive_int
 from equijax.groups._elements import numbers, poison
 from equijax.groups._finite import FiniteGroup
-from equijax.groups._group import Element, Group
+from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._point import PointGroup
 from equijax.groups._product import SemidirectProduct
 from equijax.groups._translation import Translation
@@ -150,6 +150,7 @@ def point_group_of(group: Group) -> FiniteGroup:
     Raises:
       TypeError: the group is neither finite, nor one of translations and a finite group.
     """
+    require_is_group(group, "group")
     point_group = group.point_group
     if not isinstance(point_group, FiniteGroup):
         raise TypeError(

@@ -1,7 +1,6 @@
 """Subgroups of finite groups and their cosets."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from equijax._arguments import listed, shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ def all_subgroups(table: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(found, key=lambda s: (len(s), s)))
 
 
-@functools.cache
+@bounded
 def _cosets(subgroup: Subgroup) -> tuple[np.ndarray, np.ndarray]:
     rows = np.sort(subgroup.group.table[:, list(subgroup.elements)], axis=1)
     firsts, coset_of = np.unique(rows[:, 0], return_inverse=True)
     return read_only(rows[firsts]), read_only(coset_of.reshape(-1).astype(np.int32))
 
 
-@functools.cache
+@bounded
 def _as_group(subgroup: Subgroup) -> "FiniteGroup":
     return subgroup.group._subgroup_as_group(subgroup.elements)

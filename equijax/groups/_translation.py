@@ -1,7 +1,6 @@
 """Translations of a grid."""
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from equijax._arguments import as_shape, require_key, shown
 from equijax._arrays import FrozenArray, read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._catalogue import Trivial
 from equijax.groups._elements import integers
@@ -175,13 +175,13 @@ def as_period(period: Any, ndim: int) -> tuple[int, ...] | None:
     return tuple(positive_int(n, "period", 1, None if one else period) for n in values)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _vectors(period: tuple[int, ...]) -> np.ndarray:
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in period), indexing="ij"), -1)
     return read_only(grid.reshape(-1, len(period)).astype(np.int32))
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _as_finite(group: Translation) -> FiniteGroup:
     period = group.period or ()
     vectors = _vectors(period)

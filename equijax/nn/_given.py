@@ -10,6 +10,7 @@ import jax
 from flax import nnx
 
 from equijax._arguments import boolean, float_dtype, function, real_number, shown
+from equijax._numbers import positive_int
 from equijax.groups._elements import numeric
 
 T = TypeVar("T", bound=type)
@@ -54,7 +55,7 @@ def _require_options(signature: inspect.Signature, given: Mapping[str, Any]) -> 
     changed = {}
     options = {name: (value, signature.parameters[name].default) for name, value in given.items()}
     for name, (value, default) in options.items():
-        optional = default is None or (default is inspect.Parameter.empty and name != "rngs")
+        optional = default is None or (default is inspect.Parameter.empty and name in _OPTIONAL)
         if value is default or (value is None and optional):
             continue
         if isinstance(default, bool):
@@ -108,6 +109,12 @@ def _require_axis_name(value: Any, name: str) -> None:
         raise TypeError(f"`{name}` is {shown(value)}; it must be the name of a mapped axis, or a tuple of names.")
 
 
+def _require_word(value: Any, name: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` is {shown(value)}; it must be a word.")
+
+
+_OPTIONAL = frozenset(("dtype", "param_dtype", "preferred_element_type", "precision", "activation", "score", "axis_name"))
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "rngs": lambda value, name: require_rngs(value),
     "dtype": float_dtype,
@@ -122,4 +129,6 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "rate": lambda value, name: float(real_number(value, name, 0.0, 1.0)),
     "negative_slope": lambda value, name: float(real_number(value, name)),
     "axis_name": _require_axis_name,
+    **dict.fromkeys(("mode", "method", "normalization", "rng_collection"), _require_word),
+    **dict.fromkeys(("in_features", "out_features", "num_features", "num_heads", "num_groups"), positive_int),
 }

@@ -51,7 +51,7 @@ class Layer(nnx.Module):
 
         What is no single array, such as a graph, is given itself instead of its shape.
         """
-        return self.exactness_for(self.in_action, shape_or_value(input_shape, "input_shape"))
+        return self.exactness_for(self.in_action, required_shape(input_shape))
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects when ``in_action`` moves its input: those that map the input to itself.
@@ -64,6 +64,14 @@ class Layer(nnx.Module):
     def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of the output for an input of this shape; nothing is computed."""
         return traced_shape(self, input_shape)
+
+
+def required_shape(input_shape: Any) -> Any:
+    """Returns the shape of an input, or what is no single array itself, after checking that there is an axis of features."""
+    shape = shape_or_value(input_shape, "input_shape")
+    if isinstance(shape, tuple) and not shape:
+        raise ValueError("`input_shape` is (); give the full shape of an input, features included.")
+    return shape
 
 
 def traced_shape(fn: Any, input_shape: tuple[int, ...]) -> tuple[int, ...]:

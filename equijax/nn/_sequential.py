@@ -6,12 +6,11 @@ from typing import Any
 
 from flax import nnx
 
-from equijax._arguments import shape_or_value
 from equijax.actions import Action, GridAction
 from equijax.graphs import Graph
 from equijax.nn._chain import exactness_of_chain, fold, start_of_chain
 from equijax.nn._exactness import Exactness
-from equijax.nn._layer import Layer, traced_shape
+from equijax.nn._layer import Layer, required_shape, traced_shape
 from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn._options import accepted_options
 from equijax.nn._passing import require_no_convolution
@@ -144,7 +143,7 @@ class Sequential(Layer):
         Use the ``in_action`` that is named: on a torus in front of arrays with borders its origin depends on the size.
         Functions and Flax modules are followed; behind what can't be followed nothing is claimed.
         """
-        shape = shape_or_value(input_shape, "input_shape")
+        shape = required_shape(input_shape)
         return exactness_of_chain(self._entries(), start_of_chain(self._entries(), shape), shape)
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:

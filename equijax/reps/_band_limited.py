@@ -1,6 +1,5 @@
 """Functions on rotation groups, circles and spheres up to a frequency."""
 
-import functools
 import math
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 
 from equijax._arguments import one_of
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import Group
 from equijax.groups._group import Element, require_is_group
 from equijax.reps._irrep import Irrep
@@ -104,7 +104,7 @@ def fourier_samples(group: Group, degree: int) -> tuple[np.ndarray, np.ndarray]:
     return group.irrep_family.quadrature(degree)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def fourier_tables(group: Group, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Matrices of the transform, ``(count, samples)``, and of its inverse, ``(samples, count)``, float64. Read-only."""
     elements, weights = fourier_samples(group, degree)

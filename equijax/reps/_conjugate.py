@@ -1,6 +1,5 @@
 """A representation in other coordinates."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only, require_real
+from equijax._cache import bounded
 from equijax.groups._elements import known_reals
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
@@ -116,16 +116,16 @@ def conjugated(rep: Representation, matrix: Any) -> Representation:
     return Conjugated(rep, matrix)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _inverse(rep: Conjugated) -> np.ndarray:
     return read_only(np.linalg.inv(rep.matrix))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: Conjugated) -> tuple[np.ndarray, ...]:
     return tuple(read_only(rep.matrix @ a @ _inverse(rep)) for a in rep.base.generators)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: Conjugated) -> tuple[np.ndarray, ...]:
     return tuple(read_only(rep.matrix @ a @ _inverse(rep)) for a in rep.base.algebra)

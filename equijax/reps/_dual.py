@@ -1,7 +1,6 @@
 """The dual of a representation."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
 
@@ -83,11 +83,11 @@ def dual(rep: Representation) -> Representation:
     return rep if rep.is_orthogonal else Dual(rep)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: Dual) -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.ascontiguousarray(np.linalg.inv(a).T)) for a in rep.base.generators)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: Dual) -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.ascontiguousarray(-a.T)) for a in rep.base.algebra)

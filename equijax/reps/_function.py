@@ -1,7 +1,6 @@
 """A representation given by a function of the group element."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax._arrays import require_real
+from equijax._cache import bounded
 from equijax.groups._elements import as_arrays, batch_shape
 from equijax.groups._group import Element, require_is_group
 from equijax.reps._representation import Representation
@@ -77,7 +77,7 @@ class FunctionRepresentation(Representation):
         return f"FunctionRepresentation({self.group!r}, {getattr(self.function, '__name__', 'function')})"
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _dim(rep: FunctionRepresentation) -> int:
     return jax.eval_shape(lambda: jnp.asarray(rep.function(rep.group.identity))).shape[0]
 

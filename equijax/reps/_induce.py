@@ -1,7 +1,6 @@
 """Induced representations of finite groups."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import looked_up
 from equijax.reps._decompose import all_matrices
@@ -91,7 +91,7 @@ def induce(rep: Representation, subgroup: Subgroup) -> Representation:
     return PermutationRepresentation(subgroup.group, table.reshape(subgroup.group.order, -1))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(induced: Induced) -> tuple[np.ndarray, ...]:
     cosets, inner = _moves(induced.subgroup)
     matrices = all_matrices(induced.rep)
@@ -103,7 +103,7 @@ def _generators(induced: Induced) -> tuple[np.ndarray, ...]:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _moves(subgroup: Subgroup) -> tuple[np.ndarray, np.ndarray]:
     """For each element g and coset i: the coset j of g t_i, and the number in K of t_j⁻¹ g t_i; int32 ``(order, index)``."""
     group, firsts = subgroup.group, subgroup.cosets[:, 0]

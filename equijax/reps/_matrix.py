@@ -1,6 +1,5 @@
 """Representations of a finite group by matrices of the user's."""
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from equijax._arguments import listed
 from equijax._arrays import FrozenArray, read_only, require_real
+from equijax._cache import bounded
 from equijax.groups._elements import known_reals, looked_up
 from equijax.reps._representation import Representation, require_finite_group, require_representation
 
@@ -146,7 +146,7 @@ def matrices(rep: Representation) -> np.ndarray:
     return _matrices(rep)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _matrices(rep: Representation) -> np.ndarray:
     return read_only(extended(rep.group, rep.generators, rep.dim))
 

@@ -1,7 +1,6 @@
 """What all representations by permutations share."""
 
 import abc
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import concrete, known_numbers, looked_up, poison
 from equijax.reps._representation import Representation, fibre_axis, require_one, require_same_group
@@ -122,24 +122,24 @@ def _listed(group: FiniteGroup, table: np.ndarray) -> "PermutationRepresentation
     return PermutationRepresentation(group, table)
 
 
-@functools.cache
+@bounded
 def _sources(fibre: Permuting) -> np.ndarray:
     return read_only(fibre.table[fibre.group.inverses])
 
 
-@functools.cache
+@bounded
 def _matrices_of_generators(fibre: Permuting) -> tuple[np.ndarray, ...]:
     rows = np.eye(fibre.dim)
     return tuple(read_only(np.ascontiguousarray(rows[fibre.table[g]].T)) for g in fibre.group.generators)
 
 
-@functools.cache
+@bounded
 def _indicators(fibre: Permuting) -> np.ndarray:
     orbit = fibre.orbits
     return read_only((orbit[None] == np.arange(int(orbit.max()) + 1)[:, None]).astype(np.float64))
 
 
-@functools.cache
+@bounded
 def _orbits(fibre: Permuting) -> np.ndarray:
     smallest = fibre.table.min(axis=0)
     firsts = sorted(set(smallest.tolist()))

@@ -1,7 +1,6 @@
 """Symmetric and exterior powers of a representation."""
 
 import dataclasses
-import functools
 import itertools
 import math
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from equijax._arguments import boolean
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
@@ -152,7 +152,7 @@ def _power(rep: Representation, order: int, alternating: bool) -> Representation
     return power
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _basis(dim: int, order: int, alternating: bool) -> np.ndarray:
     choose = itertools.combinations if alternating else itertools.combinations_with_replacement
     lists = list(choose(range(dim), order))
@@ -179,12 +179,12 @@ def _moved(power: Power, matrices: tuple[np.ndarray, ...]) -> np.ndarray:
     return read_only(power.tensors.T @ moved.T)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(power: Power) -> tuple[np.ndarray, ...]:
     return tuple(_moved(power, (a,) * power.order) for a in power.base.generators)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(power: Power) -> tuple[np.ndarray, ...]:
     others = (np.eye(power.base.dim),) * (power.order - 1)
     return tuple(read_only(power.order * _moved(power, (a, *others))) for a in power.base.algebra)

@@ -1,7 +1,6 @@
 """The contract of representations."""
 
 import abc
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups import FiniteGroup, Group
 from equijax.groups._elements import numeric
@@ -243,19 +243,19 @@ def require_same_group(first: Representation, second: Representation) -> None:
         )
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _generators(rep: Representation) -> tuple[np.ndarray, ...]:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return tuple(_square(rep, rep(g)) for g in rep.group.discrete_generators)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _table(rep: Representation) -> np.ndarray:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return read_only(np.argmax(np.asarray(rep(rep.group.elements())), axis=-2).astype(np.int32))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _algebra(rep: Representation) -> tuple[np.ndarray, ...]:
     group: Group = rep.group
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
@@ -278,13 +278,13 @@ def _derivative(rep: Representation, direction: np.ndarray) -> jax.Array:
     return jax.jvp(rep, (group.identity,), (group.tangent(direction),))[1]
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _invariants(rep: Representation) -> np.ndarray:
     from equijax.reps._solver import invariant_vectors
 
     return read_only(invariant_vectors(rep.generators, rep.algebra, rep.dim))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _is_orthogonal(rep: Representation) -> bool:
     return is_orthogonal(rep.generators, rep.algebra, [np.asarray(x) for x in rep.group.algebra])

@@ -1,7 +1,6 @@
 """Representations of a smaller group, from those of a larger one."""
 
 import dataclasses
-import functools
 import typing
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 import scipy.linalg
 
+from equijax._cache import bounded
 from equijax.groups import Subgroup
 from equijax.groups._group import Element, require_is_group
 from equijax.reps._matrix import MatrixRepresentation, matrices
@@ -111,7 +111,7 @@ def require_subgroup(rep: Representation, subgroup: Subgroup) -> None:
         raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the fibre is one of {rep.group!r}.")
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _require_inside(small: Any, large: Any) -> None:
     """Raises ``ValueError`` unless every matrix of ``small`` is found among those of ``large``."""
     inside = [_matrix(small, c) for c in small.discrete_generators]

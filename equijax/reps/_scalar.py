@@ -1,7 +1,6 @@
 """The trivial representation."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.groups._elements import batch_shape
 from equijax.groups._group import require_is_group
@@ -105,6 +105,6 @@ class Scalar(Permuting):
         return fibre_axis(self, g, x, axis)[0]
 
 
-@functools.cache
+@bounded
 def _scalar_table(group: FiniteGroup) -> np.ndarray:
     return read_only(np.zeros((group.order, 1), np.int32))

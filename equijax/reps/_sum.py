@@ -13,6 +13,7 @@ import scipy.linalg
 
 from equijax._arguments import listed, shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, fibre_axis, require_representation, require_same_group
@@ -192,16 +193,16 @@ def _blocks(blocks: tuple[np.ndarray, ...]) -> np.ndarray:
     return read_only(np.asarray(scipy.linalg.block_diag(*blocks)))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: DirectSum) -> tuple[np.ndarray, ...]:
     return tuple(_blocks(blocks) for blocks in zip(*(part.generators for part in rep.summands), strict=True))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: DirectSum) -> tuple[np.ndarray, ...]:
     return tuple(_blocks(blocks) for blocks in zip(*(part.algebra for part in rep.summands), strict=True))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _invariants(rep: DirectSum) -> np.ndarray:
     return _blocks(tuple(part.invariants for part in rep.summands))

@@ -12,6 +12,7 @@ import numpy as np
 
 from equijax._arguments import listed
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, fibre_axis, require_representation, require_same_group
@@ -173,13 +174,13 @@ def _kron(a: jax.Array, b: jax.Array) -> jax.Array:
     return product.reshape(*product.shape[:-4], rows, columns)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: TensorProduct) -> tuple[np.ndarray, ...]:
     columns = zip(*(factor.generators for factor in rep.factors), strict=True)
     return tuple(read_only(functools.reduce(np.kron, matrices)) for matrices in columns)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: TensorProduct) -> tuple[np.ndarray, ...]:
     columns = zip(*(factor.algebra for factor in rep.factors), strict=True)
     return tuple(read_only(functools.reduce(_kronecker_sum, matrices)) for matrices in columns)

@@ -1,12 +1,12 @@
 """The vectors on which the matrices of a group act."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from equijax._cache import bounded
 from equijax.groups._group import Element, require_is_group
 from equijax.reps._representation import Representation
 
@@ -47,6 +47,6 @@ class Vector(Representation):
         return jnp.asarray(self.group.matrix(g), float)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _size(group: Any) -> int:
     return jax.eval_shape(lambda: group.matrix(group.identity)).shape[-1]

@@ -1,6 +1,5 @@
 """The invariant inner product of a representation by matrices."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ from scipy.linalg import block_diag
 
 from equijax._arguments import listed
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._elements import known_reals
 from equijax.groups._lie_algebra import is_orthogonal
@@ -70,7 +70,7 @@ def _square(value: object, name: str, dim: int) -> np.ndarray:
     return matrix
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def invariant_form_of(rep: Representation) -> np.ndarray | None:
     """Returns :func:`invariant_form` of a representation, part by part where it is a sum. Read-only."""
     parts = [rep] if len(rep.parts) == 1 else rep.parts

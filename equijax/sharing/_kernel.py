@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from equijax._arguments import as_shape
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup
@@ -230,7 +231,7 @@ class _Factors:
     representatives: tuple[np.ndarray, ...]
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _orbit_rule(sharing: KernelSharing) -> _FactoredOrbits:
     """Moves every b back to the smallest member b₀ of its orbit; there only the stabiliser of b₀ is left to share."""
     group, into, out = sharing.point_group, sharing.in_fibre.table, sharing.out_fibre.table
@@ -254,13 +255,13 @@ def _orbit_rule(sharing: KernelSharing) -> _FactoredOrbits:
     return _FactoredOrbits(_Factors(orbit, offsets[back], into[back], table, count, tuple(representatives)))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _basis_rule(sharing: KernelSharing) -> BasisSharing:
     solve = functools.partial(kernel_basis, sharing.point_group, sharing.kernel_size)
     return parts_sharing(sharing.in_fibre, sharing.out_fibre, solve)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _unreached(sharing: KernelSharing) -> tuple[Representation, ...]:
     reaches = lambda irrep: KernelSharing(sharing.point_group, sharing.kernel_size, sharing.in_fibre, irrep).count > 0  # noqa: E731
     return unreached_irreps(_basis_rule(sharing), sharing.out_fibre, reaches)

@@ -1,6 +1,5 @@
 """Set partitions: the patterns of equality among several indices."""
 
-import functools
 import math
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -8,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from equijax._arguments import listed, shown
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 
 Partition = tuple[int, ...]
 
 
-@functools.lru_cache(maxsize=32)
+@bounded
 def set_partitions(size: int) -> tuple[Partition, ...]:
     r"""Lists the set partitions of ``0 … size - 1`` as restricted growth strings, in lexicographic order.
 
@@ -131,7 +131,7 @@ def refines(fine: Partition, coarse: Partition) -> bool:
     return len(set(zip(fine, coarse, strict=True))) == block_count(fine)
 
 
-@functools.lru_cache(maxsize=32)
+@bounded
 def refinement(size: int) -> np.ndarray:
     """The order of the partition lattice, bool ``(Bell(size), Bell(size))``: ``[a, b]`` where a refines b. Read-only."""
     partitions = set_partitions(size)

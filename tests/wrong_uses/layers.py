@@ -49,7 +49,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "FibrePool": ({"group": P4}, (3, 3, 4, 2)),
     "CosetPool": ({"subgroup": HALF, "group": P4}, (3, 3, 4, 2)),
     "GlobalPool": ({"group": P4}, (3, 3, 4, 2)),
-    "Restrict": ({"subgroup": HALF, "group": P4}, (3, 3, 4, 2)),
+    "Restrict": ({"subgroup": HALF, "group": P4, "in_fibre": Regular(C4)}, (3, 3, 4, 2)),
     "Upsample": ({"strides": 2, "group": P4}, (3, 3, 4, 2)),
     "Declared": ({"fn": same, "in_action": POINTS}, (3, 2)),
     "Symmetrize": ({"fn": same, "group": C4, "in_action": ej.FibreAction(Regular(C4)), "out_action": ej.FibreAction(Regular(C4)),
@@ -102,6 +102,7 @@ KINDS_OF_NAMES = {
     "momentum": "share",
     "rate": "share",
     "symmetry": "optional group",
+    "epsilon": "positive number",
     "activation": "skip or function",
     "aggregation": "aggregation",
     "elements": "optional elements",
@@ -121,15 +122,20 @@ def _layer(name: str) -> list[Use]:
 
     made.__signature__ = build.replace(parameters=[p for p in own.values() if p.name != "self"])  # type: ignore[attr-defined]
     kinds = {option: KINDS_OF_NAMES[option] for option in own if option in KINDS_OF_NAMES}
+    required = {k for k, p in own.items() if p.default is inspect.Parameter.empty}
+    kinds = {k: v.removeprefix("optional ") if k in required else v for k, v in kinds.items()}
     kinds = {k: ("function" if v == "skip or function" and given.get(k, own[k].default) is not None else v) for k, v in kinds.items()}
     uses = [Use(name, made, given, {k: v for k, v in kinds.items() if v != "skip or function"})]
     if shape is not None:
         layer = cls(**given)
 
-        def call(inputs: Any) -> Any:
-            return layer(inputs)
+        first = next(iter(inspect.signature(layer.__call__).parameters))
 
-        uses.append(Use(f"{name}.__call__", call, {"inputs": np.ones(shape, np.float32)}, {"inputs": "inputs"}))
+        def call(**given: Any) -> Any:
+            return layer(**given)
+
+        call.__signature__ = inspect.Signature([inspect.Parameter(first, inspect.Parameter.KEYWORD_ONLY)])  # type: ignore[attr-defined]
+        uses.append(Use(f"{name}.__call__", call, {first: np.ones(shape, np.float32)}, {first: "inputs"}))
         if hasattr(layer, "exactness"):
             uses.append(Use(f"{name}.exactness", layer.exactness, {"input_shape": shape}, {"input_shape": "sizes"}))
     return uses

@@ -127,7 +127,8 @@ def _ways_to_show(value: Any) -> list[str]:
         return []
     shown = [repr(value)] if len(repr(value)) > 1 else []
     shown += [repr(value.group)] if isinstance(value, Representation) else []
-    return [*shown, str(np.shape(value))] if hasattr(value, "shape") and np.ndim(value) else shown
+    array = (hasattr(value, "shape") and np.ndim(value)) or isinstance(value, (list, tuple)) and not value
+    return [*shown, str(np.shape(value))] if array else shown
 
 
 def _same(result: Any, expected: Any) -> bool:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from equijax._arguments import shown
-from equijax.groups._point import has_matrices
 from equijax._numbers import positive_int
 from equijax.actions import Action, ListedMatrices, Nothing
 from equijax.groups import Group, PointGroup
+from equijax.groups._point import has_matrices
 from equijax.nn._exactness import Exactness
 from equijax.nn._pointwise import claimed, lead_and_features
 from equijax.nn.fields._layer import (

@@ -1,6 +1,5 @@
 """Samples of band-limited functions on a group, a circle or a sphere."""
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import Octahedral, PointGroup
 from equijax.reps import Representation, decompose, intertwiners, spherical_harmonics
 
@@ -33,7 +33,7 @@ class Samples(NamedTuple):
     symmetry: np.ndarray | None
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def samples_of(fibre: Representation, count: int | None, symmetry: PointGroup | None) -> Samples:
     r"""Returns samples of :math:`f_v(g) = w · ρ(g)^{-1} v`, where w makes the matrix of all of them injective.
 
