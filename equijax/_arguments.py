@@ -115,8 +115,8 @@ def shape_or_value(value: Any, name: str) -> Any:
       TypeError: it is neither: a single array, a number or a word.
       ValueError: an entry of the shape is negative.
     """
-    plain = (int, float, complex, str, bytes, np.generic, type(None))
-    if isinstance(value, (tuple, list)) and all(isinstance(n, plain) for n in value):
+    plain = (int, float, complex, str, bytes, np.generic, type(None), jax.core.Tracer)
+    if isinstance(value, (tuple, list)) and all(isinstance(n, plain) and not np.ndim(n) for n in value):
         return as_shape(value, name)
     leaves = jax.tree.leaves(value)
     single = len(leaves) == 1 and leaves[0] is value

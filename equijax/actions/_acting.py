@@ -146,8 +146,8 @@ def require_elements(group: Group, elements: Element) -> None:
     if concrete(elements) is None:
         raise TypeError("`elements` are traced, so their values are not known; measure outside of jit.")
     batch = batch_shape(group, elements)
-    if len(batch) != 1:
-        raise ValueError(f"`elements` have leading axes {batch}; stack elements of {group!r} along one axis.")
+    if len(batch) != 1 or not batch[0]:
+        raise ValueError(f"`elements` have leading axes {batch}; stack elements of {group!r} along one axis, at least one.")
 
 
 def repeated(elements: Element, count: int) -> Element:

@@ -79,6 +79,8 @@ def _as_arrays(signature: inspect.Signature, given: Mapping[str, Any]) -> dict[s
         if name not in given:
             continue
         value = given[name]
+        if isinstance(value, list):
+            value = changed[name] = numeric(value, name)
         leaves = jax.tree.leaves(value) if signature.parameters[name].annotation is Any else [value]
         if len(leaves) == 1 and leaves[0] is value:
             changed[name] = numeric(value, name)
@@ -130,5 +132,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "negative_slope": lambda value, name: float(real_number(value, name)),
     "axis_name": _require_axis_name,
     **dict.fromkeys(("mode", "method", "normalization", "rng_collection"), _require_word),
-    **dict.fromkeys(("in_features", "out_features", "num_features", "num_heads", "num_groups"), positive_int),
+    **dict.fromkeys(
+        ("in_features", "out_features", "num_features", "num_heads", "num_groups", "pre_layers", "post_layers", "towers"),
+        positive_int,
+    ),
 }

@@ -4,6 +4,7 @@ import gc
 import tracemalloc
 
 import numpy as np
+import pytest
 
 import equijax as ej
 from equijax import _cache
@@ -34,13 +35,18 @@ def _one_group(k):
     """A group of an order from 100 to 400 that is equal to no other, and what its representations know."""
     order = 100 + k
     group = ej.FiniteGroup.from_table(np.add.outer(np.arange(order), np.arange(order)) % order)
-    fibres = [ej.reps.Regular(group), ej.reps.Quotient(group.subgroup([order // 2 if order % 2 == 0 else 0])), ej.reps.Scalar(group)]
+    fibres = [
+        ej.reps.Regular(group),
+        ej.reps.Quotient(group.subgroup([order // 2 if order % 2 == 0 else 0])),
+        ej.reps.Scalar(group),
+    ]
     for fibre in fibres:
         assert fibre.invariants.shape[1] == fibre.dim and len(fibre.generators) == len(group.generators)
         fibre.sources(1)
     return group.conjugacy_classes
 
 
+@pytest.mark.slow
 def test_three_hundred_groups_take_no_more_memory_than_some(monkeypatch):
     monkeypatch.setattr(_cache, "BYTES", 2**21)
     monkeypatch.setattr(_cache, "ENTRIES", 8)

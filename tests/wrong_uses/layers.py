@@ -61,7 +61,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "FieldLayerNorm": ({"num_features": 2, "fibre": PLANE, "group": P4}, (3, 3, 3, 2)),
     "FieldRMSNorm": ({"num_features": 2, "fibre": PLANE, "group": P4}, (3, 3, 3, 2)),
     "FieldGroupNorm": ({"num_features": 2, "num_groups": 1, "fibre": PLANE, "group": P4}, (3, 3, 3, 2)),
-    "FieldBatchNorm": ({"num_features": 2, "fibre": PLANE, "group": P4}, (3, 3, 3, 2)),
+    "FieldBatchNorm": ({"num_features": 2, "fibre": PLANE, "group": P4, "use_running_average": True}, (3, 3, 3, 2)),
     "FieldDropout": ({"rate": 0.5, "fibre": PLANE, "group": P4, "deterministic": True}, (3, 3, 3, 2)),
     "Bilinear": ({"in_features": 2, "out_features": 2, "in_fibre": PLANE, "group": P4}, (3, 3, 3, 2)),
     "EMLPBlock": ({"in_features": 1, "out_features": 1, "in_fibre": PLANE, "out_fibre": PLANE}, (3, 1)),
@@ -106,11 +106,12 @@ KINDS_OF_NAMES = {
     "activation": "skip or function",
     "aggregation": "aggregation",
     "elements": "optional elements",
+    "rng_collection": "word",
 }
 
 
-def _layer(name: str) -> list[Use]:
-    given, shape = LAYERS[name]
+def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, right: Any = None) -> list[Use]:
+    """The constructor of a class of layers, and one layer's call and exactness."""
     cls = getattr(nn, name)
     own = inspect.signature(cls.__init__).parameters
     given = {**given, **({"rngs": _rngs()} if "rngs" in own or "options" in own else {})}
@@ -122,23 +123,35 @@ def _layer(name: str) -> list[Use]:
 
     made.__signature__ = build.replace(parameters=[p for p in own.values() if p.name != "self"])  # type: ignore[attr-defined]
     kinds = {option: KINDS_OF_NAMES[option] for option in own if option in KINDS_OF_NAMES}
+    kinds |= {option: kind for option, kind in (more or {}).items() if option in own}
     required = {k for k, p in own.items() if p.default is inspect.Parameter.empty}
     kinds = {k: v.removeprefix("optional ") if k in required else v for k, v in kinds.items()}
-    kinds = {k: ("function" if v == "skip or function" and given.get(k, own[k].default) is not None else v) for k, v in kinds.items()}
-    uses = [Use(name, made, given, {k: v for k, v in kinds.items() if v != "skip or function"})]
-    if shape is not None:
+    kinds = {
+        k: ("function" if v == "skip or function" and given.get(k, own[k].default) is not None else v)
+        for k, v in kinds.items()
+    }
+    uses = [Use(name, made, given, {k: v for k, v in kinds.items() if v != "skip or function"}, right or {})]
+    if inputs is not None:
+        graph = not isinstance(inputs, tuple)
         layer = cls(**given)
 
         first = next(iter(inspect.signature(layer.__call__).parameters))
 
         def call(**given: Any) -> Any:
-            return layer(**given)
+            return jax.eval_shape(lambda: layer(**given))  # nothing is compiled
 
         call.__signature__ = inspect.Signature([inspect.Parameter(first, inspect.Parameter.KEYWORD_ONLY)])  # type: ignore[attr-defined]
-        uses.append(Use(f"{name}.__call__", call, {first: np.ones(shape, np.float32)}, {first: "inputs"}))
-        if hasattr(layer, "exactness"):
-            uses.append(Use(f"{name}.exactness", layer.exactness, {"input_shape": shape}, {"input_shape": "sizes"}))
+        uses.append(
+            Use(
+                f"{name}.__call__",
+                call,
+                {first: inputs if graph else np.ones(inputs, np.float32)},
+                {first: "graph" if graph else "inputs"},
+            )
+        )
+        if hasattr(layer, "exactness") and not graph:
+            uses.append(Use(f"{name}.exactness", layer.exactness, {"input_shape": inputs}, {"input_shape": "sizes"}))
     return uses
 
 
-USES = [use for name in LAYERS for use in _layer(name)]
+USES = [use for name, (given, shape) in LAYERS.items() for use in uses_of(name, given, shape)]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import equijax as ej
-from equijax.reps import Regular
+from equijax.reps import Regular, Representation
 
 
 class Traced:
@@ -122,7 +122,7 @@ def replacements(value: Any) -> Iterator[tuple[str, Any]]:
         yield "np.int64", _each(_int64, plain)
     yield "traced", Traced(jax.tree.map(jnp.asarray, plain))
     yield "group", ej.Octahedral() if isinstance(value, ej.groups.LieGroup) else ej.SO(4)
-    if not callable(value) or isinstance(value, Regular):  # a representation can be called
+    if not callable(value) or isinstance(value, Representation):  # a representation can be called
         yield "fibre", Regular(ej.Cyclic(7))
     yield "()", ()
 
@@ -273,7 +273,22 @@ KINDS: dict[str, dict[str, str]] = {
     "axis name": {"None": ITSELF, "string": "a name", "()": "no axes"},
     "share": {"np.int64": "1 is one"},
     "aggregation": {"list": "several"},
-    "inputs": {"list": SEQUENCE, "higher rank": BATCH, "negative": NUMBER, "1.5": NUMBER, "2**40": NUMBER, "NaN": "NaN gives NaN", "traced": "arrays may be traced"},
+    "optional function": {"None": ITSELF, "fibre": "a representation can be called"},
+    "some words": {"list": SEQUENCE, "lower rank": "either: one word"},
+    "pair of numbers": {"list": SEQUENCE, "1.5": NUMBER, "2**40": NUMBER, "np.int64": NUMBER},
+    "word": {"string": "a name"},
+    "inputs": {
+        "bool": "either: bools are numbers",
+        "size 0": "either: there may be no features",
+        "lower rank": "either: a function may take a number",
+        "list": SEQUENCE,
+        "higher rank": "either: " + BATCH,
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "2**40": NUMBER,
+        "NaN": "NaN gives NaN",
+        "traced": "arrays may be traced",
+    },
     "key": {},
     "shape": {"list": SEQUENCE, "lower rank": "a list of integers", "()": "it is a shape"},
     "group": {},

@@ -84,13 +84,13 @@ def _is_default(value: Any, default: Any) -> bool:
 
 def _try(use: Use, name: str, value: Any, expected: Any, reason: str | None) -> tuple[str, str]:
     try:
-        with _limit():
+        with _limit(), jax.numpy_dtype_promotion("standard"):
             if isinstance(value, Traced):
                 jax.eval_shape(lambda t: [use.call(**use.given | {name: t}), None][1], value.value)
             else:
                 result = use.call(**use.given | {name: value})
     except Exception as error:
-        if expected is not None or reason is not None:
+        if expected is not None or (reason is not None and not reason.startswith("either")):
             return "refused", _shown(error)
         return ("clear", "") if _is_clear(error, name, value) else ("internal", _shown(error))
     if expected is not None:
@@ -128,7 +128,8 @@ def _ways_to_show(value: Any) -> list[str]:
     shown = [repr(value)] if len(repr(value)) > 1 else []
     shown += [repr(value.group)] if isinstance(value, Representation) else []
     array = (hasattr(value, "shape") and np.ndim(value)) or isinstance(value, (list, tuple)) and not value
-    return [*shown, str(np.shape(value))] if array else shown
+    shown += ["shape ()"] if hasattr(value, "shape") and not np.ndim(value) else []
+    return [*shown, str(np.shape(value)), f"dtype {getattr(value, 'dtype', None)}"] if array else shown
 
 
 def _same(result: Any, expected: Any) -> bool:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._arguments import shown
 from equijax._numbers import positive_int
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, message_reduce
@@ -132,8 +133,8 @@ class EGNN(GraphLayer):
                 "residual=False, or change the number of features before the layer, for example by "
                 "MapNodes(nnx.Linear(in_features, out_features, rngs=rngs))."
             )
-        if aggregation not in ("sum", "mean"):
-            raise ValueError(f"`aggregation` is {aggregation!r}; the words are 'sum' and 'mean'.")
+        if not isinstance(aggregation, str) or aggregation not in ("sum", "mean"):
+            raise ValueError(f"`aggregation` is {shown(aggregation)}; the words are 'sum' and 'mean'.")
         self.aggregation = aggregation
         self.use_velocities, self.update_velocities = bool(use_velocities), bool(update_velocities)
         self.normalize, self.tanh, self.residual, self.epsilon = bool(normalize), bool(tanh), bool(residual), float(epsilon)

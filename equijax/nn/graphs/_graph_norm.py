@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._arguments import real_number
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
@@ -174,7 +175,7 @@ class PairNorm(GraphLayer):
     """
 
     def __init__(self, scale: float = 1.0, *, individually: bool = False, epsilon: float = 1e-5):
-        self.scale, self.individually, self.epsilon = float(scale), bool(individually), float(epsilon)
+        self.scale, self.individually, self.epsilon = float(real_number(scale, "scale")), bool(individually), float(epsilon)
 
     def __call__(self, graph: Graph) -> Graph:
         """Normalises nodes ``(N, *fibre, features)``; zeros at padding."""

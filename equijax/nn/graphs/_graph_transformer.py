@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import function
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
 from equijax.nn._checked_linear import Linear
@@ -210,6 +211,8 @@ class GraphTransformerBlock(GraphLayer):
         rngs: nnx.Rngs,
     ):
         self.features = positive_int(features, "features")
+        if local is not None:
+            function(local, "local", "a layer or function of one graph")
         self.num_heads = num_heads
         self.head_features = head_width(features, num_heads, True)
         self.nodes_per_graph = None if nodes_per_graph is None else positive_int(nodes_per_graph, "nodes_per_graph")
