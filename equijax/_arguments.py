@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def shown(value: Any) -> str:
     """Says what a value is in a few words: arrays by shape and dtype, long values by their beginning."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return f"a traced array of shape {value.shape}, which has no value yet"
     if isinstance(value, (np.ndarray, jax.Array)) and value.size > 8:
         return f"an array of shape {value.shape} and dtype {value.dtype}"
@@ -46,7 +47,7 @@ def real_number(
       ValueError: it is not finite, or out of bounds.
     """
     wanted = "above 0" if positive else _between(minimum, maximum)
-    traced = isinstance(value, jax.core.Tracer)
+    traced = isinstance(value, Tracer)
     if traced or isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(_flat(value)) or not _is_real(value):
         raise TypeError(f"`{name}` is {shown(value)}; it must be a number{wanted and ' ' + wanted}.")
     number = value if isinstance(value, (int, float)) else np.asarray(value).item()
@@ -115,7 +116,7 @@ def shape_or_value(value: Any, name: str) -> Any:
       TypeError: it is neither: a single array, a number or a word.
       ValueError: an entry of the shape is negative.
     """
-    plain = (int, float, complex, str, bytes, np.generic, type(None), jax.core.Tracer)
+    plain = (int, float, complex, str, bytes, np.generic, type(None), Tracer)
     if isinstance(value, (tuple, list)) and all(isinstance(n, plain) and not np.ndim(n) for n in value):
         return as_shape(value, name)
     leaves = jax.tree.leaves(value)

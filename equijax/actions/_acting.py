@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import shown
 from equijax.actions._action import Action
@@ -135,7 +136,7 @@ def require_moved(x: Any, name: str = "x") -> None:
     if not leaves:
         raise TypeError(f"`{name}` is {shown(x)}, which holds no array; it must be an array, or a pytree of arrays.")
     for leaf in leaves:
-        if not isinstance(leaf, (np.ndarray, jax.Array)) or isinstance(leaf, jax.core.Tracer):
+        if not isinstance(leaf, (np.ndarray, jax.Array)) or isinstance(leaf, Tracer):
             raise TypeError(f"`{name}` holds {shown(leaf)}; it must be an array that is known, or a pytree of such arrays.")
         numeric(leaf, name)
 

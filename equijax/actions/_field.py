@@ -108,8 +108,8 @@ def require_representation(fibre: Any, group: Group | None, name: str) -> None:
     if not isinstance(fibre, Representation):
         made = "" if group is None else f" Write {fibre.__name__}({group!r})." if isinstance(fibre, type) else ""
         raise TypeError(
-            f"`{name}` is {shown(fibre)}; it must be a representation of {group!r} from equijax.reps, such as the permutation "
-            f"representations Scalar, Regular, Quotient or PermutationRepresentation.{made}"
+            f"`{name}` is {shown(fibre)}; it must be a representation of {group!r} from equijax.reps, such as the "
+            f"permutation representations Scalar, Regular, Quotient or PermutationRepresentation.{made}"
         )
 
 

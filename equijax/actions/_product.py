@@ -167,7 +167,7 @@ class ProductAction(Action):
         return x
 
     def _entries(self, g: Element) -> tuple[Element, ...]:
-        if not isinstance(g, tuple) or len(g) != len(self.factors):
+        if not isinstance(g, (tuple, list)) or len(g) != len(self.factors):
             raise ValueError(f"`g` is {shown(g)}; an element of {self.group!r} is a tuple of {len(self.factors)} entries.")
         return tuple(g)
 

@@ -49,6 +49,11 @@ class TrivialAction(Action):
         """Trivial actions of the factors of a direct product."""
         return None if self.group.factors is None else tuple(map(TrivialAction, self.group.factors))
 
+    def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
+        """True: nothing is asked of an element that moves nothing."""
+        del g, shape
+        return True
+
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes and the features."""
         ndim = positive_int(ndim, "ndim", 0)

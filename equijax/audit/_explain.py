@@ -208,8 +208,8 @@ def _leader(in_action: Any) -> Action:
     leaders = actions_in(in_action)
     if not leaders or not all(map(is_action, leaders)):
         raise TypeError(
-            f"`in_action` is {shown(in_action)}; it must be an Action such as GridAction(wallpaper('p4')) or SetAction(n), or a "
-            "pytree of actions like `x`."
+            f"`in_action` is {shown(in_action)}; it must be an Action such as GridAction(wallpaper('p4')) or "
+            "SetAction(n), or a pytree of actions like `x`."
         )
     return leaders[0].plain
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import shown
 
@@ -205,7 +206,7 @@ def poison(dtype: Any) -> Any:
 
 def _array(value: Any) -> Any:
     """The value as a numpy array where it is known, else as a traced array; None where it is no array of numbers."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return value
     try:
         array = np.asarray(value)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import as_shape, require_key, shown
 from equijax._arrays import read_only
@@ -134,7 +135,7 @@ class E(SemidirectProduct, LieGroup):
         """
         given = reals(matrix, "matrix", (self.n + 1, self.n + 1), "homogeneous matrices")
         self._require_matrices(given, "matrix")
-        if isinstance(given, jax.core.Tracer):
+        if isinstance(given, Tracer):
             given = jnp.where(excluded(self, given, jnp)[..., None, None], jnp.nan, given)
         return self._made(given)
 

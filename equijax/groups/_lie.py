@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import as_shape, listed, real_number, require_key, shown
 from equijax._arrays import FrozenArray, read_only
@@ -136,7 +137,7 @@ class LieGroup(Group):
         """
         given = reals(matrix, "matrix", (self.matrix_size,) * 2, "matrices")
         self._require_matrices(given, "matrix")
-        if isinstance(given, jax.core.Tracer):
+        if isinstance(given, Tracer):
             return jnp.where(excluded(self, given, jnp)[..., None, None], jnp.nan, given)
         return given
 
@@ -149,9 +150,10 @@ class LieGroup(Group):
         known = concrete(matrices)
         wrong = None if known is None or not known.size else excluded(self, known)
         if wrong is not None and wrong.any():
+            first = shown(np.asarray(known)[wrong][0].round(3).tolist())
             raise ValueError(
-                f"`{name}` holds a matrix that is no element of {self!r}: {shown(known[wrong][0].round(3).tolist())}. It must "
-                "be finite and leave alone what the group leaves alone, such as lengths and volumes."
+                f"`{name}` holds a matrix that is no element of {self!r}: {first}. It must be finite and leave alone "
+                "what the group leaves alone, such as lengths and volumes."
             )
 
     def _matrix(self, g: Element, name: str) -> jax.Array:

@@ -89,8 +89,8 @@ def require_components(components: Sequence[np.ndarray], algebra: Sequence[np.nd
     one = np.eye(len(components[0]))
     if np.abs(components[0] - one).max() > _TOLERANCE:
         raise ValueError(
-            f"`components` begins with {shown(components[0].tolist())}; the first entry must be the unit matrix, which stands "
-            "for the part of the group that is connected with it. Put it in front."
+            f"`components` begins with {shown(components[0].tolist())}; the first entry must be the unit matrix, which "
+            "stands for the part of the group that is connected with it. Put it in front."
         )
     for m in components:
         if not np.linalg.cond(m) < 1e9:
@@ -104,8 +104,9 @@ def require_components(components: Sequence[np.ndarray], algebra: Sequence[np.nd
             error = errors.max()
             if (errors > _TOLERANCE * (np.abs(stack).max((1, 2)) + np.abs(moved).max((1, 2)))).any():
                 raise ValueError(
-                    f"`components` holds C = {shown(m.tolist())}, which does not normalise the algebra: C X C⁻¹ leaves it "
-                    f"by {error:.1e}. The elements of a component carry the algebra to itself: check C, or enlarge `algebra`."
+                    f"`components` holds C = {shown(m.tolist())}, which does not normalise the algebra: C X C⁻¹ leaves "
+                    f"it by {error:.1e}. The elements of a component carry the algebra to itself: check C, or "
+                    "enlarge `algebra`."
                 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import as_shape, require_key, shown
 from equijax._numbers import positive_int
@@ -108,7 +109,7 @@ class Permutation(Group):
         """Returns permutation matrices, float ``(…, n, n)``: column i has its 1 in row ``g[i]``."""
         images = jnp.asarray(self._images(g, "g"))
         matrix = self._matrix(images)
-        if not isinstance(images, jax.core.Tracer):
+        if not isinstance(images, Tracer):
             return matrix
         inside = ((images >= 0) & (images < self._size))[..., None, :]
         return jnp.where(inside, matrix, jnp.nan)

@@ -57,7 +57,10 @@ class Power(Group):
     def require_element(self, g: Element, name: str = "g") -> None:
         """Raises ``TypeError`` or ``ValueError`` where ``g`` holds no elements of G, stacked n at a time."""
         self.base.require_element(g, name)
-        batch = batch_shape(self.base, g)
+        try:
+            batch = batch_shape(self.base, g)
+        except ValueError:  # elements of a group of open size have no shape that could be asked for
+            return
         if not batch or self.n not in (None, batch[-1]):
             places = "n" if self.n is None else self.n
             raise ValueError(

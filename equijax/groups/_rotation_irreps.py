@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import shown
 from equijax._arrays import read_only
@@ -34,7 +35,7 @@ class _Rotations(IrrepFamily):
         choice = self._parities(l)
         if parity is None:
             return Label(l, choice[0] if choice else None)
-        if np.ndim(parity) or isinstance(parity, (bool, jax.core.Tracer)) or parity not in choice:
+        if np.ndim(parity) or isinstance(parity, (bool, Tracer)) or parity not in choice:
             wanted = "1 or -1" if choice else "None: this group has one irrep of each such degree"
             raise ValueError(f"`parity` is {shown(parity)}; for l = {l} it must be {wanted}.")
         return Label(l, int(parity))

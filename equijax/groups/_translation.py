@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from equijax._arguments import as_shape, require_key, shown
 from equijax._arrays import FrozenArray, read_only
@@ -168,7 +169,7 @@ def as_period(period: Any, ndim: int) -> tuple[int, ...] | None:
     """Returns ``period`` as a tuple of ``ndim`` positive ints, or None."""
     if period is None:
         return None
-    one = isinstance(period, (str, jax.core.Tracer)) or not np.iterable(period)
+    one = isinstance(period, (str, Tracer)) or not np.iterable(period)
     values = (period,) * ndim if one else tuple(period)
     if len(values) != ndim:
         raise ValueError(f"`period` is {shown(period)}; give one positive integer for each of the {ndim} axes.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from equijax.groups._elements import as_arrays, poison
 from equijax.groups._group import Element, Group, require_is_group
@@ -91,7 +92,7 @@ def _reorder(leaf: Any, source: jax.Array, event_ndim: int) -> jax.Array:
     leaf = jnp.broadcast_to(leaf, (*batch, *event))
     index = jnp.broadcast_to(source, batch).reshape(*batch, *(1,) * event_ndim)
     index = jnp.broadcast_to(index, leaf.shape)
-    if not isinstance(index, jax.core.Tracer):
+    if not isinstance(index, Tracer):
         return jnp.take_along_axis(leaf, index, axis=len(batch) - 1)
     index = jnp.where(index < 0, leaf.shape[len(batch) - 1], index)
     return jnp.take_along_axis(leaf, index, axis=len(batch) - 1, mode="fill", fill_value=poison(leaf.dtype))

@@ -85,8 +85,8 @@ def pair_orbits(
     in_permutations = [_images(p, "in_permutations", in_size) for p in listed(in_permutations, "in_permutations", "images")]
     if len(out_permutations) != len(in_permutations):
         raise ValueError(
-            f"`out_permutations` holds {len(out_permutations)} and `in_permutations` {len(in_permutations)} generators; give "
-            "the images of both under the same ones."
+            f"`out_permutations` holds {len(out_permutations)} and `in_permutations` {len(in_permutations)} generators; "
+            "give the images of both under the same ones."
         )
     moved = [
         (out[:, None].astype(np.int64) * in_size + into[None, :]).reshape(-1)

@@ -82,10 +82,11 @@ class PermutationRepresentation(Permuting):
                 f"{group.generators}, and each needs one."
             )
         for p in given:
-            if p.shape != given[0].shape or p.ndim != 1 or not p.size or not np.array_equal(np.sort(p), np.arange(p.size)):
+            alike = p.shape == given[0].shape and p.ndim == 1 and p.size
+            if not alike or not np.array_equal(np.sort(p), np.arange(p.size)):
                 raise ValueError(
-                    f"`images` holds {shown(p.tolist())}, which is not a permutation of 0 … {given[0].size - 1}. Each entry is "
-                    "a list of images in which every coordinate appears exactly once, and all have one length."
+                    f"`images` holds {shown(p.tolist())}, which is not a permutation of 0 … {given[0].size - 1}. Each entry "
+                    "is a list of images in which every coordinate appears exactly once, and all have one length."
                 )
         dim = len(given[0]) if given else 1
         table = np.full((group.order, dim), -1, np.int64)
