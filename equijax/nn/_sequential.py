@@ -6,6 +6,7 @@ from typing import Any
 
 from flax import nnx
 
+from equijax._arguments import shown
 from equijax.actions import Action, GridAction
 from equijax.graphs import Graph
 from equijax.nn._chain import exactness_of_chain, fold, start_of_chain
@@ -65,8 +66,10 @@ class Sequential(Layer):
             raise ValueError("`layers` is empty; give at least one equijax layer.")
         for layer in layers:
             if not callable(layer):
-                remedy = " Unpack it: Sequential(*layers)." if isinstance(layer, (list, tuple, nnx.List)) else ""
-                raise TypeError(f"`layers` holds a {type(layer).__name__}, which can't be called.{remedy}")
+                several = isinstance(layer, (list, tuple, nnx.List))
+                given = f"a {type(layer).__name__}" if several else shown(layer)
+                remedy = " Unpack it: Sequential(*layers)." if several else ""
+                raise TypeError(f"`layers` holds {given}, which can't be called.{remedy}")
         if not any(isinstance(layer, Layer) for layer in layers):
             raise ValueError("`layers` holds no equijax layer, so no action is known. Use nnx.Sequential.")
         self.layers = nnx.List(layers)
