@@ -43,12 +43,7 @@ def bounded_int(value: Any, name: str, minimum: int = 1) -> int:
       TypeError: it is no integer.
       ValueError: it is too small or too large.
     """
-    if is_open(value):
-        return value
-    number = positive_int(value, name, minimum)
-    if number > _INT32.max:
-        raise ValueError(f"`{name}` is {number}; it must be at most {_INT32.max}, since indices are integers of 32 bits.")
-    return number
+    return value if is_open(value) else positive_int(value, name, minimum)
 
 
 def require_range(known: np.ndarray | None, limit: int, name: str, what: str) -> None:

@@ -3,10 +3,13 @@
 import operator
 from typing import Any
 
-import numpy as np
+from equijax._arguments import shown
+
+LARGEST = 2**31 - 1
+"""The largest integer that is accepted: sizes and numbers are int32 in tables."""
 
 
-def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None) -> int:
+def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None, maximum: int = LARGEST) -> int:
     """Returns ``value`` as an int after checking that it is an integer of at least ``minimum``.
 
     Args:
@@ -14,39 +17,24 @@ def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None) -> 
       name: the argument's name, for the message.
       minimum: the smallest number that is accepted.
       whole: the argument of which ``value`` is one entry, for the message.
+      maximum: the largest number that is accepted.
 
     Raises:
       TypeError: it is no integer (a bool is none).
-      ValueError: it is too small.
+      ValueError: it is too small or too large.
     """
+    given = value if whole is None else whole
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        shown = value if whole is None else whole
-        raise TypeError(f"`{name}` is {shown!r}; it must be {_wanted(minimum)}.")
+        raise TypeError(f"`{name}` is {shown(given)}; it must be {_wanted(minimum)}.")
     if number < minimum:
-        shown = number if whole is None else whole
-        raise ValueError(f"`{name}` is {shown}; it must be {_wanted(minimum)}.")
+        raise ValueError(f"`{name}` is {number if whole is None else shown(whole)}; it must be {_wanted(minimum)}.")
+    if number > maximum:
+        raise ValueError(f"`{name}` is {number if whole is None else shown(whole)}; it must be at most {maximum}.")
     return number
-
-
-def require_bool(value: Any, name: str) -> bool:
-    """Returns ``value`` as a bool after checking that it is one: every string is true, "False" too.
-
-    Raises:
-      TypeError: it is neither a bool nor a ``numpy.bool_``.
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"`{name}` is {value!r}; it must be True or False.")
-    return bool(value)
-
-
-def require_bools(**arguments: Any) -> None:
-    """Checks several arguments by :func:`require_bool`, each under its own name."""
-    for name, value in arguments.items():
-        require_bool(value, name)
 
 
 def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
@@ -59,7 +47,7 @@ def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
     value = 1 if value is None else value
     values = tuple(value) if isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1 else (value,) * ndim
     if len(values) != ndim:
-        raise ValueError(f"`{name}` is {value}; give one positive integer for each of the {ndim} grid axes.")
+        raise ValueError(f"`{name}` is {shown(value)}; give one positive integer for each of the {ndim} grid axes.")
     return tuple(positive_int(v, name, 1, value) for v in values)
 
 

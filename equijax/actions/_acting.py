@@ -7,11 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from equijax._arguments import shown
 from equijax.actions._action import Action
 from equijax.actions._motions import Motions, common_motions
 from equijax.groups import Group
-from equijax.groups._elements import concrete
+from equijax.groups._elements import batch_shape, concrete, numeric
 from equijax.groups._group import Element
 
 _TRIES = 64
@@ -126,6 +128,27 @@ def _measured_motions(motions: Motions, group: Group, key: jax.Array, shifts: in
 
 def _count(elements: Element) -> int:
     return len(jax.tree.leaves(elements)[0])
+
+
+def require_moved(x: Any, name: str = "x") -> None:
+    """Raises ``TypeError`` where an argument is no array, nor a pytree of arrays."""
+    leaves = jax.tree.leaves(x)
+    if not leaves:
+        raise TypeError(f"`{name}` is {shown(x)}, which holds no array; it must be an array, or a pytree of arrays.")
+    for leaf in leaves:
+        if not isinstance(leaf, (np.ndarray, jax.Array)) or isinstance(leaf, Tracer):
+            raise TypeError(f"`{name}` holds {shown(leaf)}; it must be an array that is known, or a pytree of such arrays.")
+        numeric(leaf, name)
+
+
+def require_elements(group: Group, elements: Element) -> None:
+    """Raises where ``elements`` are not elements of a group, stacked along one leading axis."""
+    group.require_element(elements, "elements")
+    if concrete(elements) is None:
+        raise TypeError("`elements` are traced, so their values are not known; measure outside of jit.")
+    batch = batch_shape(group, elements)
+    if len(batch) != 1 or not batch[0]:
+        raise ValueError(f"`elements` have leading axes {batch}; stack elements of {group!r} along one axis, at least one.")
 
 
 def repeated(elements: Element, count: int) -> Element:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
+from equijax._arguments import as_shape, one_of, shown
+from equijax._numbers import positive_int
+from equijax.groups._elements import concrete
 from equijax.groups._group import Element
 
 if TYPE_CHECKING:
@@ -29,6 +32,11 @@ class Axis:
 
     role: Literal["batch", "base", "fibre", "feature"]
     index: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of(self.role, "role", ("batch", "base", "fibre", "feature"))
+        if self.index is not None:
+            object.__setattr__(self, "index", positive_int(self.index, "index", 0))
 
 
 class Action(abc.ABC):
@@ -88,6 +96,7 @@ class Action(abc.ABC):
 
         The group, what the axes are and the fibre must be equal; sizes, spacing, origin and boundary are carried along.
         """
+        require_action(other, "other")
         return self.open == other.open
 
     @property
@@ -116,18 +125,26 @@ class Action(abc.ABC):
 
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps arrays of this (full) shape to themselves."""
-        del g, shape
+        as_shape(shape)
+        self.group.require_element(g)
+        require_known(g)
         return True
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a *known* element does not move arrays of this shape; traced elements pass."""
-        del g, shape
+        as_shape(shape)
+        self.group.require_element(g)
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry of an array of this (full) shape, flat int, for a concrete ``g``.
 
         Meant for actions that permute the entries of ``shape[:-1]``; the last axis, the features, is not counted.
         """
+        shape = as_shape(shape)
+        if not shape:
+            raise ValueError("`shape` is (); give the full shape of an array, features included.")
+        self.group.require_element(g)
+        require_known(g)
         numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32).reshape(*shape[:-1], 1)
         with jax.ensure_compile_time_eval():
             return np.asarray(self(g, numbers)).reshape(-1)
@@ -143,17 +160,25 @@ class Action(abc.ABC):
         Raises:
           ValueError: the action has no grid.
         """
-        raise ValueError(f"{self!r} moves no grid, so it can't be subsampled by strides {strides}.")
+        raise ValueError(f"{self!r} moves no grid, so it can't be subsampled by `strides` {shown(strides)}.")
 
     def on(self, shape: tuple[int, ...] = ()) -> "FiniteAction":
         """Returns the action on base axes of the given sizes, as permutations of finitely many points."""
-        raise ValueError(f"{self!r} is not a permutation of finitely many points, so `on({shape})` is not defined.")
+        raise ValueError(f"{self!r} is not a permutation of finitely many points, so `on({shown(shape)})` is not defined.")
 
 
 def require_action(value: Any, name: str, remedy: str = "it must be an Action") -> None:
     """Raises ``TypeError`` where an argument is no action."""
     if not isinstance(value, Action):
-        raise TypeError(f"`{name}` is {value!r}; {remedy}.")
+        raise TypeError(f"`{name}` is {shown(value)}; {remedy}.")
+    if not any(value.permutes is known for known in (True, False, None)):
+        raise TypeError(f"`permutes` of `{name}` is {shown(value.permutes)}; it must be True, False, or None for unknown.")
+
+
+def require_known(g: Element) -> None:
+    """Raises ``TypeError`` where an element is traced."""
+    if concrete(g) is None:
+        raise TypeError("`g` is traced, so its values are not known; call this on an element outside of jit.")
 
 
 def require_ndim(action: Action, x_shape: tuple[int, ...], needed: int, layout: str) -> None:

@@ -4,15 +4,16 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from equijax._arguments import as_shape
 from equijax.actions._action import Action
 from equijax.actions._field import FieldAction, require_fibre, require_representation
 from equijax.actions._finite import FiniteAction
 from equijax.actions._grid import GridAction
 from equijax.actions._trivial import TrivialAction
 from equijax.groups import Group
-from equijax.groups._group import Element
+from equijax.groups._elements import numeric
+from equijax.groups._group import Element, require_is_group
 from equijax.groups._space import point_group_of
 from equijax.reps import Representation
 
@@ -48,7 +49,9 @@ class FibreAction(FieldAction):
 
     def __post_init__(self) -> None:
         require_representation(self.fibre, self.group, "fibre")
-        if self.group is None:
+        if self.group is not None:
+            require_is_group(self.group, "group")
+        else:
             object.__setattr__(self, "group", self.fibre.group)
         require_fibre_of(self.fibre, self.group, "fibre")
 
@@ -75,18 +78,19 @@ class FibreAction(FieldAction):
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
         """Returns the action on the coordinates; ``shape`` is empty, since there is no base."""
-        if shape:
+        if as_shape(shape):
             raise ValueError(f"`shape` is {shape}; {self!r} has no base axes, so call on() without sizes.")
         return FiniteAction(self, self.fibre.shape)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element is not one of the group."""
-        del shape
-        self.fibre.group.require_element(self._on_fibre(g))
+        as_shape(shape)
+        self.group.require_element(g)
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one element and an array ``(*batch, fibre, features)``."""
-        x = jnp.asarray(x)
+        self.group.require_element(g)
+        x = numeric(x, "x")
         self.sizes(x.shape)
         return self.fibre.act(self._on_fibre(g), x, axis=x.ndim - 2) if self.fibre.shape else x
 

@@ -3,6 +3,8 @@
 import abc
 from typing import TYPE_CHECKING, Any
 
+from equijax._arguments import as_shape, shown
+from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.groups import Group
 from equijax.groups._group import Element
@@ -50,7 +52,7 @@ class FieldAction(Action):
         Raises:
           ValueError: the action has no grid.
         """
-        raise ValueError(f"{self!r} moves no grid, so it can't be resampled with strides {strides} from {shift}.")
+        raise ValueError(f"{self!r} moves no grid, so it can't be resampled with `strides` {shown(strides)}.")
 
     @property
     def permutes(self) -> bool:
@@ -71,6 +73,7 @@ class FieldAction(Action):
 
     def sizes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the sizes of the base axes of an array of the given shape, after checking that it fits."""
+        shape = as_shape(shape)
         require_ndim(self, shape, self._moved + 1, self._layout)
         if self.fibre.shape:
             require_axis(f"fibre {self.fibre!r}", shape, len(shape) - 2, self.fibre.dim, self._layout)
@@ -79,6 +82,7 @@ class FieldAction(Action):
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, the base axes, the fibre axis (unless scalar), the features."""
+        ndim = positive_int(ndim, "ndim", 0)
         batch = ndim - self._moved - 1
         require_ndim(self, (0,) * ndim, self._moved + 1, self._layout)
         base = tuple(Axis("base", k) for k in range(self.ndim))
@@ -102,10 +106,10 @@ class FieldAction(Action):
 def require_representation(fibre: Any, group: Group | None, name: str) -> None:
     """Raises ``TypeError`` where ``fibre`` is no representation, of whatever group."""
     if not isinstance(fibre, Representation):
-        made = f" Write {fibre.__name__}({group!r})." if isinstance(fibre, type) else ""
+        made = "" if group is None else f" Write {fibre.__name__}({group!r})." if isinstance(fibre, type) else ""
         raise TypeError(
-            f"`{name}` is {fibre!r}; it must be a representation of {group!r} from equijax.reps, such as the permutation "
-            f"representations Scalar, Regular, Quotient or PermutationRepresentation.{made}"
+            f"`{name}` is {shown(fibre)}; it must be a representation of {group!r} from equijax.reps, such as the "
+            f"permutation representations Scalar, Regular, Quotient or PermutationRepresentation.{made}"
         )
 
 

@@ -1,7 +1,6 @@
 """Actions on finitely many points."""
 
 import dataclasses
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import as_shape
 from equijax._arrays import read_only
-from equijax.actions._action import Action, Axis
+from equijax._cache import bounded
+from equijax.actions._action import Action, Axis, require_action, require_known
+from equijax.groups._elements import numeric, require_one
 from equijax.groups._group import Element, Group
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ class FiniteAction(Action):
 
     action: Action
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_action(self.action, "action")
+        object.__setattr__(self, "shape", as_shape(self.shape))
 
     @property
     def group(self) -> Group:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -98,7 +104,7 @@ class FiniteAction(Action):
 
     def __call__(self, g: Element, x: Any) -> Any:
         """Returns ``g · x`` for ``x`` of shape ``(*batch, *shape, features)``."""
-        shape = np.shape(x)
+        shape = numeric(x, "x").shape
         if shape[len(shape) - 1 - len(self.shape) : -1] != self.shape:
             raise ValueError(f"`x` has shape {shape}; this action moves arrays (*batch, *{self.shape}, features).")
         return self.action(g, x)
@@ -113,6 +119,8 @@ class FiniteAction(Action):
 
     def acts(self, g: Element, shape: tuple[int, ...] | None = None) -> bool:
         """Tells whether the concrete element ``g`` permutes the points."""
+        self.group.require_element(g)
+        require_known(g)
         return self.action.acts(g, (*self.shape, 1) if shape is None else shape)
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
@@ -125,6 +133,7 @@ class FiniteAction(Action):
         Raises:
           ValueError: ``g`` does not permute the points.
         """
+        require_one(self.group, g)
         if not self.acts(g):
             raise ValueError(f"`g` = {_listed(g)} does not permute {self!r}.")
         if self.permutes is False:
@@ -160,7 +169,7 @@ class FiniteAction(Action):
 
     def on(self, shape: tuple[int, ...] = ()) -> "FiniteAction":
         """Returns itself; sizes that are given must be the present ones."""
-        if tuple(shape) not in ((), self.shape[: len(tuple(shape))]):
+        if as_shape(shape) not in ((), self.shape[: len(tuple(shape))]):
             raise ValueError(f"`shape` is {shape}, but the action is fixed on {self.shape} already.")
         return self
 
@@ -169,7 +178,7 @@ def _listed(g: Element) -> Any:
     return jax.tree.map(lambda a: np.asarray(a).tolist(), g)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(action: FiniteAction) -> tuple[np.ndarray, ...]:
     """d/dt of the matrix of exp(tX) at t = 0, for each X of the group's algebra."""
     group: Any = action.group

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equijax._indices import indices, narrowed
+from equijax._arguments import as_shape, shown
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action
 from equijax.actions._fibre import FibreAction, require_fibre_of
@@ -14,6 +14,7 @@ from equijax.actions._product import all_permute
 from equijax.actions._tensor import SetAction
 from equijax.graphs import Graph
 from equijax.groups import DirectProduct, Group, Permutation
+from equijax.groups._elements import integers, require_tuple
 from equijax.groups._group import Element, require_is_group
 from equijax.reps import Representation
 
@@ -135,7 +136,8 @@ class GraphAction(Action):
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element is no pair of permutations."""
-        del shape
+        as_shape(shape)
+        require_parts(g, 2 + (self.space is not None) + (self.node_action is not None))
         for part, size in zip(g[:2], (self.num_nodes, self.num_edges), strict=True):
             SetAction(size).require_acts(part, ())
 
@@ -146,12 +148,14 @@ class GraphAction(Action):
           TypeError: ``x`` is no graph, or the permutations hold no integers.
           ValueError: the permutations have other lengths than the graph.
         """
-        graph, (p, q, *motions) = _require_graph(x), g
-        p, q = (jnp.asarray(narrowed(indices(part, "g"))) for part in (p, q))
+        graph = _require_graph(x)
+        p, q, *motions = require_parts(g, 2 + (self.space is not None) + (self.node_action is not None))
+        p, q = (jnp.asarray(integers(part, "g", (None,), "permutations")) for part in (p, q))
         for name, part, size in (("nodes", p, graph.num_nodes), ("edges", q, graph.num_edges)):
             if part.shape != (size,):
                 raise ValueError(f"`g` permutes {part.shape} {name}; the graph has {size}, padding included.")
-        self.require_acts((p, q), ())
+        for part in (p, q):
+            Permutation().require_element(part)
         node_source, edge_source = jnp.argsort(p), jnp.argsort(q)
         by_node = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, node_source, axis=0, mode="clip"), tree)  # noqa: E731
         by_edge = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, edge_source, axis=0, mode="clip"), tree)  # noqa: E731
@@ -184,6 +188,11 @@ class GraphAction(Action):
         return Graph.tree_unflatten(None, [fields[name] for name in names])
 
 
+def require_parts(g: Element, count: int) -> tuple[Element, ...]:
+    """Returns the parts of an element of a graph's group: permutations, then motions."""
+    return require_tuple(g, count, "g", f"a tuple of {count}: permutations of the nodes and of the edges, then motions")
+
+
 def moved(points: jax.Array | None, space: Group, u: Element, valid: jax.Array) -> jax.Array | None:
     """Returns points ``(N, d)`` moved by an element of a space; padding, zero behind a layer, is turned but not shifted."""
     turned_points, (shift, _) = turned(points, space, u), space.split(u)
@@ -204,5 +213,7 @@ def turned(vectors: jax.Array | None, space: Group, u: Element) -> jax.Array | N
 
 def _require_graph(x: Any) -> Graph:
     if not isinstance(x, Graph):
-        raise TypeError(f"`x` is a {type(x).__name__}; a GraphAction moves a Graph(nodes, senders, receivers, …).")
+        raise TypeError(
+            f"`x` is {shown(x)}, a {type(x).__name__}; a GraphAction moves a Graph(nodes, senders, receivers, …)."
+        )
     return x

@@ -1,7 +1,6 @@
 """Fields on grids: images, volumes, sequences, with any fibre over each pixel."""
 
 import dataclasses
-import functools
 import math
 from typing import Any, Literal
 
@@ -9,13 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import real_number, shown
+from equijax._cache import bounded
 from equijax._numbers import per_axis
+from equijax.actions._action import require_known
 from equijax.actions._field import FieldAction, require_fibre
 from equijax.actions._finite import FiniteAction
 from equijax.groups import PointGroup, SpaceGroup, Subgroup, Translation
-from equijax.groups._elements import concrete
+from equijax.groups._elements import concrete, integers, numeric, poison
 from equijax.groups._group import Element, require_is_group
 from equijax.groups._point import has_matrices
+from equijax.groups._subgroup import require_is_subgroup
 from equijax.reps import Representation, Scalar
 
 
@@ -31,7 +34,8 @@ class GridAction(FieldAction):
     elements ``(0, h)`` that map the array to itself act as a group, and shifts move zeros in, which serves measurement.
 
     An element that does not map the grid to itself (a shift that is no multiple of the spacing, a quarter turn of a
-    rectangle) is a ``ValueError``. Under jit, where ``g`` is not known, the result is NaN (or the smallest integer).
+    rectangle) is a ``ValueError``. Under jit, where ``g`` is not known, the result is NaN (or the
+    smallest integer, the largest unsigned one, or False).
 
     Args:
       group: a ``Translation`` or ``SpaceGroup``. A period that it has must be that of the array.
@@ -65,8 +69,8 @@ class GridAction(FieldAction):
         if self.fibre is None:
             object.__setattr__(self, "fibre", Scalar(self.point_group))
         require_fibre(self.fibre, self.point_group, "fibre")
-        if self.boundary not in ("wrap", "zero"):
-            raise ValueError(f"`boundary` is {self.boundary!r}; it must be 'wrap' or 'zero'.")
+        if not isinstance(self.boundary, str) or self.boundary not in ("wrap", "zero"):
+            raise ValueError(f"`boundary` is {shown(self.boundary)}; it must be 'wrap' or 'zero'.")
         object.__setattr__(self, "spacing", per_axis(self.spacing, self.ndim, "spacing"))
         object.__setattr__(self, "origin", _positions(self.origin, self.ndim, "origin"))
         if self.torus is not None:
@@ -109,7 +113,7 @@ class GridAction(FieldAction):
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps arrays of this shape to themselves."""
         sizes = self.sizes(shape)
-        t, h = (np.asarray(part) for part in self.group.split(g))
+        t, h = self._one(g)
         _, inside, acts = self._sources(np, sizes, t, h)
         return bool(acts) and (self.boundary == "wrap" or bool(inside.all()))
 
@@ -123,6 +127,7 @@ class GridAction(FieldAction):
         Other attributes, such as the fibre, can be changed at the same time.
         """
         strides = per_axis(strides, self.ndim, "strides")
+        shift = _numbers(shift, self.ndim, "shift")
         origin = tuple(p + s * k for p, s, k in zip(self.origin, self.spacing, shift, strict=True))
         spacing = tuple(s * k for s, k in zip(self.spacing, strides, strict=True))
         return dataclasses.replace(self, spacing=spacing, origin=origin, **changes)
@@ -133,6 +138,7 @@ class GridAction(FieldAction):
 
     def restrict(self, subgroup: Subgroup) -> "GridAction":
         """Returns the action of the translations and a subgroup of the point group."""
+        require_is_subgroup(subgroup)
         fibre = self.fibre.restrict(subgroup)
         small: PointGroup = fibre.group
         if small.is_lattice_centred != self.point_group.is_lattice_centred:
@@ -148,7 +154,7 @@ class GridAction(FieldAction):
         With ``"wrap"`` the group becomes that of the torus, unless the torus is longer along one axis than along another
         that the group mixes with it: then the group stays infinite, and only some of its elements act.
         """
-        sizes = per_axis(shape, self.ndim, "shape")
+        sizes = per_axis(() if shape is None else shape, self.ndim, "shape")
         action = self
         if self.boundary == "wrap":
             torus = self.period(sizes)
@@ -159,7 +165,7 @@ class GridAction(FieldAction):
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry, flat int ``(base · fibre,)``, for a concrete element; in numpy."""
-        t, h = (np.asarray(part) for part in self.group.split(g))
+        t, h = self._one(g)
         source, _, _ = self._sources(np, self.sizes(shape), t, h)
         back = self.fibre.sources(h)
         return (source[:, None] * self.fibre.dim + back[None, :]).reshape(-1)
@@ -177,17 +183,18 @@ class GridAction(FieldAction):
         Raises:
           ValueError: ``x`` has the wrong shape, or a concrete ``g`` does not map it to itself.
         """
-        x = jnp.asarray(x)
+        x = numeric(x, "x")
         sizes = self.sizes(x.shape)
         self.require_acts(g, x.shape)
         t, h = self.group.split(g)
-        t, h = jnp.asarray(t, jnp.int32), jnp.asarray(h, jnp.int32)
+        t, h = jnp.asarray(integers(t, "g", (self.ndim,))), jnp.asarray(integers(h, "g"))
         if t.shape != (self.ndim,) or h.shape != ():
             raise ValueError(
                 f"`g` has shapes {t.shape} and {h.shape}; one element of {self.group!r} has a translation of shape "
                 f"({self.ndim},). For many elements use jax.vmap(action, (0, None))(g, x)."
             )
         source, inside, acts = self._sources(jnp, sizes, t, h)
+        acts &= (h >= 0) & (h < self.point_group.order)
         first = x.ndim - 1 - self._moved
         flat = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + self.ndim :])
         moved = jnp.take(flat, source, axis=first, mode="clip")
@@ -196,17 +203,15 @@ class GridAction(FieldAction):
         if self.boundary == "zero":
             inside = inside.reshape((-1,) + (1,) * (moved.ndim - first - 1))
             moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), moved.dtype))
-        return jnp.where(acts, moved, _poison(moved.dtype)).reshape(x.shape)
+        return jnp.where(acts, moved, jnp.full((), poison(moved.dtype), moved.dtype)).reshape(x.shape)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""
+        self.group.require_element(g)
         known = concrete(self.group.split(g))
         if known is None or known[0].shape != (self.ndim,) or known[1].shape != ():
             return
         t, h = known
-        if t.dtype.kind not in "iu":
-            raise ValueError(f"`g` has a translation of dtype {t.dtype}; shifts are whole pixels, so give integers.")
-        self.point_group.require_element(h)
         sizes = self.sizes(shape)
         _, _, acts = self._sources(np, sizes, t, h)
         if not acts:
@@ -215,6 +220,15 @@ class GridAction(FieldAction):
                 f"and origin {self.origin} to itself. Use shifts by multiples of the spacing and sizes that are equal along "
                 "the axes that the element mixes."
             )
+
+    def _one(self, g: Element) -> tuple[np.ndarray, np.ndarray]:
+        """The parts of one element that is known."""
+        self.group.require_element(g)
+        require_known(g)
+        t, h = (np.asarray(part) for part in self.group.split(g))
+        if t.ndim != 1 or h.ndim:
+            raise ValueError(f"`g` has leading axes {t.shape[:-1]}; this asks for one element of {self.group!r}.")
+        return t.astype(np.int32), h
 
     def _sources(self, xp: Any, sizes: tuple[int, ...], t: Any, h: Any) -> tuple[Any, Any, Any]:
         """Computes, in doubled integers, which sample moves to each sample.
@@ -260,33 +274,33 @@ def turned(matrix: Any, centre: Any, points: Any) -> Any:
 
 def _positions(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     """Returns one multiple of ½ for each axis; a number stands for all."""
-    values = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * ndim
-    if len(values) != ndim:
-        raise ValueError(f"`{name}` is {value}; give one number for each of the {ndim} grid axes.")
+    values = _numbers(value, ndim, name)
     for v in values:
-        known = isinstance(v, (int, float, np.number)) and not isinstance(v, bool) and np.isfinite(v)
-        if not known or 2 * v != np.rint(2 * v):
+        if 2 * v != np.rint(2 * v):
             raise ValueError(f"`{name}` holds {v!r}; positions are multiples of ½ pixel.")
-    return tuple(float(v) for v in values)
+    return values
 
 
-def _poison(dtype: Any) -> jax.Array:
-    if jnp.issubdtype(dtype, jnp.inexact):
-        return jnp.full((), jnp.nan, dtype)
-    return jnp.zeros((), dtype) if dtype == jnp.bool_ else jnp.full((), jnp.iinfo(dtype).min, dtype)
+def _numbers(value: Any, ndim: int, name: str) -> tuple[float, ...]:
+    """Returns one finite number for each axis; a number stands for all."""
+    several = isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1
+    values = tuple(value) if several else (value,) * ndim
+    if len(values) != ndim:
+        raise ValueError(f"`{name}` is {shown(value)}; give one number for each of the {ndim} grid axes.")
+    return tuple(float(real_number(v, name, -(2.0**30), 2.0**30)) for v in values)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _open(action: GridAction) -> GridAction:
     return GridAction(action.group.open, action.fibre)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _samples(sizes: tuple[int, ...]) -> np.ndarray:
     return np.indices(sizes, np.int32).reshape(len(sizes), -1).T.copy()
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _matrices(point_group: PointGroup, equal: tuple[tuple[bool, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
     """Inverse matrices, int32 ``(order, d, d)``, and which elements mix only axes of equal sizes, bool ``(order,)``."""
     matrices = point_group.integer_matrices

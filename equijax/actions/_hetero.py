@@ -6,13 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equijax._indices import indices, narrowed
+from equijax._arguments import as_shape, listed, shown
+from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis
 from equijax.actions._graph import moved, turned
 from equijax.actions._tensor import SetAction
 from equijax.graphs import EdgeSet, HeteroGraph
 from equijax.graphs._hetero import assembled
 from equijax.groups import DirectProduct, Group, Permutation
+from equijax.groups._elements import integers
 from equijax.groups._group import Element, require_is_group
 
 
@@ -47,6 +49,12 @@ class HeteroGraphAction(Action):
     def __post_init__(self) -> None:
         if self.space is not None:
             require_is_group(self.space, "space", "it must be a group of motions such as E(3), or None")
+        for name in ("num_nodes", "num_edges"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(
+                    self, name, tuple(_size(pair, name) for pair in listed(given, name, "pairs (type, size)"))
+                )
 
     @property
     def group(self) -> DirectProduct:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -90,8 +98,9 @@ class HeteroGraphAction(Action):
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element is no tuple of permutations, and a motion."""
-        del shape
-        for part in g if self.space is None else g[:-1]:
+        as_shape(shape)
+        parts = _entries(g)
+        for part in parts if self.space is None else parts[:-1]:
             SetAction().require_acts(part, ())
 
     def __call__(self, g: Element, x: Any) -> HeteroGraph:
@@ -104,11 +113,11 @@ class HeteroGraphAction(Action):
         graph = _require_hetero(x)
         sizes = [*graph.num_nodes.items(), *graph.num_edges.items()]
         names = [name for name, _ in sizes] + ([] if self.space is None else ["motion"])
-        if len(g) != len(names):
+        if len(_entries(g)) != len(names):
             raise ValueError(f"`g` has {len(g)} entries; the graph needs {len(names)}, one for each of {names}.")
         moves = {}
         for part, (name, size) in zip(g, sizes, strict=False):
-            moves[name] = jnp.asarray(narrowed(indices(part, "g")))
+            moves[name] = jnp.asarray(integers(part, "g", (None,), "permutations"))
             if moves[name].shape != (size,):
                 raise ValueError(f"`g` permutes {moves[name].shape} of {name!r}; the graph has {size}, padding included.")
         for move in moves.values():
@@ -145,7 +154,19 @@ def _joined(kind: tuple[str, str, str], moves: dict[Any, jax.Array], graph: Hete
     return jnp.concatenate([moves[kind[0]], moves[kind[2]] + jnp.int32(graph.num_nodes[kind[0]])])
 
 
+def _size(pair: Any, name: str) -> tuple[Any, int]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], (str, tuple)):
+        raise TypeError(f"`{name}` holds {shown(pair)}; it must hold pairs of a type and a number.")
+    return pair[0], positive_int(pair[1], name, 0)
+
+
+def _entries(g: Element) -> tuple[Element, ...]:
+    if not isinstance(g, (tuple, list)):
+        raise TypeError(f"`g` is {shown(g)}; it must be a tuple of permutations, one for each type.")
+    return tuple(g)
+
+
 def _require_hetero(x: Any) -> HeteroGraph:
     if not isinstance(x, HeteroGraph):
-        raise TypeError(f"`x` is a {type(x).__name__}; a HeteroGraphAction moves a HeteroGraph(nodes, edges).")
+        raise TypeError(f"`x` is {shown(x)}, a {type(x).__name__}; a HeteroGraphAction moves a HeteroGraph(nodes, edges).")
     return x

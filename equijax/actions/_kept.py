@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import listed
+from equijax._numbers import positive_int
 from equijax.groups import FiniteGroup, Permutation
-from equijax.groups._group import Element, Group
+from equijax.groups._group import Element, Group, require_is_group
 
 
 class Kept(abc.ABC):
@@ -90,6 +92,9 @@ class Everything(Kept):
 
     group: Group
 
+    def __post_init__(self) -> None:
+        require_is_group(self.group, "group")
+
     @property
     def is_everything(self) -> bool:
         """True."""
@@ -143,6 +148,9 @@ class Nothing(Kept):
 
     group: Group
 
+    def __post_init__(self) -> None:
+        require_is_group(self.group, "group")
+
     @property
     def is_known(self) -> bool:
         """False."""
@@ -194,6 +202,13 @@ class Listed(Kept):
 
     group: Group
     numbers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_is_group(self.group, "group")
+        given, largest = listed(self.numbers, "numbers", "numbers of elements"), point_order(self.group) - 1
+        if largest < 0:
+            raise ValueError(f"`group` is {self.group!r}, whose elements have no numbers that could be listed.")
+        object.__setattr__(self, "numbers", tuple(positive_int(h, "numbers", 0, given, largest) for h in given))
 
     @property
     def is_everything(self) -> bool:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from equijax._arguments import shape_or_value
 from equijax.actions._acting import repeated
+from equijax.actions._action import require_action
 from equijax.actions._grid_motions import GridMotions, common, motions_kept
 from equijax.actions._kept import Everything, Kept, Listed, Nothing
 from equijax.actions._kept_matrices import ListedMatrices
@@ -93,7 +95,9 @@ def kept_by(action: "Action", shape: Any) -> Kept:
 
     On a grid it is index arithmetic; a product is taken apart; every other action moves whatever it takes.
     """
-    if not isinstance(shape, (tuple, list)):
+    require_action(action, "action")
+    shape = shape_or_value(shape, "shape")
+    if not isinstance(shape, tuple):
         return Everything(action.group)
     grid, parts = action.grid(tuple(shape)), action.parts(tuple(shape))
     if grid is not None:

@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import as_shape, shown
+from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.groups import DirectProduct
+from equijax.groups._elements import array_shape, numeric
 from equijax.groups._group import Element
 
 
@@ -86,6 +89,7 @@ class ProductAction(Action):
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, the axes of each factor with base axes counted through, the features."""
         own = [axis for factor in self.factors for axis in factor.moved_axes]
+        ndim = positive_int(ndim, "ndim", 0)
         require_ndim(self, (0,) * ndim, len(own) + 1, self._layout)
         bases = iter(range(ndim))
         moved = (Axis("base", next(bases)) if axis.role == "base" else axis for axis in own)
@@ -93,14 +97,14 @@ class ProductAction(Action):
 
     def views(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Returns the shape in which each factor sees an array: what lies behind its own axes is merged to features."""
-        counts = [len(factor.moved_axes) for factor in self.factors]
+        counts, shape = [len(factor.moved_axes) for factor in self.factors], as_shape(shape)
         require_ndim(self, shape, sum(counts) + 1, self._layout)
         ends = len(shape) - 1 - sum(counts) + np.cumsum(counts)
         return [(*shape[:end], math.prod(shape[end:])) for end in ends]
 
     def for_input(self, x: Any) -> "ProductAction":
         """Returns the product of the factors with their sizes taken from the array ``x``."""
-        seen = [jax.ShapeDtypeStruct(view, jnp.float32) for view in self.views(jnp.shape(x))]
+        seen = [jax.ShapeDtypeStruct(view, jnp.float32) for view in self.views(array_shape(x, "x"))]
         return ProductAction(*(factor.for_input(view) for factor, view in zip(self.factors, seen, strict=True)))
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
@@ -113,7 +117,7 @@ class ProductAction(Action):
         Raises:
           ValueError: the number of sizes is wrong, or a factor does not take its own.
         """
-        sizes = tuple(shape)
+        sizes = as_shape(shape)
         counts = [sum(axis.role == "base" for axis in factor.moved_axes) for factor in self.factors]
         if sizes and len(sizes) != sum(counts):
             raise ValueError(f"`shape` is {sizes}; {self!r} has {sum(counts)} base axes. Give one size for each, or none.")
@@ -133,6 +137,8 @@ class ProductAction(Action):
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry, flat int, for a concrete element; in numpy where the factors are."""
+        shape = as_shape(shape)
+        require_ndim(self, shape, sum(len(factor.moved_axes) for factor in self.factors) + 1, self._layout)
         numbers = np.arange(math.prod(shape[:-1]), dtype=np.int32)
         start = len(shape) - 1 - sum(len(factor.moved_axes) for factor in self.factors)
         for factor, entry in zip(self.factors, self._entries(g), strict=True):
@@ -155,14 +161,14 @@ class ProductAction(Action):
         Raises:
           ValueError: ``g`` has another number of entries, or a factor does not take its part.
         """
-        x = jnp.asarray(x)
+        x = numeric(x, "x")
         for factor, entry, view in zip(self.factors, self._entries(g), self.views(x.shape), strict=True):
             x = factor(entry, x.reshape(view)).reshape(x.shape)
         return x
 
     def _entries(self, g: Element) -> tuple[Element, ...]:
         if not isinstance(g, (tuple, list)) or len(g) != len(self.factors):
-            raise ValueError(f"`g` is {g!r}; an element of {self.group!r} is a tuple of {len(self.factors)} entries.")
+            raise ValueError(f"`g` is {shown(g)}; an element of {self.group!r} is a tuple of {len(self.factors)} entries.")
         return tuple(g)
 
     @property

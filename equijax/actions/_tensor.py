@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import as_shape
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_axis, require_ndim
 from equijax.actions._finite import FiniteAction
 from equijax.actions._trivial import TrivialAction
 from equijax.groups import Permutation
-from equijax.groups._elements import concrete
+from equijax.groups._elements import array_shape, integers, numeric, poison
 from equijax.groups._group import Element
 
 
@@ -64,19 +65,20 @@ class TensorAction(Action):
 
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes, one base axis for each order, the features."""
+        ndim = positive_int(ndim, "ndim", 0)
         require_ndim(self, (0,) * ndim, self.order + 1, self._layout)
         base = tuple(Axis("base", k) for k in range(self.order))
         return (*(Axis("batch"),) * (ndim - self.order - 1), *base, Axis("feature"))
 
     def for_input(self, x: Any) -> "TensorAction":
         """Returns the action on as many points as the array ``x`` has."""
-        shape = tuple(getattr(x, "shape", None) or jnp.shape(x))
+        shape = array_shape(x, "x")
         require_ndim(self, shape, self.order + 1, self._layout)
         return self._sized(shape[-2]) if self.order and self.n is None else self
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
         """Returns the action as permutations of the entries; ``shape`` gives the sizes where n is None."""
-        shape = tuple(shape)
+        shape = as_shape(shape)
         if self.n is None:
             if len(shape) != self.order or not shape or len(set(shape)) > 1:
                 raise ValueError(
@@ -92,24 +94,27 @@ class TensorAction(Action):
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element is no permutation of the points."""
-        del shape
-        known = concrete(g)
-        if known is not None and not np.array_equal(np.sort(known), np.arange(len(known))):
-            raise ValueError(f"`g` is {known.tolist()}; it must be a permutation of 0 … {len(known) - 1}, every image once.")
+        as_shape(shape)
+        self.group.require_element(g)
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one image vector ``g``, int ``(n,)``, and an array ``(*batch, n, …, n, features)``."""
-        x, g = jnp.asarray(x), jnp.asarray(g, jnp.int32)
+        x, g = numeric(x, "x"), integers(g, "g", (None,), "images of the points")
         n = self.for_input(x).n
         if n is None:
             return x
         if g.shape != (n,):
             raise ValueError(f"`g` has shape {g.shape}; one permutation of {n} points has shape ({n},).")
         self.require_acts(g, x.shape)
-        source = self.group.inverse(g)
+        source, known = self.group.inverse(g), isinstance(g, np.ndarray)
+        if not known:
+            source = jnp.where(source < 0, n, source)
         for axis in range(x.ndim - 1 - self.order, x.ndim - 1):
             require_axis("set", x.shape, axis, n, self._layout)
-            x = jnp.take(x, source, axis=axis, mode="clip")
+            if known:
+                x = jnp.take(x, source, axis=axis, mode="clip")
+            else:
+                x = jnp.take(x, source, axis=axis, mode="fill", fill_value=poison(x.dtype))
         return x
 
     @property

@@ -3,10 +3,12 @@
 import dataclasses
 from typing import Any
 
+from equijax._arguments import as_shape
+from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis
 from equijax.actions._finite import FiniteAction
 from equijax.groups import Group
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,9 @@ class TrivialAction(Action):
     """
 
     group: Group
+
+    def __post_init__(self) -> None:
+        require_is_group(self.group, "group")
 
     @property
     def permutes(self) -> bool:
@@ -44,15 +49,21 @@ class TrivialAction(Action):
         """Trivial actions of the factors of a direct product."""
         return None if self.group.factors is None else tuple(map(TrivialAction, self.group.factors))
 
+    def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
+        """True: nothing is asked of an element that moves nothing."""
+        del g, shape
+        return True
+
     def axes(self, ndim: int) -> tuple[Axis, ...]:
         """Batch axes and the features."""
+        ndim = positive_int(ndim, "ndim", 0)
         return (*(Axis("batch"),) * (ndim - 1), *(Axis("feature"),) * min(ndim, 1))
 
     def on(self, shape: tuple[int, ...] = ()) -> FiniteAction:
         """Returns the action on points of any shape, none of which moves."""
-        return FiniteAction(self, tuple(shape))
+        return FiniteAction(self, as_shape(shape))
 
     def __call__(self, g: Element, x: Any) -> Any:
         """Returns ``x``."""
-        del g
+        self.group.require_element(g)
         return x

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.actions._action import Action, Axis, require_action
+from equijax._arguments import as_shape
+from equijax.actions._action import Action, Axis, require_action, require_known
 from equijax.actions._finite import FiniteAction
 from equijax.actions._product import ProductAction
 from equijax.actions._tensor import SetAction
 from equijax.groups import WreathProduct
-from equijax.groups._elements import concrete
+from equijax.groups._elements import concrete, numeric
 from equijax.groups._group import Element
 
 
@@ -92,11 +93,15 @@ class WreathAction(Action):
 
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps arrays of this shape to themselves."""
+        self.group.require_element(g)
+        require_known(g)
         q, p = concrete(g)
         return all(self._axes.acts((p, _entry(q, i)), shape) for i in range(len(p)))
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not move arrays of this shape."""
+        as_shape(shape)
+        self.group.require_element(g)
         known = concrete(g)
         if known is not None:
             q, p = known
@@ -105,6 +110,8 @@ class WreathAction(Action):
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry, flat int, for a concrete element; in numpy where ``inner`` is."""
+        self.group.require_element(g)
+        require_known(g)
         q, p = concrete(g)
         *batch, n, _ = self.views(shape)[0]
         block = shape[len(batch) + 1 : -1]
@@ -115,8 +122,9 @@ class WreathAction(Action):
 
     def __call__(self, g: Element, x: Any) -> jax.Array:
         """Returns ``g · x`` for one element ``(q, p)`` and an array ``(*batch, n, *axes of a block, features)``."""
+        self.group.require_element(g)
         q, p = jax.tree.map(jnp.asarray, g, is_leaf=lambda leaf: isinstance(leaf, list))
-        x = jnp.asarray(x)
+        x = numeric(x, "x")
         blocks = x.reshape(self.views(x.shape)[0])
         axis = blocks.ndim - 2
         lengths = {leaf.shape[0] for leaf in jax.tree.leaves(q)}

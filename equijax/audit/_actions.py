@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 import jax
 import numpy as np
 
+from equijax._arguments import shown
 from equijax.actions import Action
 from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._layout import Atom, Base, Fibre, Layout, Still, normalised
@@ -75,3 +76,10 @@ def permutations_of(action: Action, elements: Element, places: GraphPlaces | Non
         return images
     graphs = places.sizes[2]
     return (*images[:2], np.broadcast_to(np.arange(graphs), (len(images[0]), graphs)))
+
+
+def require_action_tree(value: Any, name: str) -> None:
+    """Raises ``TypeError`` where an argument is neither None, nor an action, nor a pytree of actions."""
+    found = actions_in(value)
+    if value is not None and (not found or not all(map(is_action, found))):
+        raise TypeError(f"`{name}` is {shown(value)}; it must be an Action, or a pytree of actions.")

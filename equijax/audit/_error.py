@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import function, require_key
 from equijax.actions import Action
-from equijax.actions._acting import measured_elements, shape_of
+from equijax.actions._acting import measured_elements, require_elements, require_moved, shape_of
+from equijax.actions._action import require_action
 from equijax.groups import agree
+from equijax.groups._elements import as_arrays
 from equijax.groups._group import Element
 
 
@@ -59,6 +62,12 @@ def equivariance_error(
       >>> bool(ej.equivariance_error(padded, act, act, x).max() > 1e-2)
       True
     """
+    function(fn, "fn")
+    require_action(in_action, "in_action")
+    require_action(out_action, "out_action")
+    require_moved(x)
+    if key is not None:
+        require_key(key)
     y = fn(x)
     in_action, out_action = in_action.for_input(x), out_action.for_input(y)
     if not agree(in_action.group, out_action.group):
@@ -68,6 +77,8 @@ def equivariance_error(
         )
     if elements is None:
         elements = default_elements(in_action, out_action, x, y, key)
+    require_elements(in_action.group, elements)
+    elements = as_arrays(elements)
     into, out = functools.partial(moved, in_action), functools.partial(moved, out_action)
     return errors_at(fn, into, out, x, y, elements)
 

@@ -12,15 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import boolean, shown
+from equijax._numbers import positive_int
 from equijax.actions import Action
-from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph
+from equijax.actions._acting import require_moved
+from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph, require_action_tree
 from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements, how_drawn
 from equijax.audit._frame import Frame
 from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._infinitesimal import lie_derivatives
 from equijax.audit._layout import Layout
-from equijax.audit._network import Network
+from equijax.audit._network import Network, require_actions
 from equijax.audit._probe import probed_layouts
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
@@ -28,7 +31,7 @@ from equijax.audit._trace import Trace, trace
 from equijax.audit._walk import Walk, walk
 from equijax.graphs import Graph
 from equijax.groups import Group, agree
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +102,9 @@ def explain(
       ValueError: the model can't be traced, no action is known for the output, or an action does not fit an array.
     """
     begin = time.perf_counter()
+    flags = {"perturb": perturb, "every_cut": every_cut, "infinitesimal": infinitesimal}
+    perturb, every_cut, infinitesimal = (boolean(value, name) for name, value in flags.items())
+    shifts = positive_int(shifts, "shifts", 0)
     subject = prepare(model, x, in_action, group, out_action, actions, elements, depth)
     network = subject.network
     state = network.trace.state
@@ -140,7 +146,17 @@ def prepare(
     depth: int | None = None,
 ) -> Subject:
     """Traces a model, finds the action on every activation, and moves the input."""
-    _leader(in_action)
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"`model` is {shown(model)}; it must be a Flax module.")
+    if group is not None:
+        require_is_group(group, "group")
+    require_moved(x)
+    require_action_tree(out_action, "out_action")
+    require_actions(actions)
+    depth = None if depth is None else positive_int(depth, "depth")
+    leader = _leader(in_action)
+    if elements is not None:
+        (leader.group if group is None else group).require_element(elements, "elements")
     x = jax.tree.map(jnp.asarray, x)
     x = x.replace(table=None) if isinstance(x, Graph) else x
     in_action = jax.tree.map(lambda a, part: a.for_input(part), in_action, x, is_leaf=is_action)
@@ -192,8 +208,8 @@ def _leader(in_action: Any) -> Action:
     leaders = actions_in(in_action)
     if not leaders or not all(map(is_action, leaders)):
         raise TypeError(
-            f"`in_action` is {in_action!r}; it must be an Action such as GridAction(wallpaper('p4')) or SetAction(n), or a "
-            "pytree of actions like `x`."
+            f"`in_action` is {shown(in_action)}; it must be an Action such as GridAction(wallpaper('p4')) or "
+            "SetAction(n), or a pytree of actions like `x`."
         )
     return leaders[0].plain
 

@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from equijax._arguments import shown
 from equijax.actions import Action
+from equijax.actions._action import require_action
 from equijax.audit._actions import layout_of
 from equijax.audit._declared import declared, fitted, pools_graphs
 from equijax.audit._frame import Frame
@@ -278,3 +280,13 @@ def operation(equations: list[Equation]) -> str:
 
 def _abstract(state: tuple[Any, ...]) -> bool:
     return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in state)
+
+
+def require_actions(actions: Any) -> None:
+    """Raises ``TypeError`` where an argument is no mapping from names of activations to actions."""
+    if actions is None:
+        return
+    if not isinstance(actions, Mapping):
+        raise TypeError(f"`actions` is {shown(actions)}; it must map names of modules to actions.")
+    for name, action in actions.items():
+        require_action(action, f"actions[{name!r}]")

@@ -11,13 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import as_shape, float_dtype, function
+from equijax._numbers import positive_int
 from equijax.actions import Action
+from equijax.actions._action import require_action
+from equijax.audit._actions import require_action_tree
 from equijax.audit._elements import audited_elements
 from equijax.audit._explain import network_of
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._mend import Replay
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network, Step, require_actions
 from equijax.audit._report import Cause
 from equijax.audit._rules import ORDERED
 from equijax.audit._sentences import cause
@@ -72,12 +76,18 @@ def static(
       >>> ej.audit.static(Net(), (1, 8, 8, 3), in_action=ej.GridAction(ej.Translation(2))).steps
       (2, 2)
     """
+    function(model, "model", "a Flax module")
+    require_action(in_action, "in_action")
+    require_action_tree(out_action, "out_action")
+    depth = None if depth is None else positive_int(depth, "depth")
+    require_actions(actions)
+    dtype = float_dtype(dtype, "dtype")
     if in_action.moves is not None:
         raise ValueError(
             f"`in_action` moves a {in_action.moves.__name__}, and `static` reads arrays only. "
             "Use explain(model, graph, in_action=…)."
         )
-    shape = tuple(int(n) for n in input_shape)
+    shape = as_shape(input_shape, "input_shape")
     in_action = in_action.for_input(jax.ShapeDtypeStruct(shape, dtype))
     elements, tried = _elements(in_action, shape)
     x = jax.ShapeDtypeStruct(shape, dtype)

@@ -3,7 +3,6 @@
 import collections
 import contextvars
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from equijax._cache import bounded
 from equijax.nn._jaxpr import Call, Equation, Program, mark_name, read
 
 _CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
@@ -151,7 +151,7 @@ def _watch(copy: nnx.Module) -> None:
             module.__class__ = _watched(type(module))
 
 
-@functools.cache
+@bounded
 def _watched(cls: type) -> type:
     """Returns a subclass whose calls mark the arrays that enter and leave it."""
 

@@ -1,6 +1,6 @@
 """A group without its sizes: what layers that work at every size have in common."""
 
-from equijax.groups._group import Group
+from equijax.groups._group import Group, require_is_group
 
 
 def bare(group: Group) -> Group:
@@ -12,6 +12,7 @@ def bare(group: Group) -> Group:
       >>> bare(ej.DirectProduct(ej.Permutation(5), ej.Translation(2, period=(8, 8))))
       DirectProduct(Permutation(), Translation(2))
     """
+    require_is_group(group, "group")
     return group.open
 
 
@@ -24,4 +25,6 @@ def agree(a: Group, b: Group) -> bool:
       >>> agree(ej.Permutation(), ej.Permutation(5)), agree(ej.Permutation(4), ej.Permutation(5))
       (True, False)
     """
+    require_is_group(a, "a")
+    require_is_group(b, "b")
     return a.agrees(b)

@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from equijax._arguments import boolean
 from equijax._arrays import FrozenArray
 from equijax._numbers import positive_int
 from equijax.groups._point import MatrixSource, PointGroup, _snap
+
+_LARGEST_ORDER = 2**14
+_LARGEST_NDIM = 2**10
 
 
 class _Named(PointGroup):
@@ -35,7 +39,8 @@ class Trivial(_Named):
     __slots__ = ()
 
     def __init__(self, ndim: int):
-        self._define([np.eye(positive_int(ndim, "ndim"))], (), ndim)
+        ndim = positive_int(ndim, "ndim", 1, None, _LARGEST_NDIM)
+        self._define([np.eye(ndim)], (), ndim)
 
 
 class Cyclic(_Named):
@@ -53,7 +58,8 @@ class Cyclic(_Named):
     __slots__ = ()
 
     def __init__(self, n: int):
-        self._define(_rotations(positive_int(n, "n")), (1,) if n > 1 else (), n)
+        n = positive_int(n, "n", 1, None, _LARGEST_ORDER)
+        self._define(_rotations(n), (1,) if n > 1 else (), n)
 
 
 class Dihedral(_Named):
@@ -71,7 +77,8 @@ class Dihedral(_Named):
     __slots__ = ()
 
     def __init__(self, n: int):
-        rotations = _rotations(positive_int(n, "n"))
+        n = positive_int(n, "n", 1, None, _LARGEST_ORDER // 2)
+        rotations = _rotations(n)
         mirror = np.diag([1.0, -1.0])
         self._define(rotations + [_snap(r @ mirror) for r in rotations], (1, n) if n > 1 else (1,), n)
 
@@ -92,12 +99,13 @@ class Reflection(_Named):
     __slots__ = ()
 
     def __init__(self, ndim: int, axis: int = 0):
-        d = positive_int(ndim, "ndim")
+        d = positive_int(ndim, "ndim", 1, None, _LARGEST_NDIM)
+        axis = positive_int(axis, "axis", -(2**31))
         if not -d <= axis < d:
             raise ValueError(f"`axis` is {axis}; a space of {d} dimensions has axes 0 … {d - 1}.")
         mirror = np.eye(d)
         mirror[axis, axis] = -1.0
-        self._define([np.eye(d), mirror], (1,), ndim, axis % d)
+        self._define([np.eye(d), mirror], (1,), d, axis % d)
 
 
 class Octahedral(_Named):
@@ -114,6 +122,7 @@ class Octahedral(_Named):
     __slots__ = ()
 
     def __init__(self, inversion: bool = False):
+        inversion = boolean(inversion, "inversion")
         about_0 = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
         about_1 = [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]
         generators = [about_0, about_1, *([(-np.eye(3)).tolist()] if inversion else [])]

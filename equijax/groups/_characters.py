@@ -1,12 +1,14 @@
 """The character table of a finite group, exactly."""
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 
 if TYPE_CHECKING:
     from equijax.groups._finite import FiniteGroup
@@ -48,6 +50,12 @@ class Characters:
 
     group: "FiniteGroup"
 
+    def __post_init__(self) -> None:
+        from equijax.groups._finite import FiniteGroup
+
+        if not isinstance(self.group, FiniteGroup):
+            raise TypeError(f"`group` is {shown(self.group)}; characters are those of a FiniteGroup.")
+
     @property
     def classes(self) -> tuple[tuple[int, ...], ...]:
         """The conjugacy classes, one for each column."""
@@ -84,7 +92,9 @@ class Characters:
 
     def roots(self, row: int, column: int) -> np.ndarray:
         r"""Returns how often :math:`e^{2πij/m}` is an eigenvalue, int ``(m,)``, m the order of the elements of the class."""
-        return _table(self.group).roots[column][row]
+        table = _table(self.group)
+        row = positive_int(row, "row", 0, None, len(table.dims) - 1)
+        return table.roots[positive_int(column, "column", 0, None, len(table.roots) - 1)][row]
 
     def __str__(self) -> str:
         from equijax.groups._printed import printed_table
@@ -118,7 +128,7 @@ class _Table:
     real_rows: tuple[tuple[int, ...], ...]
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def classes_of(group: "FiniteGroup") -> Classes:
     """Computes the classes once for each group."""
     members = group.conjugacy_classes
@@ -155,7 +165,7 @@ def turn(numerator: Any, denominator: Any) -> tuple[np.ndarray, np.ndarray]:
     return cos + 0.0, np.where(j == mirrored, sin, -sin) + 0.0
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _table(group: "FiniteGroup") -> _Table:
     classes = classes_of(group)
     entries = len(classes.sizes) * sum(map(len, classes.powers))

@@ -1,7 +1,6 @@
 """The classical groups: rotations, unitary, symplectic and Lorentz transformations."""
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -9,12 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import as_shape, boolean, require_key
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._irrep_family import IrrepFamily
 from equijax.groups._lie import LieGroup
 from equijax.groups._lie_algebra import rotations
 from equijax.groups._rotation_irreps import PlaneIrreps, SpaceIrreps
+
+_LARGEST = 128  # the algebra of SO(n) has n(n - 1)/2 matrices
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -24,7 +27,7 @@ class _Numbered(LieGroup):
     n: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", positive_int(self.n, "n"))
+        object.__setattr__(self, "n", positive_int(self.n, "n", 1, None, _LARGEST))
 
     @property
     def algebra(self) -> tuple[np.ndarray, ...]:
@@ -83,11 +86,12 @@ class O(_Numbered):  # noqa: E742
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns the transposed matrices."""
-        return jnp.swapaxes(jnp.asarray(a, float), -1, -2)
+        return jnp.swapaxes(self._matrix(a, "a"), -1, -2)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws matrices from the Haar measure, float ``(*shape, n, n)``."""
-        q, r = jnp.linalg.qr(jax.random.normal(key, (*shape, self.n, self.n)))
+        require_key(key)
+        q, r = jnp.linalg.qr(jax.random.normal(key, (*as_shape(shape), self.n, self.n)))
         return q * jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
 
     @property
@@ -167,7 +171,8 @@ class U(_Numbered):
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws matrices from the Haar measure, float ``(*shape, 2n, 2n)``."""
-        q = _haar_unitary(key, (*shape, self.n, self.n))
+        require_key(key)
+        q = _haar_unitary(key, (*as_shape(shape), self.n, self.n))
         return _complex(q.real, q.imag)
 
 
@@ -190,7 +195,8 @@ class SU(U):
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws matrices from the Haar measure, float ``(*shape, 2n, 2n)``."""
-        q = _haar_unitary(key, (*shape, self.n, self.n))
+        require_key(key)
+        q = _haar_unitary(key, (*as_shape(shape), self.n, self.n))
         q = q.at[..., 0].multiply(jnp.conj(jnp.linalg.det(q))[..., None])
         return _complex(q.real, q.imag)
 
@@ -231,7 +237,7 @@ class Sp(_Numbered):
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns Ω⁻¹ Aᵀ Ω."""
-        a = jnp.asarray(a, float)
+        a = self._matrix(a, "a")
         p, q, r, s = (
             a[..., : self.n, : self.n],
             a[..., : self.n, self.n :],
@@ -284,8 +290,7 @@ class Lorentz(LieGroup):
     proper: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.proper, bool):
-            raise TypeError(f"`proper` is {self.proper!r}; it must be True (SO⁺(1,3)) or False (O(1,3)).")
+        object.__setattr__(self, "proper", boolean(self.proper, "proper"))
 
     @property
     def algebra(self) -> tuple[np.ndarray, ...]:
@@ -300,7 +305,7 @@ class Lorentz(LieGroup):
     def inverse(self, a: Any) -> jax.Array:
         """Returns η Aᵀ η with η = diag(1, -1, -1, -1)."""
         metric = jnp.asarray(np.diag([1.0, -1.0, -1.0, -1.0]), float)
-        return jnp.einsum("ij,...kj,kl->...il", metric, jnp.asarray(a, float), metric, precision="highest")
+        return jnp.einsum("ij,...kj,kl->...il", metric, self._matrix(a, "a"), metric, precision="highest")
 
     def __repr__(self) -> str:
         return "Lorentz(proper=True)" if self.proper else "Lorentz()"
@@ -318,19 +323,19 @@ def _haar_unitary(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return q * (diagonal / jnp.abs(diagonal).astype(r.dtype))[..., None, :]
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(family: type[_Numbered], n: int) -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.array(m, np.float64)) for m in family._basis(n))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _mirrors(n: int) -> tuple[np.ndarray, ...]:
     mirror = np.eye(n)
     mirror[-1, -1] = -1.0
     return (read_only(np.eye(n)), read_only(mirror))
 
 
-@functools.cache
+@bounded
 def _lorentz_algebra() -> tuple[np.ndarray, ...]:
     turns = [np.pad(m, ((1, 0), (1, 0))) for m in rotations(3)]
     unit = np.eye(4)
@@ -338,6 +343,6 @@ def _lorentz_algebra() -> tuple[np.ndarray, ...]:
     return tuple(read_only(m) for m in turns + boosts)
 
 
-@functools.cache
+@bounded
 def _lorentz_components() -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.diag([time, space, space, space])) for time in (1.0, -1.0) for space in (1.0, -1.0))

@@ -13,6 +13,7 @@ def close(
     key: Callable[[Any], Hashable],
     max_order: int,
     what: str,
+    cause: str = "",
 ) -> tuple[list[Any], np.ndarray]:
     """Lists the group that ``generators`` generate, breadth first, multiplying on the right.
 
@@ -23,6 +24,7 @@ def close(
       key: maps equal elements to equal keys.
       max_order: the largest group that is accepted.
       what: how the argument is called in error messages.
+      cause: what may be wrong with the generators, for error messages.
 
     Returns:
       The elements in the order of discovery, and their int32 multiplication table ``table[a, b] = a ∘ b``.
@@ -42,9 +44,8 @@ def close(
             if k == len(elements):
                 if k >= max_order:
                     raise ValueError(
-                        f"`{what}` generate more than {max_order} elements, so they don't close to a finite group "
-                        "of the stated order. Check the generators (an angle that is no fraction of a turn, a matrix "
-                        "that is not orthogonal in its basis?) or raise `max_order`."
+                        f"`{what}` generate more than {max_order} elements, the limit that is set. {cause}Where the group "
+                        "is that large raise `max_order`; its table has order² entries."
                     )
                 elements.append(product)
                 parent.append((position, j))

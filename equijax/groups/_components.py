@@ -1,11 +1,12 @@
 """Whether matrices stand for the different connected parts of a Lie group, as far as that can be decided."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 
-from equijax.groups._lie_algebra import outside
+from equijax.groups._lie_algebra import is_orthogonal, outside
 
 _LARGEST, _TRIES = 8, 6
 _NULL, _SAME = 1e-9, 1e-6
@@ -24,7 +25,7 @@ def require_parts(components: Sequence[np.ndarray], algebra: Sequence[np.ndarray
     """
     if len(components) == 1:
         return
-    test = _Identity(algebra, len(components[0]))
+    test = Invariants(algebra, len(components[0]))
     stack = np.stack(components)
     inverses = np.linalg.inv(stack)
     for j, b in enumerate(components):
@@ -44,7 +45,7 @@ def require_parts(components: Sequence[np.ndarray], algebra: Sequence[np.ndarray
                 )
 
 
-class _Identity:
+class Invariants:
     """What is known of the part of the group that is connected with the identity."""
 
     def __init__(self, algebra: Sequence[np.ndarray], size: int):
@@ -52,6 +53,7 @@ class _Identity:
         self.unit = [x / np.linalg.norm(x) for x in algebra]
         one = np.eye(size)
         zeros = np.zeros((0, size * size))
+        self.is_orthogonal = is_orthogonal([], algebra)
         small = size <= _LARGEST
         self.is_special = all(abs(np.trace(x)) < _NULL for x in self.unit)
         self.vectors = _null([np.zeros((0, size)), *self.unit])
@@ -61,17 +63,23 @@ class _Identity:
             (_null([zeros, *equations]) if small else zeros).reshape(-1, size, size) for equations in (forms, commuting)
         )
 
-    def excludes(self, matrices: np.ndarray) -> np.ndarray:
-        """Which of several matrices certainly lie elsewhere, bool ``(count,)``."""
-        m, t = matrices, np.swapaxes(matrices, -1, -2)
-        size = 1 + np.abs(matrices).max((-2, -1), initial=0.0)
-        determinant = np.linalg.det(matrices)
-        found = (determinant <= 0) | (self.is_special & (np.abs(determinant - 1) > _SAME * size ** m.shape[-1]))
-        moved = np.abs(m @ self.vectors.T - self.vectors.T).max((-2, -1), initial=0.0)
-        found |= moved > _SAME * size
-        m, t = m[:, None], t[:, None]
-        found |= np.abs(t @ self.forms @ m - self.forms).max((1, 2, 3), initial=0.0) > _SAME * size**2
-        found |= np.abs(m @ self.commutant - self.commutant @ m).max((1, 2, 3), initial=0.0) > _SAME * size
+    def excludes(self, matrices: Any, tolerance: float = _SAME, xp: Any = np) -> Any:
+        """Which of several matrices ``(…, n, n)`` certainly lie elsewhere, bool ``(…)``; ``xp`` is numpy or jax.numpy."""
+        m, t = matrices, xp.swapaxes(matrices, -1, -2)
+        vectors, forms, commutant = (xp.asarray(v, m.dtype) for v in (self.vectors, self.forms, self.commutant))
+        size = 1 + xp.abs(matrices).max((-2, -1), initial=0.0)
+        determinant = xp.linalg.det(matrices)
+        found = (determinant <= 0) | (self.is_special & (xp.abs(determinant - 1) > tolerance * size ** m.shape[-1]))
+        rank = (1,) * (m.ndim - 2)
+        fixed, forms = vectors.T.reshape(*rank, *vectors.T.shape), forms.reshape(*rank, *forms.shape)
+        commutant, one = commutant.reshape(*rank, *commutant.shape), xp.eye(m.shape[-1], dtype=m.dtype)
+        moved = xp.abs(m @ fixed - fixed).max((-2, -1), initial=0.0)
+        found |= moved > tolerance * size
+        m, t = m[..., None, :, :], t[..., None, :, :]
+        found |= xp.abs(t @ forms @ m - forms).max((-3, -2, -1), initial=0.0) > tolerance * size**2
+        found |= xp.abs(m @ commutant - commutant @ m).max((-3, -2, -1), initial=0.0) > tolerance * size
+        if self.is_orthogonal:
+            found |= xp.abs(t @ m - one.reshape(*rank, 1, *one.shape)).max((-3, -2, -1), initial=0.0) > tolerance * size**2
         return found
 
     def includes(self, matrix: np.ndarray) -> bool:

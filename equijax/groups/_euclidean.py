@@ -1,18 +1,21 @@
 """Rigid motions of real space."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from equijax._arguments import as_shape, require_key, shown
 from equijax._arrays import read_only
-from equijax._numbers import positive_int
+from equijax._cache import bounded
 from equijax.groups._classical import SO, O
+from equijax.groups._elements import concrete, reals
 from equijax.groups._group import Element, Group
 from equijax.groups._lie import LieGroup
+from equijax.groups._membership import excluded
 from equijax.groups._product import SemidirectProduct
 
 
@@ -35,19 +38,28 @@ class _Vectors(LieGroup):
         return self.n + 1
 
     def matrix(self, g: Any) -> jax.Array:
-        return _homogeneous(jnp.asarray(g, float), jnp.eye(self.n))
+        return _homogeneous(self._vectors(g, "g"), jnp.eye(self.n))
+
+    def _vectors(self, g: Any, name: str) -> jax.Array:
+        return reals(g, name, (self.n,), "vectors")
+
+    def require_element(self, g: Any, name: str = "g") -> None:
+        known = concrete(self._vectors(g, name))
+        if known is not None and not np.isfinite(known).all():
+            raise ValueError(f"`{name}` holds the translation {shown(known)}, which is not finite.")
 
     def element(self, matrix: Any) -> jax.Array:
         return jnp.asarray(matrix, float)[..., :-1, -1]
 
     def compose(self, a: Any, b: Any) -> jax.Array:
-        return jnp.add(*jnp.broadcast_arrays(jnp.asarray(a, float), jnp.asarray(b, float)))
+        return jnp.add(*jnp.broadcast_arrays(self._vectors(a, "a"), self._vectors(b, "b")))
 
     def inverse(self, a: Any) -> jax.Array:
-        return -jnp.asarray(a, float)
+        return -self._vectors(a, "a")
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
-        return jax.random.normal(key, (*shape, self.n))
+        require_key(key)
+        return jax.random.normal(key, (*as_shape(shape), self.n))
 
     draw = sample
 
@@ -83,7 +95,7 @@ class E(SemidirectProduct, LieGroup):
     n: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", positive_int(self.n, "n"))
+        object.__setattr__(self, "n", O(self.n).n)
 
     @property
     def algebra(self) -> tuple[np.ndarray, ...]:
@@ -111,12 +123,23 @@ class E(SemidirectProduct, LieGroup):
 
     def matrix(self, g: Element) -> jax.Array:
         """Returns the homogeneous matrices of pairs (t, R), float ``(…, n + 1, n + 1)``."""
+        self.require_element(g)
         t, R = g
         return _homogeneous(jnp.asarray(t, float), jnp.asarray(R, float))
 
     def element(self, matrix: Any) -> Element:
-        """Returns the pairs (t, R) of homogeneous matrices."""
-        matrix = jnp.asarray(matrix, float)
+        """Returns the pairs (t, R) of homogeneous matrices.
+
+        Raises:
+          ValueError: a matrix that is known is none of the group. A traced one gives NaN then.
+        """
+        given = reals(matrix, "matrix", (self.n + 1, self.n + 1), "homogeneous matrices")
+        self._require_matrices(given, "matrix")
+        if isinstance(given, Tracer):
+            given = jnp.where(excluded(self, given, jnp)[..., None, None], jnp.nan, given)
+        return self._made(given)
+
+    def _made(self, matrix: Any) -> Element:
         return matrix[..., :-1, -1], matrix[..., :-1, :-1]
 
     @property
@@ -126,11 +149,13 @@ class E(SemidirectProduct, LieGroup):
 
     def split(self, g: Element) -> tuple[Any, Element]:
         """Returns the pair (t, R) that ``g`` is."""
+        self.require_element(g)
         t, R = g
         return t, R
 
     def join(self, t: Any, h: Element) -> Element:
         """Returns the pair (t, R); None is no translation."""
+        self.quotient.require_element(h, "h")
         h = jnp.asarray(h, float)
         return (jnp.zeros(h.shape[:-1], h.dtype) if t is None else t), h
 
@@ -150,7 +175,9 @@ class E(SemidirectProduct, LieGroup):
 
     def automorphism(self, h: Any, n: Any) -> jax.Array:
         """Returns ``R t`` for a matrix and a translation."""
-        return jnp.einsum("...ij,...j->...i", jnp.asarray(h, float), jnp.asarray(n, float), precision="highest")
+        self.quotient.require_element(h, "h")
+        n = reals(n, "n", (self.n,), "vectors")
+        return jnp.einsum("...ij,...j->...i", jnp.asarray(h, float), n, precision="highest")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -188,7 +215,7 @@ def _homogeneous(t: jax.Array, R: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.concatenate(top, -1), bottom], -2)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(n: int) -> tuple[np.ndarray, ...]:
     unit = np.eye(n + 1)
     shifts = [np.outer(unit[k], unit[n]) for k in range(n)]

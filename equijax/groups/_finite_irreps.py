@@ -1,19 +1,19 @@
 """Matrices of the real irreps of a finite group, the same on every machine."""
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._canonical import canonical_basis
 from equijax._numbers import positive_int
 from equijax.groups._characters import Characters, classes_of, turn
-from equijax.groups._elements import require_numbers
-from equijax.groups._irrep_family import IrrepFamily, Label
+from equijax.groups._elements import looked_up
+from equijax.groups._irrep_family import IrrepFamily, Label, require_label
 
 if TYPE_CHECKING:
     from equijax.groups._finite import FiniteGroup
@@ -40,7 +40,7 @@ class FiniteIrreps(IrrepFamily):
         """Returns the number of an irrep as a label."""
         if parity is not None:
             raise ValueError(
-                f"`parity` is {parity!r}; irreps of a finite group have none. Irrep({self.group!r}, number) is enough: "
+                f"`parity` is {shown(parity)}; irreps of a finite group have none. Irrep({self.group!r}, number) is enough: "
                 "`ej.reps.irreps(group)` lists them."
             )
         number = positive_int(index, "index", 0)
@@ -51,6 +51,10 @@ class FiniteIrreps(IrrepFamily):
                 f"dimensions {dims}."
             )
         return Label(number)
+
+    def _known(self, label: Any) -> int:
+        require_label(label)
+        return self.label(label.index).index
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -75,15 +79,14 @@ class FiniteIrreps(IrrepFamily):
 
     def matrix(self, label: Label, g: Any) -> jax.Array:
         """Gathers the matrix of ``g``, float ``(…, dim, dim)``."""
-        require_numbers(g, self.group.order, "g")
-        return jnp.asarray(irrep_matrices(self.group, label.index))[jnp.asarray(g, jnp.int32)]
+        return looked_up(irrep_matrices(self.group, self._known(label)), g)
 
     def matrices(self, label: Label) -> np.ndarray:
         """Returns all matrices, float64 ``(order, dim, dim)``. Read-only."""
         return irrep_matrices(self.group, label.index)
 
 
-@functools.lru_cache(maxsize=4096)
+@bounded
 def irrep_matrices(group: "FiniteGroup", index: int) -> np.ndarray:
     r"""Returns all matrices of real irrep number ``index``, float64 ``(order, dim, dim)``, orthogonal. Read-only.
 

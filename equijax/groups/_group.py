@@ -1,7 +1,6 @@
 """The contract that every group fulfils."""
 
 import abc
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
+from equijax._cache import bounded
+from equijax._numbers import positive_int
+from equijax.groups._elements import as_arrays
 from equijax.groups._lie_algebra import structure_constants
 
 if TYPE_CHECKING:
@@ -78,6 +81,9 @@ class Group(abc.ABC):
 
         Integer leaves are compared exactly, floating leaves to ``1e-6`` relative and absolute.
         """
+        self.require_element(a, "a")
+        self.require_element(b, "b")
+        a, b = as_arrays(a), as_arrays(b)
         per_leaf = [
             _leaf_isclose(x, y, len(spec.shape))
             for x, y, spec in zip(jax.tree.leaves(a), jax.tree.leaves(b), jax.tree.leaves(self.element_shape), strict=True)
@@ -201,6 +207,7 @@ class Group(abc.ABC):
 
     def agrees(self, other: "Group") -> bool:
         """Tells whether two groups are equal, where a number of points that one leaves open agrees with every number."""
+        require_is_group(other, "other")
         return self == other
 
     def on_torus(self, period: Any) -> "Group":
@@ -218,7 +225,11 @@ class Group(abc.ABC):
         return ()
 
     def require_element(self, g: Element, name: str = "g") -> None:
-        """Raises ``ValueError`` where a *known* ``g`` is no element of the group; traced ones pass."""
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` is no element of the group; the values of traced ones pass.
+
+        The groups of the library check type, shape and values in it, and call it in every method that takes elements. A
+        group of your own may do the same; by default nothing is checked.
+        """
         del g, name
 
     def split(self, g: Element) -> tuple[Any, Element]:
@@ -257,7 +268,7 @@ class Group(abc.ABC):
         Raises:
           ValueError: there are more than ``largest``.
         """
-        if self.order > largest:
+        if self.order > positive_int(largest, "largest"):
             raise too_many(self)
         return self.elements()
 
@@ -273,7 +284,7 @@ class Group(abc.ABC):
         )
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _structure_constants(group: Group) -> np.ndarray:
     return structure_constants([np.asarray(X, np.float64) for X in group.algebra])
 
@@ -281,7 +292,7 @@ def _structure_constants(group: Group) -> np.ndarray:
 def require_is_group(value: Any, name: str, remedy: str = "it must be a Group") -> None:
     """Raises ``TypeError`` where an argument is no group."""
     if not isinstance(value, Group):
-        raise TypeError(f"`{name}` is {value!r}, which is a {type(value).__name__}; {remedy}.")
+        raise TypeError(f"`{name}` is {shown(value)}, which is a {type(value).__name__}; {remedy}.")
 
 
 def too_many(group: Group) -> ValueError:

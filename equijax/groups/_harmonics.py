@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
+from equijax.groups._elements import numeric
 
 
 def circular_harmonics(l: int, x: Any) -> jax.Array:
@@ -33,7 +35,7 @@ def circular_harmonics(l: int, x: Any) -> jax.Array:
       >>> ej.reps.circular_harmonics(2, [0.0, 1.0]).round(3).tolist()
       [-1.4140000343322754, 0.0]
     """
-    l, x = positive_int(l, "l", 0), _points(x, 2)
+    l, x = positive_int(l, "l", 0, None, 1024), _points(x, 2)
     if l == 0:
         return jnp.ones_like(x[..., :1])
     return math.sqrt(2.0) * jnp.stack(complex_power(x[..., 0], x[..., 1], l), axis=-1)
@@ -68,7 +70,7 @@ def spherical_harmonics(l: int, x: Any) -> jax.Array:
       Varshalovich, Moskalev and Khersonskii, "Quantum Theory of Angular Momentum", World Scientific 1988, section 5.2.
       Normalised recurrence: Limpanuparb and Milthorpe, arXiv:1410.1748, equation (14).
     """
-    return _spherical(positive_int(l, "l", 0), _points(x, 3))
+    return _spherical(positive_int(l, "l", 0, None, 1024), _points(x, 3))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -95,7 +97,7 @@ def _powers(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, j
     )
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _recurrence(l: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Factors of P_k = first y P_{k-1} - second r² P_{k-2} for m < k, and P_k where m = k; each float64 ``(k, m)``."""
     first, second, start = np.zeros((3, l + 1, l + 1))
@@ -119,7 +121,9 @@ def complex_power(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Ar
 
 
 def _points(x: Any, dimension: int) -> jax.Array:
-    x = jnp.asarray(x)
+    x = numeric(x, "x")
+    if jnp.issubdtype(x.dtype, jnp.bool_):
+        raise TypeError(f"`x` has dtype {x.dtype}; it must hold the coordinates of points.")
     x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
     if not x.ndim or x.shape[-1] != dimension:
         raise ValueError(f"`x` has shape {x.shape}; its last axis must hold the {dimension} coordinates of a point.")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from equijax._arguments import shown
+from equijax._numbers import positive_int
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -25,8 +28,19 @@ class Label:
     index: int
     parity: int | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", positive_int(self.index, "index", 0))
+        if self.parity is not None:
+            object.__setattr__(self, "parity", positive_int(self.parity, "parity", -1))
+
     def __repr__(self) -> str:
         return str(self.index) if self.parity is None else f"{self.index}, parity={self.parity}"
+
+
+def require_label(label: Any) -> None:
+    """Raises ``TypeError`` where an argument is no ``Label``."""
+    if not isinstance(label, Label):
+        raise TypeError(f"`label` is {shown(label)}; it must be a Label, which the method `label` makes.")
 
 
 class IrrepFamily(abc.ABC):

@@ -1,7 +1,6 @@
 """Continuous groups of matrices, from their Lie algebras."""
 
 import abc
-import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -9,13 +8,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from equijax._arguments import as_shape, listed, real_number, require_key, shown
 from equijax._arrays import FrozenArray, read_only
+from equijax._cache import bounded
 from equijax.groups import _lie_algebra
 from equijax.groups._components import require_parts
-from equijax.groups._elements import concrete
+from equijax.groups._elements import concrete, reals
 from equijax.groups._group import Element, Group
 from equijax.groups._matrix_functions import exponential, orthogonalised, principal_log
+from equijax.groups._membership import excluded
 
 _FACTORS = 32
 _WIDTH = 8.0
@@ -120,30 +123,66 @@ class LieGroup(Group):
     @property
     def identity(self) -> Element:
         """The unit matrix."""
-        return self.element(jnp.eye(self.matrix_size))
+        return self._made(jnp.eye(self.matrix_size))
 
     def matrix(self, g: Element) -> jax.Array:
         """Returns the elements as matrices, float ``(…, n, n)``."""
-        return jnp.asarray(g, float)
+        return self._matrix(g, "g")
 
     def element(self, matrix: Any) -> Element:
-        """Returns the elements that have these matrices; inverse of :meth:`matrix`. Nothing is checked."""
-        return jnp.asarray(matrix, float)
+        """Returns the elements that have these matrices; inverse of :meth:`matrix`.
+
+        Raises:
+          ValueError: a matrix that is known is certainly none of the group. A traced one gives NaN then.
+        """
+        given = reals(matrix, "matrix", (self.matrix_size,) * 2, "matrices")
+        self._require_matrices(given, "matrix")
+        if isinstance(given, Tracer):
+            return jnp.where(excluded(self, given, jnp)[..., None, None], jnp.nan, given)
+        return given
+
+    def require_element(self, g: Element, name: str = "g") -> None:
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` is certainly no element; the values of traced ones pass."""
+        if type(self).matrix is LieGroup.matrix:
+            self._require_matrices(reals(g, name, (self.matrix_size,) * 2, "matrices"), name)
+
+    def _require_matrices(self, matrices: Any, name: str) -> None:
+        known = concrete(matrices)
+        wrong = None if known is None or not known.size else excluded(self, known)
+        if wrong is not None and wrong.any():
+            first = shown(np.asarray(known)[wrong][0].round(3).tolist())
+            raise ValueError(
+                f"`{name}` holds a matrix that is no element of {self!r}: {first}. It must be finite and leave alone "
+                "what the group leaves alone, such as lengths and volumes."
+            )
+
+    def _matrix(self, g: Element, name: str) -> jax.Array:
+        """The matrices of elements that an argument gives, which are checked once."""
+        if type(self).matrix is not LieGroup.matrix:
+            self.require_element(g, name)
+            return self.matrix(g)
+        found = reals(g, name, (self.matrix_size,) * 2, "matrices")
+        self._require_matrices(found, name)
+        return found
+
+    def _made(self, matrix: Any) -> Element:
+        """The elements with these matrices, which the group itself has made."""
+        return matrix if type(self).element is LieGroup.element else self.element(matrix)
 
     def compose(self, a: Element, b: Element) -> Element:
         """Returns the matrix products ``a b``, broadcasting over leading axes."""
-        product = jnp.einsum("...ij,...jk->...ik", self.matrix(a), self.matrix(b), precision="highest")
-        return self.element(product)
+        product = jnp.einsum("...ij,...jk->...ik", self._matrix(a, "a"), self._matrix(b, "b"), precision="highest")
+        return self._made(product)
 
     def inverse(self, a: Element) -> Element:
         """Returns the inverse matrices; the transposed ones where the group is compact."""
-        matrix = self.matrix(a)
-        return self.element(jnp.swapaxes(matrix, -1, -2) if self.is_compact else jnp.linalg.inv(matrix))
+        matrix = self._matrix(a, "a")
+        return self._made(jnp.swapaxes(matrix, -1, -2) if self.is_compact else jnp.linalg.inv(matrix))
 
     def tangent(self, X: Any) -> Element:
         """Returns the derivative of ``exp(tX)`` at t = 0, an array for each array of an element."""
-        base, change = (jnp.eye(self.matrix_size), jnp.asarray(X, float))
-        return jax.jvp(self.element, (jnp.broadcast_to(base, change.shape),), (change,))[1]
+        base, change = (jnp.eye(self.matrix_size), reals(X, "X", (self.matrix_size,) * 2, "matrices of the algebra"))
+        return jax.jvp(self._made, (jnp.broadcast_to(base, change.shape),), (change,))[1]
 
     def exp(self, X: Any) -> Element:
         """Returns the exponentials of matrices of the algebra, float ``(…, n, n)``.
@@ -154,7 +193,7 @@ class LieGroup(Group):
           >>> (ej.SO(2).exp(np.pi / 2 * turn).round(4) + 0.0).tolist()
           [[0.0, -1.0], [1.0, 0.0]]
         """
-        return self.element(exponential(jnp.asarray(X, float)))
+        return self._made(exponential(reals(X, "X", (self.matrix_size,) * 2, "matrices of the algebra")))
 
     def log(self, g: Element) -> jax.Array:
         """Returns the X of the algebra with ``exp(X) == g`` whose eigenvalues have imaginary parts in (-π, π).
@@ -165,9 +204,9 @@ class LieGroup(Group):
         Raises:
           ValueError: an element that is known has none; for a traced one the result is NaN.
         """
-        matrix = self.matrix(g)
+        matrix = self._matrix(g, "g")
         found = principal_log(matrix)
-        back = self.matrix(self.exp(found))
+        back = exponential(found)
         tolerance = float(jnp.finfo(matrix.dtype).eps) ** 0.5
         close = jnp.abs(back - matrix).max((-2, -1)) <= tolerance * (1 + jnp.abs(matrix).max((-2, -1)))
         away = _outside(self, found)
@@ -185,6 +224,8 @@ class LieGroup(Group):
 
         Not a uniform measure: what there is to draw from where the group is not compact.
         """
+        require_key(key)
+        scale, shape = float(real_number(scale, "scale", 0.0)), as_shape(shape)
         factors = scale * jax.random.normal(key, (*shape, len(self.algebra)))
         return self.exp(_combined(self, factors))
 
@@ -197,6 +238,8 @@ class LieGroup(Group):
         """Draws elements for a check, of every component: ``sample`` where the group is compact, else near those."""
         if self.is_compact:
             return self.sample(key, shape)
+        require_key(key)
+        shape = as_shape(shape)
         for_component, for_element = jax.random.split(key)
         return self.compose(_component(self, for_component, shape), self.near_identity(for_element, shape))
 
@@ -216,6 +259,8 @@ class LieGroup(Group):
                 "not compact (or its matrices are not orthogonal). Use `near_identity(key, shape, scale)`, which draws "
                 "exp of random elements of the algebra, or `draw(key, shape)` for elements of every component."
             )
+        require_key(key)
+        shape = as_shape(shape)
         for_component, for_steps = jax.random.split(key)
         first = _component(self, for_component, shape)
         if not self.algebra:
@@ -227,7 +272,7 @@ class LieGroup(Group):
             return self.compose(g, self.exp(jnp.tensordot(X, basis, 1, precision="highest"))), None
 
         drawn = jax.lax.scan(step, first, jax.random.split(for_steps, _FACTORS))[0]
-        return self.element(orthogonalised(self.matrix(drawn)))
+        return self._made(orthogonalised(self.matrix(drawn)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(str(v) for v in vars(self).values())})"
@@ -240,7 +285,9 @@ class _FromAlgebra(LieGroup):
 
     def __init__(self, algebra: Iterable[Any], components: Iterable[Any] | None = None):
         directions = _lie_algebra.as_matrices(algebra, "algebra")
-        parts = [] if components is None else list(components)
+        parts = [] if components is None else listed(components, "components", "matrices")
+        if components is not None and not parts:
+            raise ValueError("`components` is empty; give the unit matrix first, or None for a connected group.")
         if not directions and not parts:
             raise ValueError("`algebra` is empty, so nothing says how large the matrices are. Give at least one matrix.")
         size = len(directions[0]) if directions else None
@@ -308,7 +355,7 @@ def _outside(group: LieGroup, X: jax.Array) -> jax.Array:
     return X - jnp.tensordot(factors, basis, 1, precision="highest")
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _orthonormal(group: LieGroup) -> np.ndarray:
     """Orthonormal basis of the algebra for the inner product tr(XᵀY), float64 ``(d, n, n)``."""
     n = group.matrix_size
@@ -316,7 +363,7 @@ def _orthonormal(group: LieGroup) -> np.ndarray:
     return read_only(np.ascontiguousarray(np.linalg.qr(rows.T)[0].T.reshape(-1, n, n)))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _is_compact(group: LieGroup) -> bool:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         parts = [np.asarray(group.matrix(c)) for c in group.components]

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import listed, shown
 from equijax._arrays import read_only, require_real
+from equijax.groups._elements import known_reals
 
 _TOLERANCE, _ROUNDING = 1e-9, 1e-12
 
@@ -16,9 +18,9 @@ def as_matrices(matrices: Any, name: str, size: int | None = None) -> tuple[np.n
     Raises:
       ValueError: one is not, or holds complex numbers.
     """
-    matrices = list(matrices)
+    matrices = listed(matrices, name, "square matrices")
     require_real(matrices, name)
-    given = [np.array(m, np.float64) for m in matrices]
+    given = [known_reals(m, name, "square matrices of real numbers") for m in matrices]
     for m in given:
         n = len(given[0]) if size is None and given[0].ndim else size
         if m.shape != (n, n) or not n:
@@ -26,7 +28,7 @@ def as_matrices(matrices: Any, name: str, size: int | None = None) -> tuple[np.n
                 f"`{name}` holds an array of shape {m.shape}; all must be square matrices of one size, here ({n}, {n})."
             )
         if not np.isfinite(m).all():
-            raise ValueError(f"`{name}` holds {m.tolist()}, which is not finite; give finite numbers.")
+            raise ValueError(f"`{name}` holds {shown(m.tolist())}, which is not finite; give finite numbers.")
     return tuple(read_only(m) for m in given)
 
 
@@ -87,12 +89,14 @@ def require_components(components: Sequence[np.ndarray], algebra: Sequence[np.nd
     one = np.eye(len(components[0]))
     if np.abs(components[0] - one).max() > _TOLERANCE:
         raise ValueError(
-            f"`components` begins with {components[0].tolist()}; the first entry must be the unit matrix, which stands for "
-            "the part of the group that is connected with it. Put it in front."
+            f"`components` begins with {shown(components[0].tolist())}; the first entry must be the unit matrix, which "
+            "stands for the part of the group that is connected with it. Put it in front."
         )
     for m in components:
         if not np.linalg.cond(m) < 1e9:
-            raise ValueError(f"`components` holds the singular matrix {m.tolist()}; elements of a group are invertible.")
+            raise ValueError(
+                f"`components` holds the singular matrix {shown(m.tolist())}; elements of a group are invertible."
+            )
         if algebra:
             stack = np.stack(algebra)
             moved = m @ stack @ np.linalg.inv(m)
@@ -100,8 +104,9 @@ def require_components(components: Sequence[np.ndarray], algebra: Sequence[np.nd
             error = errors.max()
             if (errors > _TOLERANCE * (np.abs(stack).max((1, 2)) + np.abs(moved).max((1, 2)))).any():
                 raise ValueError(
-                    f"`components` holds C = {m.tolist()}, which does not normalise the algebra: C X C⁻¹ leaves it by "
-                    f"{error:.1e}. The elements of a component carry the algebra to itself: check C, or enlarge `algebra`."
+                    f"`components` holds C = {shown(m.tolist())}, which does not normalise the algebra: C X C⁻¹ leaves "
+                    f"it by {error:.1e}. The elements of a component carry the algebra to itself: check C, or "
+                    "enlarge `algebra`."
                 )
 
 

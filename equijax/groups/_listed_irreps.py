@@ -1,7 +1,6 @@
 """Irreps of a finite group whose elements are not numbers: products, tori, a user's own."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray
+from equijax._cache import bounded
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._finite_irreps import FiniteIrreps
 from equijax.groups._group import Group
@@ -50,12 +50,14 @@ class ListedIrreps(IrrepFamily):
 
     def matrix(self, label: Label, g: Any) -> jax.Array:
         """Looks up the elements ``g`` and gathers their matrices, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         ndims = [len(spec.shape) for spec in jax.tree.leaves(self.group.element_shape)]
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(g)]
         apart = [jnp.expand_dims(leaf, leaf.ndim - d) for leaf, d in zip(leaves, ndims, strict=True)]
         listed = _numbers(self.group)[1]
         alike = self.group.isclose(jax.tree.unflatten(jax.tree.structure(g), apart), listed)
-        return self._numbered.matrix(label, jnp.argmax(alike, axis=-1).astype(jnp.int32))
+        number = jnp.where(alike.any(-1), jnp.argmax(alike, axis=-1), -1).astype(jnp.int32)
+        return self._numbered.matrix(label, number)
 
 
 def listed_irreps(group: Group) -> ListedIrreps:
@@ -70,7 +72,7 @@ def listed_irreps(group: Group) -> ListedIrreps:
     return ListedIrreps(group)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _numbers(group: Group) -> tuple[FiniteGroup, Any]:
     """The group of the numbers of the elements, and the elements in that order, numpy arrays along a leading axis."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():

@@ -8,9 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from equijax._arguments import as_shape, require_key, shown
 from equijax._numbers import positive_int
-from equijax.groups._group import Group, too_many
+from equijax.groups._elements import concrete, integers, poison, reals
+from equijax.groups._group import Group, require_is_group, too_many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +53,52 @@ class Permutation(Group):
         """The image vector ``0 … n - 1``, int32."""
         return jnp.arange(self._size, dtype=jnp.int32)
 
+    def require_element(self, g: Any, name: str = "g") -> None:
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` is no image vector; of a traced one the values pass."""
+        self._images(g, name)
+
+    def _images(self, g: Any, name: str) -> Any:
+        """The image vectors, int32, a numpy array where they are known."""
+        images = integers(g, name, (self.n,), "images of the points")
+        if isinstance(images, np.ndarray):
+            wrong = (np.sort(images, axis=-1) != np.arange(images.shape[-1])).any(-1)
+            if wrong.any():
+                last = images.shape[-1] - 1
+                raise ValueError(
+                    f"`{name}` holds {shown(images[wrong][0].tolist())}; it must be a permutation of 0 … {last}, every "
+                    "image once."
+                )
+        return images
+
+    def isclose(self, a: Any, b: Any) -> jax.Array:
+        """Tells where ``a`` and ``b`` are the same permutation; bool array of the broadcast leading shape."""
+        return super().isclose(self._images(a, "a"), self._images(b, "b"))
+
     def compose(self, a: Any, b: Any) -> jax.Array:
-        """Returns ``a[b]``, broadcasting over leading axes."""
-        a, b = jnp.broadcast_arrays(jnp.asarray(a, jnp.int32), jnp.asarray(b, jnp.int32))
-        return jnp.take_along_axis(a, b, axis=-1)
+        """Returns ``a[b]``, broadcasting over leading axes; the smallest int32 where a traced image is out of range."""
+        pair = self._images(a, "a"), self._images(b, "b")
+        known = concrete(pair) is not None
+        a, b = jnp.broadcast_arrays(*pair)
+        if known:
+            return jnp.take_along_axis(a, b, axis=-1)
+        b = jnp.where(b < 0, a.shape[-1], b)
+        return jnp.take_along_axis(a, b, axis=-1, mode="fill", fill_value=poison(np.int32))
 
     def inverse(self, a: Any) -> jax.Array:
-        """Returns the image vector of the inverse permutation."""
-        return jnp.argsort(jnp.asarray(a, jnp.int32), axis=-1).astype(jnp.int32)
+        """Returns the image vector of the inverse; the smallest int32 throughout for a traced vector that is none."""
+        a = self._images(a, "a")
+        back = jnp.argsort(jnp.asarray(a), axis=-1).astype(jnp.int32)
+        if isinstance(a, np.ndarray):
+            return back
+        is_image = jnp.take_along_axis(a, back, axis=-1) == jnp.broadcast_to(
+            jnp.arange(a.shape[-1], dtype=jnp.int32), a.shape
+        )
+        return jnp.where(is_image.all(-1, keepdims=True), back, poison(np.int32))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws uniform permutations, int32 ``(*shape, n)``."""
-        start = jnp.broadcast_to(self.identity, (*shape, self._size))
+        require_key(key)
+        start = jnp.broadcast_to(self.identity, (*as_shape(shape), self._size))
         return jax.random.permutation(key, start, axis=-1, independent=True)
 
     def images(self, g: Any) -> tuple[Any, ...]:
@@ -70,11 +107,31 @@ class Permutation(Group):
 
     def matrix(self, g: Any) -> jax.Array:
         """Returns permutation matrices, float ``(…, n, n)``: column i has its 1 in row ``g[i]``."""
-        return jnp.swapaxes(jax.nn.one_hot(jnp.asarray(g, jnp.int32), self._size, dtype=float), -1, -2)
+        images = jnp.asarray(self._images(g, "g"))
+        matrix = self._matrix(images)
+        if not isinstance(images, Tracer):
+            return matrix
+        inside = ((images >= 0) & (images < self._size))[..., None, :]
+        return jnp.where(inside, matrix, jnp.nan)
+
+    def _matrix(self, images: jax.Array) -> jax.Array:
+        return jnp.swapaxes(jax.nn.one_hot(images, self._size, dtype=float), -1, -2)
 
     def element(self, matrix: Any) -> jax.Array:
-        """Returns the image vectors of permutation matrices, int32 ``(…, n)``."""
-        return jnp.argmax(jnp.asarray(matrix), axis=-2).astype(jnp.int32)
+        """Returns the image vectors of permutation matrices, int32 ``(…, n)``.
+
+        Raises:
+          ValueError: a matrix that is known is none, to 1e-4. A traced one that is none gives the smallest int32.
+        """
+        given = reals(matrix, "matrix", (self._size, self._size), "permutation matrices")
+        images = jnp.argmax(given, axis=-2).astype(jnp.int32)
+        same = jnp.abs(self._matrix(images) - given).max((-2, -1), initial=0.0) <= 1e-4
+        known = concrete(same)
+        if known is not None and not known.all():
+            raise ValueError(
+                f"`matrix` is {shown(matrix)}; it must hold permutation matrices, one 1 in each row and column."
+            )
+        return images if known is not None else jnp.where(same[..., None], images, poison(np.int32))
 
     @property
     def order(self) -> int:
@@ -92,7 +149,7 @@ class Permutation(Group):
 
     def averaged_elements(self, largest: int) -> np.ndarray:
         """Returns all image vectors in lexicographic order, int32 ``(n!, n)``."""
-        if self.order > largest:
+        if self.order > positive_int(largest, "largest"):
             raise too_many(self)
         return np.array(list(itertools.permutations(range(self._size))), np.int32)
 
@@ -103,6 +160,7 @@ class Permutation(Group):
 
     def agrees(self, other: Group) -> bool:
         """Tells whether ``other`` permutes as many points, or one of the two leaves the number open."""
+        require_is_group(other, "other")
         return isinstance(other, Permutation) and (None in (self.n, other.n) or self.n == other.n)
 
     def __repr__(self) -> str:

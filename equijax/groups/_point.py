@@ -1,7 +1,6 @@
 """Finite groups of matrices: the symmetries that fix a point."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
@@ -10,20 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import KDTree
 
+from equijax._arguments import listed, shown
 from equijax._arrays import FrozenArray, read_only, require_real
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 from equijax.groups._closure import close
-from equijax.groups._elements import concrete, require_numbers
-from equijax.groups._finite import MAX_ORDER, FiniteGroup, _distinct
+from equijax.groups._elements import concrete, known_reals, looked_up, poison, reals
+from equijax.groups._finite import MAX_ORDER, FiniteGroup, Source, _distinct
 
 HEXAGONAL = read_only(np.array([[1.0, 0.5], [0.0, np.sqrt(3.0) / 2.0]]))
 """Basis of the hexagonal lattice, one lattice vector a column, 60° apart: the neighbours of a point are ±(1, 0),
 ±(0, 1), ±(1, −1) in lattice coordinates."""
 
 _TOLERANCE = 1e-9
+_CAUSE = "Check the generators (an angle that is no fraction of a turn, a matrix that is not orthogonal in its basis?). "
 
 
 @dataclasses.dataclass(frozen=True)
-class MatrixSource:
+class MatrixSource(Source):
     """A group given by the matrices of all its elements, in order, and the numbers of its generators."""
 
     matrices: FrozenArray
@@ -84,33 +87,30 @@ class PointGroup(FiniteGroup):
         Raises:
           ValueError: shapes differ, a matrix is singular or no isometry of ``basis``, or the closure is too large.
         """
-        generators = list(generators)
+        generators = listed(generators, "generators", "square matrices")
         require_real(generators, "generators")
-        matrices = [np.asarray(m, np.float64) for m in generators]
+        matrices = [np.asarray(known_reals(m, "generators"), np.float64) for m in generators]
+        max_order = positive_int(max_order, "max_order")
         if not matrices:
             raise ValueError("`generators` is empty. Give at least one matrix, or use Trivial(ndim).")
-        d = matrices[0].shape[0] if matrices[0].ndim else 0
+        d = matrices[0].shape[0] if matrices[0].ndim == 2 else 0
+        _require_square(matrices, d)
         columns = _frozen_basis(basis, d)
         metric = None if columns is None else columns.array.T @ columns.array
         for m in matrices:
-            if m.shape != (d, d) or not d:
-                raise ValueError(
-                    f"`generators` holds an array of shape {m.shape}; every generator must be a square matrix of one "
-                    f"size, here ({d}, {d})."
-                )
             determinant = np.linalg.det(m) if np.isfinite(m).all() else np.nan
             if not abs(abs(determinant) - 1.0) <= 1e-6:
                 raise ValueError(
-                    f"`generators` holds {m.tolist()} with determinant {determinant:.6g}. A matrix of finite order "
+                    f"`generators` holds {shown(m.tolist())} with determinant {determinant:.6g}. A matrix of finite order "
                     "has determinant ±1: give rotations and reflections."
                 )
             if metric is not None and not np.allclose(m.T @ metric @ m, metric, rtol=1e-6, atol=1e-6):
                 raise ValueError(
-                    f"`generators` holds {m.tolist()}, which is no isometry of the lattice `basis`. Give matrices in "
+                    f"`generators` holds {shown(m.tolist())}, which is no isometry of the lattice `basis`. Give matrices in "
                     "lattice coordinates, or make the group in Cartesian ones and call `in_basis(basis)`."
                 )
         elements, _ = close(
-            [_snap(m) for m in matrices], np.eye(d), lambda a, b: _snap(a @ b), _Keys(), max_order, "generators"
+            [_snap(m) for m in matrices], np.eye(d), lambda a, b: _snap(a @ b), _Keys(), max_order, "generators", _CAUSE
         )
         return PointGroup(_source(elements, matrices), columns)
 
@@ -178,25 +178,25 @@ class PointGroup(FiniteGroup):
 
     def matrix(self, g: Any) -> jax.Array:
         """Returns elements as Cartesian matrices, float ``(…, d, d)``: ``B M B⁻¹`` where a lattice basis B is given."""
-        require_numbers(g, self.order, "g")
-        return jnp.asarray(_cartesian(self), float)[jnp.asarray(g, jnp.int32)]
+        return looked_up(jnp.asarray(_cartesian(self), float), g)
 
     def element(self, matrix: Any) -> jax.Array:
         """Returns the numbers of the elements with these Cartesian matrices, int32.
 
         Raises:
-          ValueError: a matrix that is known is no element, to 1e-4. Traced ones get the nearest element.
+          ValueError: a matrix that is known is no element, to 1e-4. A traced one that is none gives the smallest int32.
         """
-        given = jnp.asarray(matrix, float)[..., None, :, :]
+        given = reals(matrix, "matrix", (self.ndim, self.ndim), "matrices")[..., None, :, :]
         table = jnp.asarray(_cartesian(self), float).reshape(*[1] * (given.ndim - 3), self.order, self.ndim, self.ndim)
         distances = jnp.abs(given - table).max((-2, -1))
         known = concrete(distances)
-        if known is not None and known.size and known.min(-1).max() > 1e-4:
+        if known is not None and known.size and not known.min(-1).max() <= 1e-4:
             raise ValueError(
                 f"`matrix` holds a matrix that is none of {self!r}: the nearest differs by {known.min(-1).max():.1e}. See "
                 "`matrices`."
             )
-        return jnp.argmin(distances, axis=-1).astype(jnp.int32)
+        nearest = jnp.argmin(distances, axis=-1).astype(jnp.int32)
+        return nearest if known is not None else jnp.where(distances.min(-1) <= 1e-4, nearest, poison(np.int32))
 
     def in_basis(self, basis: Any) -> "PointGroup":
         """Returns the same rotations in the coordinates of another lattice, ``B⁻¹ M B``.
@@ -276,6 +276,15 @@ class _Keys:
         return len(self.known) - 1
 
 
+def _require_square(matrices: list[np.ndarray], d: int) -> None:
+    for m in matrices:
+        if m.shape != (d, d) or not d:
+            raise ValueError(
+                f"`generators` holds an array of shape {m.shape}; every generator must be a square matrix of one size"
+                f"{f', here ({d}, {d})' if d else ''}."
+            )
+
+
 def _source(elements: list[np.ndarray], generators: list[np.ndarray]) -> MatrixSource:
     matrices = np.stack(elements)
     numbers = (int(np.argmin(np.abs(matrices - g).max((1, 2)))) for g in generators)
@@ -291,9 +300,9 @@ def _frozen_basis(basis: Any, d: int) -> FrozenArray | None:
     if basis is None:
         return None
     require_real(basis, "basis")
-    columns = np.asarray(basis, np.float64)
-    if columns.shape != (d, d) or abs(np.linalg.det(columns)) < 1e-9:
-        raise ValueError(f"`basis` has shape {columns.shape}; it needs {d} independent lattice vectors as columns.")
+    columns = known_reals(basis, "basis")
+    if columns.shape != (d, d) or not np.isfinite(columns).all() or not np.linalg.cond(columns) < 1e9:
+        raise ValueError(f"`basis` is {shown(columns)}; it needs {d} independent lattice vectors as columns, ({d}, {d}).")
     return FrozenArray(columns, np.float64)
 
 
@@ -304,12 +313,12 @@ def _tidy(matrix: np.ndarray) -> list:
     return np.round(matrix, 4).tolist()
 
 
-@functools.cache
+@bounded
 def _integer_matrices(group: PointGroup) -> np.ndarray:
     return read_only(np.rint(group.matrices).astype(np.int32))
 
 
-@functools.cache
+@bounded
 def _orthogonal_matrices(group: PointGroup) -> np.ndarray | None:
     columns = np.eye(group.ndim) if group.basis is None else group.basis
     turned = columns @ group.matrices @ np.linalg.inv(columns)
@@ -317,13 +326,13 @@ def _orthogonal_matrices(group: PointGroup) -> np.ndarray | None:
     return read_only(turned) if is_isometry else None
 
 
-@functools.cache
+@bounded
 def _cartesian(group: PointGroup) -> np.ndarray:
     basis = group.basis
     return group.matrices if basis is None else read_only(basis @ group.matrices @ np.linalg.inv(basis))
 
 
-@functools.cache
+@bounded
 def _mixed_axes(group: PointGroup) -> tuple[tuple[int, ...], ...]:
     linked = (np.abs(group.matrices) > _TOLERANCE).any(0) | np.eye(group.ndim, dtype=bool)
     while not np.array_equal(linked, grown := (linked.astype(int) @ linked.astype(int) > 0) | linked.T):

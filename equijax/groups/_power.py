@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import as_shape
 from equijax._numbers import positive_int
+from equijax.groups._elements import batch_shape, reals, require_one
 from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._lie_algebra import block_diagonal
 
@@ -52,20 +54,38 @@ class Power(Group):
         """The identity of G in every place."""
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self._size, *jnp.shape(leaf))), self.base.identity)
 
+    def require_element(self, g: Element, name: str = "g") -> None:
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` holds no elements of G, stacked n at a time."""
+        self.base.require_element(g, name)
+        try:
+            batch = batch_shape(self.base, g)
+        except ValueError:  # elements of a group of open size have no shape that could be asked for
+            return
+        if not batch or self.n not in (None, batch[-1]):
+            places = "n" if self.n is None else self.n
+            raise ValueError(
+                f"`{name}` has leading axes {batch} before those of {self.base!r}; the last one has {places} places."
+            )
+
     def compose(self, a: Element, b: Element) -> Element:
         """Composes place by place."""
+        self.require_element(a, "a")
+        self.require_element(b, "b")
         return self.base.compose(a, b)
 
     def inverse(self, a: Element) -> Element:
         """Inverts place by place."""
+        self.require_element(a, "a")
         return self.base.inverse(a)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws every place independently."""
-        return self.base.sample(key, (*shape, self._size))
+        return self.base.sample(key, (*as_shape(shape), self._size))
 
     def isclose(self, a: Element, b: Element) -> jax.Array:
         """Tells where all places are the same."""
+        self.require_element(a, "a")
+        self.require_element(b, "b")
         return jnp.all(self.base.isclose(a, b), axis=-1)
 
     @property
@@ -112,17 +132,20 @@ class Power(Group):
         return self.base.tangent(self._blocks_of(X))
 
     def _blocks_of(self, X: Any) -> jax.Array:
-        X = jnp.asarray(X, float)
-        size = X.shape[-1] // max(self._size, 1)
+        size = len(self.base.algebra[0]) if self.base.algebra else 0
+        X = reals(X, "X", (self._size * size,) * 2, "matrices of the algebra")
         blocks = [X[..., i * size : (i + 1) * size, i * size : (i + 1) * size] for i in range(self._size)]
         return jnp.stack(blocks, -3)
 
     def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws every place independently, as for a check."""
-        return self.base.draw(key, (*shape, self._size))
+        return self.base.draw(key, (*as_shape(shape), self._size))
 
     def embed(self, place: int, g: Element) -> Element:
         """Returns the element that is ``g`` in one place, and the identity elsewhere."""
+        place = positive_int(place, "place", 0, None, self._size - 1)
+        self.base.require_element(g, "g")
+        require_one(self.base, g)
         return jax.tree.map(lambda leaf, one: leaf.at[place].set(jnp.asarray(one, leaf.dtype)), self.identity, g)
 
     @property
@@ -132,6 +155,7 @@ class Power(Group):
 
     def agrees(self, other: Group) -> bool:
         """Tells whether the bases agree, and the numbers of copies where neither is left open."""
+        require_is_group(other, "other")
         if not isinstance(other, Power):
             return False
         return (None in (self.n, other.n) or self.n == other.n) and self.base.agrees(other.base)

@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import require_key
+from equijax._numbers import positive_int
+from equijax.groups._elements import reals, require_one, require_tuple
 from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._lie_algebra import block_diagonal
 
@@ -48,21 +51,32 @@ class DirectProduct(Group):
         """The tuple of identities."""
         return tuple(factor.identity for factor in self.factors)
 
+    def _entries(self, g: Element, name: str) -> tuple[Element, ...]:
+        return require_tuple(g, len(self.factors), name, f"a tuple of {len(self.factors)} entries, one for each factor")
+
+    def require_element(self, g: Element, name: str = "g") -> None:
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` is no tuple of elements of the factors."""
+        for factor, own in zip(self.factors, self._entries(g, name), strict=True):
+            factor.require_element(own, name)
+
     def compose(self, a: Element, b: Element) -> Element:
         """Composes entry by entry."""
+        a, b = self._entries(a, "a"), self._entries(b, "b")
         return tuple(factor.compose(x, y) for factor, x, y in zip(self.factors, a, b, strict=True))
 
     def inverse(self, a: Element) -> Element:
         """Inverts entry by entry."""
-        return tuple(factor.inverse(x) for factor, x in zip(self.factors, a, strict=True))
+        return tuple(factor.inverse(x) for factor, x in zip(self.factors, self._entries(a, "a"), strict=True))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws every entry independently."""
+        require_key(key)
         keys = jax.random.split(key, len(self.factors))
         return tuple(factor.sample(k, shape) for factor, k in zip(self.factors, keys, strict=True))
 
     def isclose(self, a: Element, b: Element) -> jax.Array:
         """Tells where all entries are the same."""
+        a, b = self._entries(a, "a"), self._entries(b, "b")
         return _all(factor.isclose(x, y) for factor, x, y in zip(self.factors, a, b, strict=True))
 
     @property
@@ -103,17 +117,18 @@ class DirectProduct(Group):
     def _blocks_of(self, X: Any) -> list[Any]:
         """The diagonal blocks of matrices of the algebra, one for each factor."""
         ends = np.cumsum([0, *self._blocks])
+        X = reals(X, "X", (int(ends[-1]),) * 2, "matrices of the algebra")
         return [X[..., a:b, a:b] for a, b in itertools.pairwise(ends)]
 
     def exp(self, X: Any) -> Element:
         """Returns the tuples of exponentials of the diagonal blocks of ``X``; the identity of a discrete factor."""
-        blocks = self._blocks_of(jnp.asarray(X, float))
+        blocks = self._blocks_of(X)
         one = lambda factor, b: jax.tree.map(lambda x: jnp.broadcast_to(x, (*b.shape[:-2], *jnp.shape(x))), factor.identity)  # noqa: E731
         return tuple(f.exp(b) if f.algebra else one(f, b) for f, b in zip(self.factors, blocks, strict=True))
 
     def tangent(self, X: Any) -> Element:
         """Returns the tuple of the tangents of the diagonal blocks."""
-        return tuple(f.tangent(b) for f, b in zip(self.factors, self._blocks_of(jnp.asarray(X, float)), strict=True))
+        return tuple(f.tangent(b) for f, b in zip(self.factors, self._blocks_of(X), strict=True))
 
     @property
     def drawn_nearby(self) -> tuple[Group, ...]:
@@ -122,6 +137,7 @@ class DirectProduct(Group):
 
     def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws every entry independently, as for a check."""
+        require_key(key)
         keys = jax.random.split(key, len(self.factors))
         return tuple(factor.draw(k, shape) for factor, k in zip(self.factors, keys, strict=True))
 
@@ -132,6 +148,7 @@ class DirectProduct(Group):
 
     def agrees(self, other: Group) -> bool:
         """Tells whether all factors agree."""
+        require_is_group(other, "other")
         theirs = other.factors
         if theirs is None or len(theirs) != len(self.factors):
             return False
@@ -144,10 +161,15 @@ class DirectProduct(Group):
 
     def images(self, g: Element) -> tuple[Any, ...]:
         """Returns the images of all factors, one after another."""
-        return tuple(image for factor, own in zip(self.factors, g, strict=True) for image in factor.images(own))
+        return tuple(
+            image for factor, own in zip(self.factors, self._entries(g, "g"), strict=True) for image in factor.images(own)
+        )
 
     def embed(self, index: int, g: Element) -> Element:
         """Returns the tuple with the element ``g`` of factor number ``index``, and identities elsewhere."""
+        index = positive_int(index, "index", 0, None, len(self.factors) - 1)
+        self.factors[index].require_element(g, "g")
+        require_one(self.factors[index], g)
         return (*self.identity[:index], g, *self.identity[index + 1 :])
 
     def elements(self) -> Element:
@@ -196,6 +218,12 @@ class SemidirectProduct(Group):
     def automorphism(self, h: Element, n: Element) -> Element:
         """Returns φ_h(n), broadcasting over leading axes."""
 
+    def require_element(self, g: Element, name: str = "g") -> None:
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` is no pair of elements of N and H."""
+        n, h = require_tuple(g, 2, name, "a pair (n, h)")
+        self.normal.require_element(n, name)
+        self.quotient.require_element(h, name)
+
     @property
     def identity(self) -> Element:
         """The pair of identities."""
@@ -203,17 +231,21 @@ class SemidirectProduct(Group):
 
     def compose(self, a: Element, b: Element) -> Element:
         """Returns ``(n φ_h(m), h k)``."""
+        self.require_element(a, "a")
+        self.require_element(b, "b")
         (n, h), (m, k) = a, b
         return (self.normal.compose(n, self.automorphism(h, m)), self.quotient.compose(h, k))
 
     def inverse(self, a: Element) -> Element:
         """Returns ``(φ_{h⁻¹}(n⁻¹), h⁻¹)``."""
+        self.require_element(a, "a")
         n, h = a
         back = self.quotient.inverse(h)
         return (self.automorphism(back, self.normal.inverse(n)), back)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws both entries independently, each by its own group's rule."""
+        require_key(key)
         for_normal, for_quotient = jax.random.split(key)
         return (self.normal.sample(for_normal, shape), self.quotient.sample(for_quotient, shape))
 
@@ -224,11 +256,14 @@ class SemidirectProduct(Group):
 
     def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws both entries independently, as for a check."""
+        require_key(key)
         for_normal, for_quotient = jax.random.split(key)
         return (self.normal.draw(for_normal, shape), self.quotient.draw(for_quotient, shape))
 
     def isclose(self, a: Element, b: Element) -> jax.Array:
         """Tells where both entries are the same."""
+        self.require_element(a, "a")
+        self.require_element(b, "b")
         return _all([self.normal.isclose(a[0], b[0]), self.quotient.isclose(a[1], b[1])])
 
     @property

@@ -1,18 +1,23 @@
 """The irreps of the rotations and reflections of the plane and of space."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
+from equijax.groups._elements import reals
 from equijax.groups._harmonics import complex_power, spherical_harmonics
-from equijax.groups._irrep_family import IrrepFamily, Label
+from equijax.groups._irrep_family import IrrepFamily, Label, require_label
+
+_LARGEST_DEGREE = 1024
 
 
 class _Rotations(IrrepFamily):
@@ -26,13 +31,13 @@ class _Rotations(IrrepFamily):
 
     def label(self, index: Any, parity: Any = None) -> Label:
         """Returns the checked label (l, parity)."""
-        l = positive_int(index, "index", 0)
+        l = positive_int(index, "index", 0, None, _LARGEST_DEGREE)
         choice = self._parities(l)
         if parity is None:
             return Label(l, choice[0] if choice else None)
-        if isinstance(parity, bool) or parity not in choice:
+        if np.ndim(parity) or isinstance(parity, (bool, Tracer)) or parity not in choice:
             wanted = "1 or -1" if choice else "None: this group has one irrep of each such degree"
-            raise ValueError(f"`parity` is {parity!r}; for l = {l} it must be {wanted}.")
+            raise ValueError(f"`parity` is {shown(parity)}; for l = {l} it must be {wanted}.")
         return Label(l, int(parity))
 
     @property
@@ -49,11 +54,11 @@ class _Rotations(IrrepFamily):
 
     def up_to(self, degree: Any) -> tuple[Label, ...]:
         """Returns the labels of degrees 0 … ``degree``, the usual parity of each first."""
-        return self._labels_of(range(positive_int(degree, "degree", 0) + 1))
+        return self._labels_of(range(positive_int(degree, "degree", 0, None, _LARGEST_DEGREE) + 1))
 
     def quadrature(self, degree: Any) -> tuple[np.ndarray, np.ndarray]:
         """Returns elements and weights for products of entries up to a degree."""
-        return _quadrature(self, positive_int(degree, "degree", 0))
+        return _quadrature(self, positive_int(degree, "degree", 0, None, _LARGEST_DEGREE))
 
     def _proper_quadrature(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """The rotations among them."""
@@ -87,7 +92,8 @@ class PlaneIrreps(_Rotations):
 
     def matrix(self, label: Label, g: Any) -> jax.Array:
         """Returns the matrices of ``g``, float ``(…, 2, 2)`` or ``(…, 1, 1)``."""
-        g = jnp.asarray(g, float)
+        require_label(label)
+        g = reals(g, "g", (2, 2), "matrices")
         if label.index == 1:
             return g
         if label.index == 0:
@@ -134,7 +140,8 @@ class SpaceIrreps(_Rotations):
 
     def matrix(self, label: Label, g: Any) -> jax.Array:
         """Returns the matrices of ``g``, float ``(…, 2l + 1, 2l + 1)``."""
-        g, l = jnp.asarray(g, float), label.index
+        require_label(label)
+        g, l = reals(g, "g", (3, 3), "matrices"), label.index
         if l == 0:
             matrix = jnp.ones_like(g[..., :1, :1])
         elif l == 1:
@@ -174,7 +181,7 @@ def _turn(n: int, i: int, j: int, angles: np.ndarray) -> np.ndarray:
     return result
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _quadrature(family: _Rotations, degree: int) -> tuple[np.ndarray, np.ndarray]:
     elements, weights = family._proper_quadrature(degree)
     if family.reflections:
@@ -196,7 +203,7 @@ def _weights(derivative: np.ndarray) -> dict[int, int]:
     return {int(m): int((rounded == m).sum()) for m in np.unique(rounded[rounded >= 0])}
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _fixed_points(l: int) -> tuple[np.ndarray, np.ndarray]:
     """Points spread over the sphere, ``(n, 3)``, and the pseudo-inverse of their harmonics, ``(2l + 1, n)``, float64."""
     count = 2 * (2 * l + 1)

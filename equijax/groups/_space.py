@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
+from equijax._numbers import positive_int
+from equijax.groups._elements import numbers, poison
 from equijax.groups._finite import FiniteGroup
-from equijax.groups._group import Element, Group
+from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._point import PointGroup
 from equijax.groups._product import SemidirectProduct
 from equijax.groups._translation import Translation
@@ -44,7 +47,9 @@ class SpaceGroup(SemidirectProduct):
     def __init__(self, point_group: PointGroup, period: Any = None):
         if not isinstance(point_group, PointGroup):
             remedy = "Use its `point_group`." if isinstance(point_group, SpaceGroup) else "For example Dihedral(4)."
-            raise TypeError(f"`point_group` is {point_group!r}; SpaceGroup needs a PointGroup of integer matrices. {remedy}")
+            raise TypeError(
+                f"`point_group` is {shown(point_group)}; SpaceGroup needs a PointGroup of integer matrices. {remedy}"
+            )
         matrices = point_group.integer_matrices
         translations = Translation(point_group.ndim, period)
         if translations.period is not None:
@@ -97,22 +102,32 @@ class SpaceGroup(SemidirectProduct):
 
     def averaged_elements(self, largest: int) -> Element:
         """Returns the elements of the point group, without translations."""
-        del largest
+        positive_int(largest, "largest")
         count = self.quotient.order
         return np.zeros((count, self.ndim), np.int32), np.arange(count, dtype=np.int32)
 
     def split(self, g: Element) -> tuple[Any, Any]:
         """Returns the pair ``(t, h)``, which is the element itself."""
-        return g
+        self.require_element(g)
+        t, h = g
+        return t, h
 
     def join(self, t: Any, h: Any) -> Element:
         """Returns the pair ``(t, h)``."""
+        self.normal.require_element(t, "t")
+        self.quotient.require_element(h, "h")
         return (t, h)
 
     def automorphism(self, h: Element, n: Element) -> jax.Array:
-        """Returns ``h n``: the matrix of h applied to the translation n."""
-        matrix = jnp.asarray(self.point_group.integer_matrices)[jnp.asarray(h, jnp.int32)]
-        return self.normal.reduce(jnp.einsum("...ij,...j->...i", matrix, jnp.asarray(n, jnp.int32)))
+        """Returns ``h n``: the matrix of h applied to n; the smallest int32 for a traced h that is no element."""
+        self.normal.require_element(n, "n")
+        n, index = jnp.asarray(n, jnp.int32), numbers(h, self.quotient.order, "h")
+        table = jnp.asarray(self.point_group.integer_matrices)
+        if isinstance(index, np.ndarray):
+            return self.normal.reduce(jnp.einsum("...ij,...j->...i", table[index], n))
+        inside = (index >= 0) & (index < len(table))
+        moved = self.normal.reduce(jnp.einsum("...ij,...j->...i", table[jnp.where(inside, index, 0)], n))
+        return jnp.where(inside[..., None], moved, poison(np.int32))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SpaceGroup):
@@ -135,6 +150,7 @@ def point_group_of(group: Group) -> FiniteGroup:
     Raises:
       TypeError: the group is neither finite, nor one of translations and a finite group.
     """
+    require_is_group(group, "group")
     point_group = group.point_group
     if not isinstance(point_group, FiniteGroup):
         raise TypeError(

@@ -1,13 +1,15 @@
 """Subgroups of finite groups and their cosets."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from equijax._arguments import listed, shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 
 if TYPE_CHECKING:
     from equijax.groups._finite import FiniteGroup
@@ -34,9 +36,16 @@ class Subgroup:
     elements: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        from equijax.groups._finite import FiniteGroup
+
+        if not isinstance(self.group, FiniteGroup):
+            raise TypeError(f"`group` is {shown(self.group)}; subgroups are those of a FiniteGroup.")
+        given = listed(self.elements, "elements", "numbers of elements")
+        numbers = tuple(positive_int(g, "elements", 0, given, len(self.group.table) - 1) for g in given)
+        object.__setattr__(self, "elements", numbers)
         if closure_of(self.group.table, self.elements) != self.elements:
             raise ValueError(
-                f"`elements` {self.elements} of {self.group!r} are not a sorted subgroup. "
+                f"`elements` {shown(self.elements)} of {self.group!r} are not a sorted subgroup. "
                 "Use group.subgroup(elements), which closes them."
             )
 
@@ -71,7 +80,7 @@ class Subgroup:
 def require_is_subgroup(value: Any, name: str = "subgroup") -> None:
     """Raises ``TypeError`` where an argument is no ``Subgroup``."""
     if not isinstance(value, Subgroup):
-        raise TypeError(f"`{name}` is {value!r}; make it by group.point_group.subgroup(elements).")
+        raise TypeError(f"`{name}` is {shown(value)}; make it by group.point_group.subgroup(elements).")
 
 
 def closure_of(table: np.ndarray, elements: Iterable[int]) -> tuple[int, ...]:
@@ -95,13 +104,13 @@ def all_subgroups(table: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(found, key=lambda s: (len(s), s)))
 
 
-@functools.cache
+@bounded
 def _cosets(subgroup: Subgroup) -> tuple[np.ndarray, np.ndarray]:
     rows = np.sort(subgroup.group.table[:, list(subgroup.elements)], axis=1)
     firsts, coset_of = np.unique(rows[:, 0], return_inverse=True)
     return read_only(rows[firsts]), read_only(coset_of.reshape(-1).astype(np.int32))
 
 
-@functools.cache
+@bounded
 def _as_group(subgroup: Subgroup) -> "FiniteGroup":
     return subgroup.group._subgroup_as_group(subgroup.elements)

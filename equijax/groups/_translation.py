@@ -1,17 +1,20 @@
 """Translations of a grid."""
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from equijax._arguments import as_shape, require_key, shown
 from equijax._arrays import FrozenArray, read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._catalogue import Trivial
+from equijax.groups._elements import integers
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._group import Group, too_many
 
@@ -49,28 +52,39 @@ class Translation(Group):
         """The zero vector, int32 ``(ndim,)``."""
         return jnp.zeros((self.ndim,), jnp.int32)
 
+    def require_element(self, g: Any, name: str = "g") -> None:
+        """Raises ``TypeError`` or ``ValueError`` where ``g`` holds no integer vectors."""
+        self._vectors(g, name)
+
+    def _vectors(self, g: Any, name: str) -> Any:
+        return integers(g, name, (self.ndim,), "integer vectors")
+
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a + b``, modulo the period."""
-        a, b = jnp.broadcast_arrays(jnp.asarray(a, jnp.int32), jnp.asarray(b, jnp.int32))
+        a, b = jnp.broadcast_arrays(self._vectors(a, "a"), self._vectors(b, "b"))
         return self.reduce(a + b)
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns ``−a``, modulo the period."""
-        return self.reduce(-jnp.asarray(a, jnp.int32))
+        return self.reduce(-jnp.asarray(self._vectors(a, "a")))
 
     def reduce(self, a: Any) -> jax.Array:
         """Returns the representative of ``a`` in ``0 … period - 1``; on the infinite grid ``a`` itself."""
-        a = jnp.asarray(a, jnp.int32)
+        a = jnp.asarray(self._vectors(a, "a"))
         if self.period is None:
             return a
         return a % jnp.broadcast_to(jnp.asarray(self.period, jnp.int32), a.shape)
 
     def isclose(self, a: Any, b: Any) -> jax.Array:
         """Tells where ``a`` and ``b`` are the same translation."""
+        self.require_element(a, "a")
+        self.require_element(b, "b")
         return super().isclose(self.reduce(a), self.reduce(b))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws translations: uniform on the torus, or uniform in −8 … 8 on the infinite grid; int32 (…, ndim)."""
+        require_key(key)
+        shape = as_shape(shape)
         if self.period is None:
             return jax.random.randint(key, (*shape, self.ndim), -_SAMPLE_RANGE, _SAMPLE_RANGE + 1, jnp.int32)
         high = jnp.broadcast_to(jnp.asarray(self.period, jnp.int32), (*shape, self.ndim))
@@ -125,7 +139,7 @@ class Translation(Group):
         Raises:
           ValueError: always.
         """
-        del largest
+        positive_int(largest, "largest")
         raise too_many(self)
 
     def elements(self) -> jax.Array:
@@ -155,19 +169,20 @@ def as_period(period: Any, ndim: int) -> tuple[int, ...] | None:
     """Returns ``period`` as a tuple of ``ndim`` positive ints, or None."""
     if period is None:
         return None
-    values = (period,) * ndim if np.ndim(period) == 0 else tuple(period)
+    one = isinstance(period, (str, Tracer)) or not np.iterable(period)
+    values = (period,) * ndim if one else tuple(period)
     if len(values) != ndim:
-        raise ValueError(f"`period` is {values}; give one positive integer for each of the {ndim} axes.")
-    return tuple(positive_int(n, "period") for n in values)
+        raise ValueError(f"`period` is {shown(period)}; give one positive integer for each of the {ndim} axes.")
+    return tuple(positive_int(n, "period", 1, None if one else period) for n in values)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _vectors(period: tuple[int, ...]) -> np.ndarray:
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in period), indexing="ij"), -1)
     return read_only(grid.reshape(-1, len(period)).astype(np.int32))
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _as_finite(group: Translation) -> FiniteGroup:
     period = group.period or ()
     vectors = _vectors(period)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from equijax._arguments import shown
 from equijax.groups._catalogue import Cyclic, Dihedral, Reflection, Trivial
 from equijax.groups._point import HEXAGONAL, PointGroup
 from equijax.groups._space import SpaceGroup
@@ -52,9 +53,9 @@ def wallpaper(name: str, period: Any = None) -> SpaceGroup:
     References:
       International Tables for Crystallography, volume A, plane groups.
     """
-    if name not in _POINT_GROUPS:
+    if not isinstance(name, str) or name not in _POINT_GROUPS:
         glide = " It has glide reflections, which are not of the form translation ⋊ point group." * (
-            name in ("pg", "pmg", "pgg", "p4g")
+            isinstance(name, str) and name in ("pg", "pmg", "pgg", "p4g")
         )
-        raise ValueError(f"`name` is {name!r}.{glide} Use one of {', '.join(WALLPAPER_NAMES)}.")
+        raise ValueError(f"`name` is {shown(name)}.{glide} Use one of {', '.join(WALLPAPER_NAMES)}.")
     return SpaceGroup(_POINT_GROUPS[name](), period)

@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
+from equijax.groups._elements import as_arrays, poison
 from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._permutation import Permutation
 from equijax.groups._power import Power
@@ -69,12 +71,15 @@ class WreathProduct(SemidirectProduct):
 
     def agrees(self, other: Group) -> bool:
         """Tells whether both parts agree."""
+        require_is_group(other, "other")
         same = isinstance(other, WreathProduct)
         return same and self.outer.agrees(other.outer) and self.inner.agrees(other.inner)
 
     def automorphism(self, h: Element, n: Element) -> Element:
         """Returns φ_h(n): what happens in block i happens in block ``h[i]``."""
-        back = self.outer.inverse(h)
+        self.normal.require_element(n, "n")
+        self.outer.require_element(h, "h")
+        n, back = as_arrays(n), self.outer.inverse(h)
         shapes = self.inner.element_shape
         return jax.tree.map(lambda leaf, spec: _reorder(leaf, back, len(spec.shape)), n, shapes)
 
@@ -86,4 +91,8 @@ def _reorder(leaf: Any, source: jax.Array, event_ndim: int) -> jax.Array:
     batch = jnp.broadcast_shapes(leaf.shape[: leaf.ndim - event_ndim], source.shape)
     leaf = jnp.broadcast_to(leaf, (*batch, *event))
     index = jnp.broadcast_to(source, batch).reshape(*batch, *(1,) * event_ndim)
-    return jnp.take_along_axis(leaf, jnp.broadcast_to(index, leaf.shape), axis=len(batch) - 1)
+    index = jnp.broadcast_to(index, leaf.shape)
+    if not isinstance(index, Tracer):
+        return jnp.take_along_axis(leaf, index, axis=len(batch) - 1)
+    index = jnp.where(index < 0, leaf.shape[len(batch) - 1], index)
+    return jnp.take_along_axis(leaf, index, axis=len(batch) - 1, mode="fill", fill_value=poison(leaf.dtype))

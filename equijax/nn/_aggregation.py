@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._arguments import shown
 from equijax.nn._invariant import Aggregation as Aggregation
 from equijax.nn._members import Members
 from equijax.nn._order_statistics import OrderStatistics as OrderStatistics
@@ -178,6 +179,8 @@ def as_aggregation(given: Any, name: str = "aggregation") -> Aggregation:
             raise ValueError(f"`{name}` is {given!r}; use one of {', '.join(_WORDS)}, or an Aggregation.")
         return _WORDS[given]
     if isinstance(given, Sequence):
-        return Several(tuple(given))
+        return Several(tuple(as_aggregation(part, name) for part in given))
     call = f" Write {given.__name__}()." if isinstance(given, type) and issubclass(given, Aggregation) else ""
-    raise TypeError(f"`{name}` is {given!r}; it must be a word such as 'mean', an Aggregation, or several of them.{call}")
+    raise TypeError(
+        f"`{name}` is {shown(given)}; it must be a word such as 'mean', an Aggregation, or several of them.{call}"
+    )

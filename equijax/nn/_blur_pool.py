@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from equijax._dtypes import widened
-from equijax._numbers import per_axis, positive_int, require_bool
+from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
@@ -71,7 +71,7 @@ class BlurPool(WindowedLayer):
         modes = ("CIRCULAR", "REFLECT", "SAME", "VALID")
         window = (positive_int(size, "size"),) * d
         self.sampling = Sampling(window, per_axis(strides, d, "strides"), (1,) * d, canonical_padding(padding, d, modes))
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
 
     @property
     def needs_square(self) -> bool:

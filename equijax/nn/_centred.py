@@ -10,7 +10,6 @@ from flax import nnx
 from jax import lax
 
 from equijax._dtypes import widened
-from equijax._numbers import require_bool
 from equijax.actions import Action
 from equijax.groups import Group
 from equijax.nn._conv import Conv, merge_fibre, split_fibre
@@ -170,7 +169,7 @@ class CentredConv(Centred):
             raise ValueError(f"`padding` is {options['padding']!r}; the layer finds its own. Leave it out, or use Conv.")
         given: dict[str, Any] = {"padding": "VALID", "group": group, "rngs": rngs, "allow_inexact": True, **options}
         self.inner = Conv(in_features, out_features, kernel_size, strides, **given)
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
         self.fill = 0.0
 
     def _require_exact(self, input_shape: tuple[int, ...]) -> None:
@@ -216,5 +215,5 @@ class CentredPool(Centred):
             raise ValueError(f"`mode` is {mode!r}; it must be 'max' or 'mean'.")
         steps = window_shape if strides is None else strides
         self.inner = kinds[mode](window_shape, steps, "VALID", group=group, in_fibre=in_fibre, allow_inexact=True)
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
         self.fill = -jnp.inf if mode == "max" else 0.0

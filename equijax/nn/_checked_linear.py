@@ -5,11 +5,13 @@ from typing import Any
 import jax
 from flax import nnx
 
-from equijax._numbers import require_bools
+from equijax._arguments import boolean
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._given import checked
 from equijax.nn._parameters import drawn, read, read_offset
 
 
+@checked
 class Linear(nnx.Linear):
     r"""``nnx.Linear``, :math:`y = x W + β`, which refuses parameters of another shape than it asked for.
 
@@ -43,7 +45,7 @@ class Linear(nnx.Linear):
             "kernel_init": lambda key, shape, dtype: drawn(kernel_init, key, shape, dtype, "kernel_init"),
             "bias_init": lambda key, shape, dtype: drawn(bias_init, key, shape, dtype, "bias_init"),
         }
-        require_bools(use_bias=options.get("use_bias", True))
+        boolean(options.get("use_bias", True), "use_bias")
         super().__init__(in_features, out_features, **inits, **options)
 
     def read(self) -> tuple[jax.Array, jax.Array | None]:

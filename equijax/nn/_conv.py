@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import per_axis, positive_int, require_bool
+from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
 from equijax.groups._group import require_is_group
 from equijax.nn._convolve import convolve, flatten_batch, restore_batch
@@ -144,7 +144,7 @@ class Conv(WindowedLayer):
         self.kernel_size = window
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         self.promote_dtype, self.preferred_element_type = promote_dtype, preferred_element_type
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
         self.kernel = new_kernel(
             self.sharing,
             in_features // feature_group_count,
@@ -209,7 +209,8 @@ def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[in
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:
     """Returns ``feature_group_count`` after checking that it divides both feature counts."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1 or in_features % count or out_features % count:
+    count = positive_int(count, "feature_group_count")
+    if in_features % count or out_features % count:
         raise ValueError(
             f"`feature_group_count` is {count}; it must be a positive integer that divides in_features = {in_features} and "
             f"out_features = {out_features}."

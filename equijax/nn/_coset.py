@@ -6,7 +6,7 @@ import numpy as np
 
 from equijax._dtypes import unit_for_powers, widened
 from equijax.groups import Subgroup
-from equijax.nn._given import known_where, require_numbers
+from equijax.nn._choices import known_where, require_numbers
 from equijax.nn._phases import sorted_sum
 
 

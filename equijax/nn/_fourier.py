@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from equijax._dtypes import require_real, widened
-from equijax._numbers import positive_int, require_bool
+from equijax._numbers import positive_int
 from equijax.actions import Action, GridAction
 from equijax.actions._grid_motions import mapping_boxes
 from equijax.actions._kept import Nothing
@@ -17,6 +17,7 @@ from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
 from equijax.nn._exactness import Exactness, between_grids
+from equijax.nn._given import checked
 from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre, sized
 from equijax.nn._lost import require_kept
 from equijax.nn._parameters import read
@@ -138,7 +139,7 @@ class FourierDownsample(Layer):
         in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
         self.strides = strides_of(strides, grid_ndim(self.group))
@@ -182,6 +183,7 @@ class FourierDownsample(Layer):
         return x[(slice(None),) * first + tuple(slice(None, None, s) for s in self.strides)]
 
 
+@checked
 class FilteredActivation(nnx.Module):
     r"""An activation on a finer grid, filtered before it is sampled again: no aliasing.
 
@@ -229,7 +231,7 @@ class FilteredActivation(nnx.Module):
         self.coefficients = nnx.Param(jnp.asarray(start, param_dtype)) if activation is None else nnx.data(None)
         self.activation: Any = activation
         self.features = features
-        self.ndim, self.factor, self.trailing = ndim, factor, 2 if require_bool(fibre, "fibre") else 1
+        self.ndim, self.factor, self.trailing = ndim, factor, 2 if fibre else 1
 
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action on the input, which is that on the output."""

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import boolean
 from equijax._dtypes import require_real, unit_for_powers, widened
-from equijax._numbers import require_bool
 from equijax.nn._returned import require_returned
 
 _OUTPUTS = ("scalars", "vectors", "points")
@@ -40,7 +40,7 @@ def pca_frames(points: jax.Array, *, special: bool = False) -> tuple[jax.Array, 
       >>> frames.shape, centre.shape
       ((8, 3, 3), (1, 3))
     """
-    frames, centre = _frames(points, require_bool(special, "special"), flat=False)
+    frames, centre = _frames(points, boolean(special, "special"), flat=False)
     dtype = widened(points)[1]
     return frames.astype(dtype), centre.astype(dtype)
 
@@ -107,7 +107,7 @@ def frame_average(
     """
     if output not in _OUTPUTS:
         raise ValueError(f"`output` is {output!r}; it must be 'scalars', 'vectors' or 'points'.")
-    frames, centre = _frames(points, require_bool(special, "special"), flat=output == "scalars")
+    frames, centre = _frames(points, boolean(special, "special"), flat=output == "scalars")
     wide, dtype = widened(points)
     offset = wide - jnp.broadcast_to(centre, points.shape)
     total, result = None, None

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import as_shape, shape_or_value
 from equijax.actions import Action, ProductAction
 from equijax.actions._action import require_action
 from equijax.actions._field import require_fibre
@@ -15,6 +16,7 @@ from equijax.groups._group import require_is_group
 from equijax.groups._point import has_matrices
 from equijax.groups._space import point_group_of
 from equijax.nn._exactness import Exactness, of_points
+from equijax.nn._given import checked
 from equijax.reps import Regular, Representation, Scalar
 
 
@@ -24,6 +26,11 @@ class Layer(nnx.Module):
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that :meth:`exactness` names, up to rounding.
     Both sides are moved by the *same* group element.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            checked(cls)
 
     @property
     @abc.abstractmethod
@@ -44,7 +51,7 @@ class Layer(nnx.Module):
 
         What is no single array, such as a graph, is given itself instead of its shape.
         """
-        return self.exactness_for(self.in_action, input_shape)
+        return self.exactness_for(self.in_action, required_shape(input_shape))
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the layer respects when ``in_action`` moves its input: those that map the input to itself.
@@ -59,13 +66,21 @@ class Layer(nnx.Module):
         return traced_shape(self, input_shape)
 
 
+def required_shape(input_shape: Any) -> Any:
+    """Returns the shape of an input, or what is no single array itself, after checking that there is an axis of features."""
+    shape = shape_or_value(input_shape, "input_shape")
+    if isinstance(shape, tuple) and not shape:
+        raise ValueError("`input_shape` is (); give the full shape of an input, features included.")
+    return shape
+
+
 def traced_shape(fn: Any, input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the shape that a function or Flax module makes of a float array, without running it.
 
     Raises:
       TypeError: the result is not one array.
     """
-    x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
+    x = jax.ShapeDtypeStruct(as_shape(input_shape, "input_shape"), jnp.float32)
     with jax.numpy_dtype_promotion("standard"):
         if isinstance(fn, nnx.Module):
             graph, state = nnx.split(fn)

@@ -8,7 +8,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._dtypes import as_floats, require_real, widened
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.actions import Action, FieldAction
 from equijax.actions._fibre import field_action
 from equijax.groups import Group
@@ -79,7 +79,6 @@ class GroupNorm(Layer):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = positive_int(num_features, "num_features")
         self.num_groups = positive_int(num_groups, "num_groups")
         if num_features % num_groups:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._numbers import positive_int
+from equijax.nn._given import checked
 from equijax.nn._mask import keep, require_mask
 
 
@@ -22,6 +23,7 @@ class OrderedAggregation(abc.ABC):
         """Returns ``(*batch, out_features)`` for ``(*batch, n, features)``; missing elements are passed over."""
 
 
+@checked
 class RecurrentAggregation(nnx.Module, OrderedAggregation):
     """The last state of a gated recurrent unit that reads the elements in the order given, starting from zeros.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from equijax._numbers import require_bool, require_bools
+from equijax._arguments import boolean
 from equijax.sharing import Sharing
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -65,7 +65,7 @@ def new_bias(
       ValueError: the initialiser returns another shape than it is asked for.
     """
     if sharing.bias_shape is None:
-        require_bools(use_bias=use_bias)
+        boolean(use_bias, "use_bias")
         return nnx.data(None)
     return new_offset(use_bias, (*sharing.bias_shape, features), bias_init, param_dtype, rngs, metadata)
 
@@ -79,7 +79,7 @@ def new_offset(
     metadata: Mapping[str, Any] = _NOTHING,
 ) -> Any:
     """Makes a bias of a given shape; ``nnx.data(None)`` without bias."""
-    if not require_bool(use_bias, "use_bias"):
+    if not boolean(use_bias, "use_bias"):
         return nnx.data(None)
     return new_parameter(bias_init, shape, param_dtype, rngs, "bias_init", metadata)
 

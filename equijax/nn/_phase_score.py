@@ -11,11 +11,13 @@ from flax import nnx
 from equijax._dtypes import widened
 from equijax.groups import Group
 from equijax.nn._conv import Conv
+from equijax.nn._given import checked
 from equijax.nn._parameters import read
 from equijax.nn._phases import sorted_sum
 from equijax.reps import Representation
 
 
+@checked
 class PhaseScore(nnx.Module):
     r"""A learned score of a phase: a circular convolution, tanh, a weighted mean over the grid.
 

@@ -12,7 +12,7 @@ from equijax._dtypes import unit_for_powers, widened
 from equijax._exported import exported
 from equijax._extrema import largest
 from equijax._numbers import per_axis, positive_int
-from equijax.nn._given import known_where, require_numbers
+from equijax.nn._choices import known_where, require_numbers
 
 
 @exported

@@ -12,7 +12,6 @@ from flax import nnx
 
 from equijax._dtypes import as_floats
 from equijax._extrema import largest
-from equijax._numbers import require_bool
 from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
@@ -48,7 +47,7 @@ class Polyphase(Layer):
     allow_inexact: bool
 
     def _define(self, strides: Any, group: Any, in_fibre: Any, order: float, score: Any, allow_inexact: bool) -> None:
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
         self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
         d = grid_ndim(self.group)
         if not d:

@@ -6,11 +6,12 @@ from typing import Any
 
 from flax import nnx
 
+from equijax._arguments import shown
 from equijax.actions import Action, GridAction
 from equijax.graphs import Graph
 from equijax.nn._chain import exactness_of_chain, fold, start_of_chain
 from equijax.nn._exactness import Exactness
-from equijax.nn._layer import Layer, traced_shape
+from equijax.nn._layer import Layer, required_shape, traced_shape
 from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn._options import accepted_options
 from equijax.nn._passing import require_no_convolution
@@ -65,7 +66,10 @@ class Sequential(Layer):
             raise ValueError("`layers` is empty; give at least one equijax layer.")
         for layer in layers:
             if not callable(layer):
-                raise TypeError(f"`layers` holds {layer!r}, which can't be called.")
+                several = isinstance(layer, (list, tuple, nnx.List))
+                given = f"a {type(layer).__name__}" if several else shown(layer)
+                remedy = " Unpack it: Sequential(*layers)." if several else ""
+                raise TypeError(f"`layers` holds {given}, which can't be called.{remedy}")
         if not any(isinstance(layer, Layer) for layer in layers):
             raise ValueError("`layers` holds no equijax layer, so no action is known. Use nnx.Sequential.")
         self.layers = nnx.List(layers)
@@ -142,7 +146,7 @@ class Sequential(Layer):
         Use the ``in_action`` that is named: on a torus in front of arrays with borders its origin depends on the size.
         Functions and Flax modules are followed; behind what can't be followed nothing is claimed.
         """
-        shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else input_shape
+        shape = required_shape(input_shape)
         return exactness_of_chain(self._entries(), start_of_chain(self._entries(), shape), shape)
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:

@@ -12,7 +12,7 @@ from jax import lax
 
 from equijax._dtypes import require_real, widened
 from equijax._extrema import largest
-from equijax._numbers import per_axis, require_bool
+from equijax._numbers import per_axis
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
 from equijax.nn._convolve import flatten_batch, pad, restore_batch
@@ -55,7 +55,7 @@ class SpatialPool(WindowedLayer):
             canonical_padding(padding, len(sizes), _POOL_MODES),
         )
         require_window(self.in_fibre.group, sizes)
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
 
     @property
     def needs_square(self) -> bool:
@@ -208,7 +208,7 @@ class AvgPool(SpatialPool):
         allow_inexact: bool = False,
     ):
         super().__init__(window_shape, strides, padding, group=group, in_fibre=in_fibre, allow_inexact=allow_inexact)
-        self.count_include_pad = require_bool(count_include_pad, "count_include_pad")
+        self.count_include_pad = count_include_pad
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Pools ``(*batch, *sizes, fibre, features)``; any number of batch axes."""

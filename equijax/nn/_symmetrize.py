@@ -9,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import function, shown
 from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.actions import Action
+from equijax.actions._acting import require_elements
 from equijax.groups import Group
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
+from equijax.nn._given import checked
 from equijax.nn._listed import Listed, is_closed, listed_or_none, no_group, require_closed
 from equijax.nn._returned import require_returned, require_scores
 
@@ -21,6 +24,7 @@ from equijax.nn._returned import require_returned, require_scores
 LARGEST = 1024
 
 
+@checked
 class Symmetrize(nnx.Module):
     r"""Makes any function equivariant by averaging over a group.
 
@@ -67,11 +71,13 @@ class Symmetrize(nnx.Module):
         elements: Element | None = None,
         samples: int | None = None,
     ):
-        if not callable(fn):
-            raise TypeError(f"`fn` is {fn!r}; it must be a module or function of one argument.")
+        function(fn, "fn", "a module or function of one argument")
+        require_is_group(group, "group")
         for name, action in (("in_action", in_action), ("out_action", out_action)):
             if getattr(action, "group", None) != group:
-                raise ValueError(f"`{name}` is {action!r}; it must be an action of `group` {group!r}.")
+                raise ValueError(f"`{name}` is {shown(action)}; it must be an action of `group` {group!r}.")
+        if elements is not None:
+            require_elements(group, elements)
         self.fn = fn
         self.group, self.in_action, self.out_action = group, in_action, out_action
         self.samples = None if samples is None else positive_int(samples, "samples")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._dtypes import widened
-from equijax._numbers import per_axis, require_bool
+from equijax._numbers import per_axis
 from equijax.actions import Action, GridAction
 from equijax.actions._grid_motions import mapping_boxes
 from equijax.groups import Group
@@ -73,7 +73,7 @@ class Upsample(Layer):
                 raise ValueError(f"`{name}` is {value!r}; use one of {', '.join(known)}.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
         self.strides, self.method, self.padding = per_axis(strides, d, "strides"), method, padding
-        self.allow_inexact = require_bool(allow_inexact, "allow_inexact")
+        self.allow_inexact = allow_inexact
 
     @property
     def wraps(self) -> bool:

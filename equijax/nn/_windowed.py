@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
+from equijax._cache import bounded
 from equijax.actions import Action, GridAction, kept_by
 from equijax.actions._fibre import FibreAction
 from equijax.groups import PointGroup
@@ -109,7 +110,7 @@ class WindowedLayer(Layer):
         )
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _exactness(sampling: Sampling, action: GridAction, out_fibre: Any, sizes: tuple[int, ...]) -> Exactness:
     return of_grid(sampling, action.on(sizes).action, out_fibre, sizes)  # pyright: ignore[reportArgumentType]
 

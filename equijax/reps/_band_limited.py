@@ -1,15 +1,16 @@
 """Functions on rotation groups, circles and spheres up to a frequency."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import one_of
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import Group
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._irrep import Irrep
 from equijax.reps._representation import Representation
 from equijax.reps._sum import direct_sum
@@ -39,8 +40,8 @@ def band_limited(group: Group, degree: int, *, on: str = "sphere") -> Representa
       >>> ej.reps.band_limited(ej.SO(3), 2, on="group").dim
       35
     """
-    if on not in ("sphere", "group"):
-        raise ValueError(f'`on` is {on!r}; it must be "sphere" (the circle in the plane) or "group".')
+    require_is_group(group, "group")
+    one_of(on, "on", ("sphere", "group"))
     labels = group.irrep_family.up_to(degree)
     if on == "sphere":
         parts = [Irrep(group, l) for l in range(labels[-1].index + 1)]
@@ -72,6 +73,7 @@ def fourier_basis(group: Group, degree: int, g: Element) -> jax.Array:
       >>> ej.reps.fourier_basis(ej.SO(2), 1, [[0.0, -1.0], [1.0, 0.0]]).round(3).tolist()
       [1.0, 0.0, 1.4140000343322754]
     """
+    require_is_group(group, "group")
     columns = []
     for label in group.irrep_family.up_to(degree):
         irrep = Irrep(group, label.index, parity=label.parity)
@@ -98,10 +100,11 @@ def fourier_samples(group: Group, degree: int) -> tuple[np.ndarray, np.ndarray]:
       >>> [len(ej.reps.fourier_samples(group, 2)[1]) for group in (ej.SO(2), ej.O(2), ej.SO(3))]
       [5, 10, 75]
     """
+    require_is_group(group, "group")
     return group.irrep_family.quadrature(degree)
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def fourier_tables(group: Group, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Matrices of the transform, ``(count, samples)``, and of its inverse, ``(samples, count)``, float64. Read-only."""
     elements, weights = fourier_samples(group, degree)

@@ -1,10 +1,9 @@
 """Clebsch–Gordan tensors: the equivariant products of two representations with values in a third."""
 
-import functools
-
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.reps._representation import Representation, require_representation, require_same_group
 from equijax.reps._solver import solve
 
@@ -40,7 +39,7 @@ def clebsch_gordan(a: Representation, b: Representation, c: Representation) -> n
     return _clebsch_gordan(a, b, c)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _clebsch_gordan(a: Representation, b: Representation, c: Representation) -> np.ndarray:
     products = [np.kron(x, y) for x, y in zip(a.generators, b.generators, strict=True)]
     derivatives = [np.kron(x, np.eye(b.dim)) + np.kron(np.eye(a.dim), y) for x, y in zip(a.algebra, b.algebra, strict=True)]

@@ -1,6 +1,5 @@
 """A representation in other coordinates."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only, require_real
+from equijax._cache import bounded
+from equijax.groups._elements import known_reals
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
 
@@ -26,9 +27,9 @@ class Conjugated(Representation):
     base: Representation
 
     def __init__(self, base: Representation, matrix: Any):
-        require_representation(base, "rep")
+        require_representation(base, "base")
         require_real(matrix, "matrix")
-        change = np.asarray(matrix, np.float64)
+        change = known_reals(matrix, "matrix")
         if change.shape != (base.dim, base.dim):
             raise ValueError(
                 f"`matrix` has shape {change.shape}; a change of the coordinates of {base!r} is ({base.dim}, {base.dim})."
@@ -111,19 +112,20 @@ def conjugated(rep: Representation, matrix: Any) -> Representation:
       >>> stretched(1).tolist(), stretched.is_orthogonal
       ([[0.0, -2.0], [0.5, 0.0]], False)
     """
+    require_representation(rep, "rep")
     return Conjugated(rep, matrix)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _inverse(rep: Conjugated) -> np.ndarray:
     return read_only(np.linalg.inv(rep.matrix))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: Conjugated) -> tuple[np.ndarray, ...]:
     return tuple(read_only(rep.matrix @ a @ _inverse(rep)) for a in rep.base.generators)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: Conjugated) -> tuple[np.ndarray, ...]:
     return tuple(read_only(rep.matrix @ a @ _inverse(rep)) for a in rep.base.algebra)

@@ -1,7 +1,6 @@
 """Taking a representation apart into irreps."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._canonical import canonical_basis
 from equijax.groups import Label
 from equijax.reps._blocks import Block, unmixed_blocks
@@ -89,7 +89,7 @@ def in_order(labels: Any) -> list[Label]:
     return sorted(labels, key=lambda label: (label.index, -(label.parity or 0)))
 
 
-@functools.lru_cache(maxsize=512)
+@bounded
 def _decompose(rep: Representation) -> Decomposition:
     known = rep.known_decomposition
     if known is not None:
@@ -218,7 +218,7 @@ def _image(matrix: np.ndarray, rank: int) -> np.ndarray:
     return canonical_basis(left[:, :rank])
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def peter_weyl(group: Any) -> Decomposition:
     r"""Decomposes the regular representation: the columns are :math:`\sqrt{d/n}\,(ψ(g)\, u)_a`, a varies fastest.
 
@@ -286,7 +286,7 @@ def _not_a_representation(rep: Block, found: str) -> ValueError:
     )
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _inverse(found: Decomposition) -> np.ndarray:
     basis = found.basis
     is_orthogonal = np.abs(basis.T @ basis - np.eye(len(basis))).max() < 1e-12

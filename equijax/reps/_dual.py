@@ -1,7 +1,6 @@
 """The dual of a representation."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups._group import Element
-from equijax.reps._representation import Representation
+from equijax.reps._representation import Representation, require_representation
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -26,6 +26,9 @@ class Dual(Representation):
     """
 
     base: Representation
+
+    def __post_init__(self) -> None:
+        require_representation(self.base, "base")
 
     @property
     def group(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -68,6 +71,7 @@ class Dual(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the transposed matrix of the inverse of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         return jnp.swapaxes(jnp.asarray(self.base(self.group.inverse(g)), float), -1, -2)
 
     def __repr__(self) -> str:
@@ -79,11 +83,11 @@ def dual(rep: Representation) -> Representation:
     return rep if rep.is_orthogonal else Dual(rep)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: Dual) -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.ascontiguousarray(np.linalg.inv(a).T)) for a in rep.base.generators)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: Dual) -> tuple[np.ndarray, ...]:
     return tuple(read_only(np.ascontiguousarray(-a.T)) for a in rep.base.algebra)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._numbers import positive_int
 from equijax.groups import Group
-from equijax.groups._group import Element
+from equijax.groups._elements import numeric
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._band_limited import fourier_basis, fourier_tables
 from equijax.reps._decompose import peter_weyl
 
@@ -55,7 +57,9 @@ def fourier(group: Group, f: Any, axis: int, *, degree: int | None = None) -> ja
     References:
       Diaconis, "Group representations in probability and statistics" (1988), chapter 2.
     """
-    return _apply(f, axis, _analysis(group, degree), f"the samples of {group!r}")
+    require_is_group(group, "group")
+    degree = _degree(degree)
+    return _apply(f, "f", axis, _analysis(group, degree), f"the samples of {group!r}")
 
 
 def inverse_fourier(
@@ -83,11 +87,23 @@ def inverse_fourier(
       >>> bool(jnp.allclose(ej.reps.inverse_fourier(ej.Dihedral(4), there, axis=0), f, atol=1e-5))
       True
     """
+    require_is_group(group, "group")
+    degree = _degree(degree)
+    if elements is not None:
+        group.require_element(elements, "elements")
+        if degree is None:
+            raise ValueError(
+                "`elements` are given, but `degree` is None: functions on rotations alone are evaluated anywhere."
+            )
     if elements is None or degree is None:
         matrix = _synthesis(group, degree)
     else:
         matrix = fourier_basis(group, degree, elements).T
-    return _apply(coefficients, axis, matrix, f"the coefficients of functions on {group!r}")
+    return _apply(coefficients, "coefficients", axis, matrix, f"the coefficients of functions on {group!r}")
+
+
+def _degree(degree: Any) -> int | None:
+    return None if degree is None else positive_int(degree, "degree", 0)
 
 
 def _analysis(group: Group, degree: int | None) -> Any:
@@ -109,13 +125,13 @@ def _finite(group: Group) -> np.ndarray:
     return peter_weyl(group).basis
 
 
-def _apply(values: Any, axis: int, matrix: Any, what: str) -> jax.Array:
-    values = jnp.asarray(values)
+def _apply(values: Any, name: str, axis: int, matrix: Any, what: str) -> jax.Array:
+    values, axis = numeric(values, name), positive_int(axis, "axis", -(2**31))
     if not jnp.issubdtype(values.dtype, jnp.inexact):
         values = values.astype(float)
     if not -values.ndim <= axis < values.ndim or values.shape[axis] != len(matrix):
         raise ValueError(
-            f"`axis` is {axis} of an array of shape {values.shape}, but it must have the length {len(matrix)}, one "
+            f"`axis` is {axis} of `{name}`, which has shape {values.shape}, but it must have the length {len(matrix)}, one "
             f"entry for each of {what}."
         )
     moved = jnp.tensordot(values, jnp.asarray(matrix, values.dtype), axes=((axis,), (0,)), precision="highest")

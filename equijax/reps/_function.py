@@ -1,7 +1,6 @@
 """A representation given by a function of the group element."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import require_real
+from equijax._cache import bounded
 from equijax.groups._elements import as_arrays, batch_shape
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._representation import Representation
 
 _TOLERANCE = 1e-9
@@ -46,10 +47,11 @@ class FunctionRepresentation(Representation):
     function: Callable[[Element], Any]
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
+        require_is_group(self.group, "group")
+        if not callable(self.function) or isinstance(self.function, type):
             raise TypeError(
-                f"`function` is {self.function!r}; it must be a function of the group element. Matrices of a finite group "
-                "go to MatrixRepresentation."
+                f"`function` is {shown(self.function)}; it must be a function of the group element. Matrices of a finite "
+                "group go to MatrixRepresentation."
             )
         made = jax.eval_shape(lambda: jnp.asarray(self.function(self.group.identity)))
         require_real(np.zeros(0, made.dtype), "function")
@@ -65,6 +67,7 @@ class FunctionRepresentation(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         call = lambda element: jnp.asarray(self.function(element), float)  # noqa: E731
         for _ in batch_shape(self.group, g):
             call = jax.vmap(call)
@@ -74,7 +77,7 @@ class FunctionRepresentation(Representation):
         return f"FunctionRepresentation({self.group!r}, {getattr(self.function, '__name__', 'function')})"
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _dim(rep: FunctionRepresentation) -> int:
     return jax.eval_shape(lambda: jnp.asarray(rep.function(rep.group.identity))).shape[0]
 

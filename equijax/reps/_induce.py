@@ -1,16 +1,17 @@
 """Induced representations of finite groups."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
-from equijax.groups._elements import require_numbers
+from equijax.groups._elements import looked_up
 from equijax.reps._decompose import all_matrices
 from equijax.reps._permutation import PermutationRepresentation
 from equijax.reps._regular import Quotient
@@ -66,8 +67,7 @@ class Induced(Representation):
 
     def __call__(self, g: Any) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
-        require_numbers(g, self.group.order, "g")
-        cosets, inner = (jnp.asarray(table)[jnp.asarray(g, jnp.int32)] for table in _moves(self.subgroup))
+        cosets, inner = (looked_up(table, g) for table in _moves(self.subgroup))
         blocks = self.rep(inner)
         where = jax.nn.one_hot(cosets, self.subgroup.index, dtype=blocks.dtype)
         matrix = jnp.einsum("...ij,...iab->...jaib", where, blocks)
@@ -91,7 +91,7 @@ def induce(rep: Representation, subgroup: Subgroup) -> Representation:
     return PermutationRepresentation(subgroup.group, table.reshape(subgroup.group.order, -1))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(induced: Induced) -> tuple[np.ndarray, ...]:
     cosets, inner = _moves(induced.subgroup)
     matrices = all_matrices(induced.rep)
@@ -103,7 +103,7 @@ def _generators(induced: Induced) -> tuple[np.ndarray, ...]:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _moves(subgroup: Subgroup) -> tuple[np.ndarray, np.ndarray]:
     """For each element g and coset i: the coset j of g t_i, and the number in K of t_j⁻¹ g t_i; int32 ``(order, index)``."""
     group, firsts = subgroup.group, subgroup.cosets[:, 0]
@@ -116,7 +116,9 @@ def _moves(subgroup: Subgroup) -> tuple[np.ndarray, np.ndarray]:
 def _require_fits(rep: Any, subgroup: Any) -> None:
     require_representation(rep, "rep")
     if not isinstance(subgroup, Subgroup):
-        raise TypeError(f"`subgroup` is {subgroup!r}; induction needs a Subgroup, which group.subgroup(elements) makes.")
+        raise TypeError(
+            f"`subgroup` is {shown(subgroup)}; induction needs a Subgroup, which group.subgroup(elements) makes."
+        )
     if rep.group != subgroup.as_group():
         raise ValueError(
             f"`rep` represents {rep.group!r}, and `subgroup` as a group is {subgroup.as_group()!r}. Make the representation "

@@ -8,7 +8,7 @@ import numpy as np
 
 from equijax._arrays import read_only
 from equijax.groups import Label
-from equijax.groups._group import Element
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._representation import Representation
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Irrep(Representation):
     label: Label
 
     def __init__(self, group: Any, index: int, *, parity: int | None = None):
+        require_is_group(group, "group")
         object.__setattr__(self, "group", group)
         object.__setattr__(self, "label", group.irrep_family.label(index, parity))
 
@@ -110,6 +111,7 @@ class Irrep(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         return self.group.irrep_family.matrix(self.label, g)
 
     def __repr__(self) -> str:
@@ -127,4 +129,5 @@ def irreps(group: Any) -> tuple[Irrep, ...]:
       >>> [(irrep.dim, irrep.type) for irrep in ej.reps.irreps(ej.Cyclic(4))]
       [(1, 'real'), (2, 'complex'), (1, 'real')]
     """
+    require_is_group(group, "group")
     return tuple(Irrep(group, label.index, parity=label.parity) for label in group.irrep_family.labels)

@@ -1,6 +1,5 @@
 """Representations of a finite group by matrices of the user's."""
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import listed
 from equijax._arrays import FrozenArray, read_only, require_real
-from equijax.groups._elements import require_numbers
-from equijax.reps._representation import Representation, require_finite_group
+from equijax._cache import bounded
+from equijax.groups._elements import known_reals, looked_up
+from equijax.reps._representation import Representation, require_finite_group, require_representation
 
 _TOLERANCE = 1e-9
 
@@ -47,7 +48,7 @@ class MatrixRepresentation(Representation):
                 "rest from the generators."
             )
         error = _error_of_composition(group, table)
-        if not error <= _TOLERANCE * (1 + np.abs(table).max()) ** 2:
+        if not error <= _TOLERANCE:
             raise ValueError(
                 f"`matrices` do not compose as the group does: matrix g times matrix h must be matrix g ∘ h, and it differs "
                 f"by {error:.1e}. Check the order of the matrices against the elements of {group!r}, that they act on "
@@ -76,7 +77,7 @@ class MatrixRepresentation(Representation):
           True
         """
         require_finite_group(group)
-        given = [_as_float64(m, "matrices") for m in matrices]
+        given = [_as_float64(m, "matrices") for m in listed(matrices, "matrices", "square matrices")]
         if len(given) != len(group.generators) or not given:
             raise ValueError(
                 f"`matrices` holds {len(given)} matrices; {group!r} has {len(group.generators)} generators "
@@ -108,8 +109,7 @@ class MatrixRepresentation(Representation):
 
     def __call__(self, g: Any) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
-        require_numbers(g, self.group.order, "g")
-        return jnp.asarray(self.matrices, float)[jnp.asarray(g, jnp.int32)]
+        return looked_up(jnp.asarray(self.matrices, float), g)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"MatrixRepresentation is immutable; make a new one instead of changing `{name}`.")
@@ -141,11 +141,12 @@ def matrices(rep: Representation) -> np.ndarray:
       >>> ej.reps.matrices(plane).trace(axis1=1, axis2=2).round(6).tolist()
       [2.0, -1.0, -1.0, 0.0, 0.0, 0.0]
     """
+    require_representation(rep, "rep")
     require_finite_group(rep.group)
     return _matrices(rep)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _matrices(rep: Representation) -> np.ndarray:
     return read_only(extended(rep.group, rep.generators, rep.dim))
 
@@ -168,19 +169,18 @@ def extended(group: Any, generators: Iterable[np.ndarray], dim: int) -> np.ndarr
 
 
 def _error_of_composition(group: Any, table: np.ndarray) -> float:
-    """How far generators times elements are from the elements that the group names; the identity included."""
+    """How far generators times elements are from the elements that the group names, relative to both; 1 included."""
     error = np.abs(table[0] - np.eye(table.shape[1])).max()
+    sizes = 1 + np.abs(table).max((1, 2))
     for g in group.generators:
-        error = max(error, np.abs(table[g] @ table - table[group.table[g]]).max())
+        apart = np.abs(table[g] @ table - table[group.table[g]]).max((1, 2))
+        error = max(error, (apart / (sizes[g] * sizes)).max())
     return float(error)
 
 
 def _as_float64(value: Any, name: str) -> np.ndarray:
     require_real(value, name)
-    try:
-        array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{name}` is no array of real numbers; give matrices of one size, float64.") from None
+    array = known_reals(value, name, "real matrices of one size, float64")
     if not np.isfinite(array).all():
         raise ValueError(f"`{name}` holds numbers that are not finite.")
     return array

@@ -1,10 +1,15 @@
 """Orbits of a finite group on pairs of points: which weights must be equal."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from equijax._arguments import listed
+from equijax._numbers import positive_int
+from equijax.groups._elements import known_integers
 
 
 def orbits(permutations: Sequence[np.ndarray], size: int) -> np.ndarray:
@@ -22,12 +27,23 @@ def orbits(permutations: Sequence[np.ndarray], size: int) -> np.ndarray:
       >>> orbits([np.array([1, 0, 2, 3]), np.array([0, 1, 3, 2])], 4).tolist()
       [0, 0, 1, 1]
     """
+    size = positive_int(size, "size", 0)
+    permutations = [_images(p, "permutations", size) for p in listed(permutations, "permutations", "images of the points")]
     points = np.arange(size)
     rows = np.tile(points, len(permutations))
     columns = np.concatenate([points[:0], *permutations])
     graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
     return by_first_appearance(labels)
+
+
+def _images(value: Any, name: str, size: int) -> np.ndarray:
+    images = known_integers(value, name, (), "images of the points, integers")
+    if images.shape != (size,) or (size and (images.min() < 0 or images.max() >= size)):
+        raise ValueError(
+            f"`{name}` holds an array of shape {images.shape}; each must be images of 0 … {size - 1}, ({size},)."
+        )
+    return images
 
 
 def by_first_appearance(labels: np.ndarray) -> np.ndarray:
@@ -62,6 +78,16 @@ def pair_orbits(
       >>> pair_orbits([swap, cycle], [swap, cycle], 3, 3).tolist()
       [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     """
+    out_size, in_size = positive_int(out_size, "out_size", 0), positive_int(in_size, "in_size", 0)
+    out_permutations = [
+        _images(p, "out_permutations", out_size) for p in listed(out_permutations, "out_permutations", "images")
+    ]
+    in_permutations = [_images(p, "in_permutations", in_size) for p in listed(in_permutations, "in_permutations", "images")]
+    if len(out_permutations) != len(in_permutations):
+        raise ValueError(
+            f"`out_permutations` holds {len(out_permutations)} and `in_permutations` {len(in_permutations)} generators; "
+            "give the images of both under the same ones."
+        )
     moved = [
         (out[:, None].astype(np.int64) * in_size + into[None, :]).reshape(-1)
         for out, into in zip(out_permutations, in_permutations, strict=True)

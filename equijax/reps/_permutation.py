@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import listed, shown
 from equijax._arrays import FrozenArray
 from equijax.groups import FiniteGroup
+from equijax.groups._elements import known_integers
 from equijax.reps._permuting import Permuting
 from equijax.reps._representation import require_finite_group
 
@@ -33,13 +35,13 @@ class PermutationRepresentation(Permuting):
 
     def __init__(self, group: FiniteGroup, table: Any):
         require_finite_group(group)
-        images = np.asarray(table)
+        images = known_integers(table, "table", (), "images of the coordinates, integers 0 … dim - 1")
         if images.ndim != 2 or images.shape[0] != group.order or not images.shape[1]:
             raise ValueError(
                 f"`table` has shape {images.shape}; it needs one row of images for each of the {group.order} elements of "
                 f"{group!r}. PermutationRepresentation.from_generators(group, images) fills in the rest from the generators."
             )
-        if images.dtype.kind not in "iu" or not (np.sort(images, 1) == np.arange(images.shape[1])[None]).all():
+        if not (np.sort(images, 1) == np.arange(images.shape[1])[None]).all():
             raise ValueError(
                 f"`table` has a row that is not a permutation of 0 … {images.shape[1] - 1}; every element of the group "
                 "must permute the coordinates."
@@ -72,17 +74,19 @@ class PermutationRepresentation(Permuting):
           3
         """
         require_finite_group(group)
-        given = [np.asarray(p) for p in images]
+        rows = listed(images, "images", "permutations, each a list of images")
+        given = [known_integers(p, "images", (), "permutations, lists of integers") for p in rows]
         if len(given) != len(group.generators):
             raise ValueError(
                 f"`images` holds {len(given)} permutations; {group!r} has {len(group.generators)} generators "
                 f"{group.generators}, and each needs one."
             )
         for p in given:
-            if p.shape != given[0].shape or p.ndim != 1 or not np.array_equal(np.sort(p), np.arange(p.size)):
+            alike = p.shape == given[0].shape and p.ndim == 1 and p.size
+            if not alike or not np.array_equal(np.sort(p), np.arange(p.size)):
                 raise ValueError(
-                    f"`images` holds {p.tolist()}, which is not a permutation of 0 … {given[0].size - 1}. Each entry is a "
-                    "list of images in which every coordinate appears exactly once, and all have one length."
+                    f"`images` holds {shown(p.tolist())}, which is not a permutation of 0 … {given[0].size - 1}. Each entry "
+                    "is a list of images in which every coordinate appears exactly once, and all have one length."
                 )
         dim = len(given[0]) if given else 1
         table = np.full((group.order, dim), -1, np.int64)

@@ -1,7 +1,6 @@
 """What all representations by permutations share."""
 
 import abc
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -9,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
-from equijax.groups._elements import require_numbers
-from equijax.reps._representation import Representation, require_same_group
+from equijax.groups._elements import concrete, known_numbers, looked_up, poison
+from equijax.reps._representation import Representation, fibre_axis, require_one, require_same_group
 
 if TYPE_CHECKING:
     from equijax.reps._permutation import PermutationRepresentation
@@ -71,16 +71,21 @@ class Permuting(Representation):
 
     def __call__(self, g: Any) -> jax.Array:
         """Returns the permutation matrix of ``g``, float32 ``(…, dim, dim)``."""
-        image = jnp.asarray(self.table)[jnp.asarray(g, jnp.int32)]
-        return jnp.swapaxes(jax.nn.one_hot(image, self.dim, dtype=jnp.float32), -1, -2)
+        image = looked_up(self.table, g)
+        matrix = jnp.swapaxes(jax.nn.one_hot(image, self.dim, dtype=jnp.float32), -1, -2)
+        return matrix if concrete(g) is not None else jnp.where((image >= 0)[..., None, :], matrix, jnp.float32(jnp.nan))
 
     def act(self, g: Any, x: Any, axis: int) -> jax.Array:
-        """Moves coordinate i of ``axis`` to ``table[g, i]``; g is one element."""
-        require_numbers(g, self.group.order, "g")
+        """Moves coordinate i of ``axis`` to ``table[g, i]``; g is one element. A traced one that is none poisons ``x``."""
+        x, axis = fibre_axis(self, g, x, axis)
         if not self.shape:
-            return jnp.asarray(x)
-        source = jnp.asarray(_sources(self))[jnp.asarray(g, jnp.int32)]
-        return jnp.take(jnp.asarray(x), source, axis=axis, mode="clip")
+            return x
+        source = looked_up(_sources(self), g)
+        require_one(g, source.ndim - 1)
+        if concrete(g) is not None:
+            return jnp.take(x, source, axis=axis, mode="clip")
+        source = jnp.where(source < 0, self.dim, source)
+        return jnp.take(x, source, axis=axis, mode="fill", fill_value=poison(x.dtype))
 
     def restrict(self, subgroup: Any) -> Representation:
         """Returns the permutations that a smaller group gives, on the same coordinates."""
@@ -95,7 +100,7 @@ class Permuting(Representation):
 
     def sources(self, g: Any) -> np.ndarray:
         """Returns which coordinate moves to each coordinate, int32 ``(dim,)``, for a concrete ``g``."""
-        return _sources(self)[g]
+        return _sources(self)[known_numbers(g, self.group.order, "g")]
 
     def __add__(self, other: Representation) -> Representation:
         if not (isinstance(other, Permuting) and isinstance(self.group, FiniteGroup)):
@@ -117,24 +122,24 @@ def _listed(group: FiniteGroup, table: np.ndarray) -> "PermutationRepresentation
     return PermutationRepresentation(group, table)
 
 
-@functools.cache
+@bounded
 def _sources(fibre: Permuting) -> np.ndarray:
     return read_only(fibre.table[fibre.group.inverses])
 
 
-@functools.cache
+@bounded
 def _matrices_of_generators(fibre: Permuting) -> tuple[np.ndarray, ...]:
     rows = np.eye(fibre.dim)
     return tuple(read_only(np.ascontiguousarray(rows[fibre.table[g]].T)) for g in fibre.group.generators)
 
 
-@functools.cache
+@bounded
 def _indicators(fibre: Permuting) -> np.ndarray:
     orbit = fibre.orbits
     return read_only((orbit[None] == np.arange(int(orbit.max()) + 1)[:, None]).astype(np.float64))
 
 
-@functools.cache
+@bounded
 def _orbits(fibre: Permuting) -> np.ndarray:
     smallest = fibre.table.min(axis=0)
     firsts = sorted(set(smallest.tolist()))

@@ -1,22 +1,24 @@
 """Symmetric and exterior powers of a representation."""
 
 import dataclasses
-import functools
 import itertools
 import math
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import boolean
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 from equijax.groups._group import Element
 from equijax.reps._representation import Representation, require_representation
 from equijax.reps._scalar import Scalar
 
 _MAX_ENTRIES = 2**24
+_MOST_INDICES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Power(Representation):
     base: Representation
     order: int
     alternating: bool
+
+    def __post_init__(self) -> None:
+        require_representation(self.base, "base")
+        object.__setattr__(self, "order", positive_int(self.order, "order", 2, None, _MOST_INDICES))
+        object.__setattr__(self, "alternating", boolean(self.alternating, "alternating"))
 
     @property
     def group(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -130,11 +137,8 @@ def exterior_power(rep: Representation, order: int) -> Representation:
 
 def _power(rep: Representation, order: int, alternating: bool) -> Representation:
     require_representation(rep, "rep")
-    try:
-        k = operator.index(order)
-    except TypeError:
-        raise TypeError(f"`order` is {order!r} of type {type(order).__name__}; it must be an integer, 0 or more.") from None
-    if k < 0 or (alternating and k > rep.dim):
+    k = positive_int(order, "order", 0, None, _MOST_INDICES)
+    if alternating and k > rep.dim:
         above = f" and at most {rep.dim}, the dimension: beyond it every alternating tensor is zero" if alternating else ""
         raise ValueError(f"`order` is {order}; it must be 0 or more{above}.")
     if k < 2:
@@ -148,7 +152,7 @@ def _power(rep: Representation, order: int, alternating: bool) -> Representation
     return power
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _basis(dim: int, order: int, alternating: bool) -> np.ndarray:
     choose = itertools.combinations if alternating else itertools.combinations_with_replacement
     lists = list(choose(range(dim), order))
@@ -175,12 +179,12 @@ def _moved(power: Power, matrices: tuple[np.ndarray, ...]) -> np.ndarray:
     return read_only(power.tensors.T @ moved.T)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(power: Power) -> tuple[np.ndarray, ...]:
     return tuple(_moved(power, (a,) * power.order) for a in power.base.generators)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(power: Power) -> tuple[np.ndarray, ...]:
     others = (np.eye(power.base.dim),) * (power.order - 1)
     return tuple(read_only(power.order * _moved(power, (a, *others))) for a in power.base.algebra)

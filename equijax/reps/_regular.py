@@ -1,12 +1,13 @@
 """Representations of a finite group on functions on itself and on its cosets."""
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
 from equijax.reps._permuting import Permuting
 from equijax.reps._representation import require_finite_group
@@ -62,7 +63,7 @@ class Quotient(Permuting):
     def __post_init__(self) -> None:
         if not isinstance(self.subgroup, Subgroup):
             raise TypeError(
-                f"`subgroup` is {self.subgroup!r}; Quotient needs a Subgroup, which group.subgroup(elements) makes."
+                f"`subgroup` is {shown(self.subgroup)}; Quotient needs a Subgroup, which group.subgroup(elements) makes."
             )
 
     @property
@@ -76,6 +77,6 @@ class Quotient(Permuting):
         return _quotient_table(self.subgroup)
 
 
-@functools.cache
+@bounded
 def _quotient_table(subgroup: Subgroup) -> np.ndarray:
     return read_only(subgroup.coset_of[subgroup.group.table[:, subgroup.cosets[:, 0]]])

@@ -1,15 +1,18 @@
 """The contract of representations."""
 
 import abc
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 from equijax.groups import FiniteGroup, Group
+from equijax.groups._elements import numeric
 from equijax.groups._group import Element
 from equijax.groups._lie_algebra import is_orthogonal
 
@@ -50,10 +53,11 @@ class Representation(abc.ABC):
 
     def act(self, g: Element, x: Any, axis: int) -> jax.Array:
         """Returns ``x`` with one axis, of length ``dim``, multiplied by the matrix of one element ``g``."""
-        x = jnp.asarray(x)
+        x, axis = fibre_axis(self, g, x, axis)
         if not self.shape:
             return x
         matrix = self(g)
+        require_one(g, jnp.ndim(matrix) - 2)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else matrix.dtype
         moved = jnp.tensordot(matrix.astype(dtype), x.astype(dtype), axes=((1,), (axis,)), precision="highest")
         return jnp.moveaxis(moved, 0, axis)
@@ -64,6 +68,7 @@ class Representation(abc.ABC):
         Raises:
           ValueError: the representation does not permute its coordinates.
         """
+        self.group.require_element(g)
         if not self.is_permutation:
             raise ValueError(f"{self!r} does not permute its coordinates, so there is no list of sources. Use its matrices.")
         with jax.ensure_compile_time_eval():
@@ -187,11 +192,37 @@ class Representation(abc.ABC):
         return copies(self, count)
 
 
+def fibre_axis(rep: Representation, g: Element, x: Any, axis: int) -> tuple[jax.Array, int]:
+    """Returns what ``rep.act`` moves as an array, and the number of the axis counted from the first one.
+
+    Raises:
+      TypeError: ``g`` is no element, ``x`` no array of numbers, or ``axis`` no integer.
+      ValueError: ``g`` is no element, or the axis is not there or not as long as the fibre.
+    """
+    rep.group.require_element(g)
+    x = numeric(x, "x")
+    axis = positive_int(axis, "axis", -(2**31))
+    if not -x.ndim <= axis < x.ndim and rep.shape:
+        raise ValueError(f"`axis` is {axis}; `x` has shape {x.shape}, so the axis of the fibre is one of 0 … {x.ndim - 1}.")
+    if rep.shape and x.shape[axis] != rep.dim:
+        raise ValueError(f"`x` has shape {x.shape}; its axis {axis} must have the length {rep.dim} of the fibre {rep!r}.")
+    return x, axis % max(x.ndim, 1)
+
+
+def require_one(g: Element, batch_ndim: int) -> None:
+    """Raises ``ValueError`` where ``g`` are several elements."""
+    if batch_ndim:
+        raise ValueError(
+            f"`g` is {shown(g)}, which are several elements; `act` moves by one. Map over them: "
+            "jax.vmap(lambda g: rep.act(g, x, axis))(g)."
+        )
+
+
 def require_representation(rep: Any, name: str) -> None:
     """Raises ``TypeError`` where ``rep`` is no representation."""
     if not isinstance(rep, Representation):
         raise TypeError(
-            f"`{name}` is {rep!r} of type {type(rep).__name__}; it must be a representation, for example "
+            f"`{name}` is {shown(rep)} of type {type(rep).__name__}; it must be a representation, for example "
             "ej.reps.Regular(group) or ej.reps.Scalar(group)."
         )
 
@@ -200,7 +231,7 @@ def require_finite_group(group: Any) -> None:
     """Raises ``TypeError`` where ``group`` is no group whose elements are numbers."""
     if not isinstance(group, FiniteGroup):
         remedy = "Use its `point_group`." if isinstance(group, Group) else "For example Dihedral(4)."
-        raise TypeError(f"`group` is {group!r}; a fibre belongs to a FiniteGroup. {remedy}")
+        raise TypeError(f"`group` is {shown(group)}; a fibre belongs to a FiniteGroup. {remedy}")
 
 
 def require_same_group(first: Representation, second: Representation) -> None:
@@ -212,23 +243,33 @@ def require_same_group(first: Representation, second: Representation) -> None:
         )
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _generators(rep: Representation) -> tuple[np.ndarray, ...]:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        return tuple(read_only(np.array(rep(g), np.float64)) for g in rep.group.discrete_generators)
+        return tuple(_square(rep, rep(g)) for g in rep.group.discrete_generators)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _table(rep: Representation) -> np.ndarray:
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return read_only(np.argmax(np.asarray(rep(rep.group.elements())), axis=-2).astype(np.int32))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _algebra(rep: Representation) -> tuple[np.ndarray, ...]:
     group: Group = rep.group
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        return tuple(read_only(np.array(_derivative(rep, x), np.float64)) for x in group.algebra)
+        return tuple(_square(rep, _derivative(rep, x)) for x in group.algebra)
+
+
+def _square(rep: Representation, matrix: Any) -> np.ndarray:
+    found = np.array(matrix, np.float64)
+    if found.shape != (rep.dim, rep.dim):
+        raise ValueError(
+            f"`dim` of {rep!r} is {rep.dim}, but its matrix of one element has shape {found.shape}; it must be square, "
+            f"({rep.dim}, {rep.dim})."
+        )
+    return read_only(found)
 
 
 def _derivative(rep: Representation, direction: np.ndarray) -> jax.Array:
@@ -237,13 +278,13 @@ def _derivative(rep: Representation, direction: np.ndarray) -> jax.Array:
     return jax.jvp(rep, (group.identity,), (group.tangent(direction),))[1]
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _invariants(rep: Representation) -> np.ndarray:
     from equijax.reps._solver import invariant_vectors
 
     return read_only(invariant_vectors(rep.generators, rep.algebra, rep.dim))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _is_orthogonal(rep: Representation) -> bool:
     return is_orthogonal(rep.generators, rep.algebra, [np.asarray(x) for x in rep.group.algebra])

@@ -1,7 +1,6 @@
 """Representations of a smaller group, from those of a larger one."""
 
 import dataclasses
-import functools
 import typing
 from typing import Any
 
@@ -9,10 +8,11 @@ import jax
 import numpy as np
 import scipy.linalg
 
+from equijax._cache import bounded
 from equijax.groups import Subgroup
 from equijax.groups._group import Element, require_is_group
 from equijax.reps._matrix import MatrixRepresentation, matrices
-from equijax.reps._representation import Representation
+from equijax.reps._representation import Representation, require_representation
 
 _TOLERANCE = 1e-9
 _TRIES = 64
@@ -31,6 +31,8 @@ class Restricted(Representation):
     group: Any
 
     def __post_init__(self) -> None:
+        require_representation(self.base, "base")
+        require_is_group(self.group, "group")
         _require_inside(self.group, self.base.group)
 
     @property
@@ -59,6 +61,7 @@ class Restricted(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         return self.base(self.base.group.element(self.group.matrix(g)))
 
 
@@ -82,6 +85,7 @@ def restrict(fibre: Representation, subgroup: Any) -> Representation:
       >>> ej.reps.restrict(ej.reps.Vector(ej.Dihedral(4)), ej.Cyclic(4)).group
       Cyclic(4)
     """
+    require_representation(fibre, "fibre")
     return fibre.restrict(subgroup)
 
 
@@ -107,7 +111,7 @@ def require_subgroup(rep: Representation, subgroup: Subgroup) -> None:
         raise ValueError(f"`subgroup` belongs to {subgroup.group!r}, but the fibre is one of {rep.group!r}.")
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _require_inside(small: Any, large: Any) -> None:
     """Raises ``ValueError`` unless every matrix of ``small`` is found among those of ``large``."""
     inside = [_matrix(small, c) for c in small.discrete_generators]

@@ -1,7 +1,6 @@
 """The trivial representation."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup, Subgroup
-from equijax.groups._elements import batch_shape, require_numbers
+from equijax.groups._elements import batch_shape
 from equijax.groups._group import require_is_group
 from equijax.reps._permuting import Permuting
-from equijax.reps._representation import Representation, require_finite_group
+from equijax.reps._representation import Representation, fibre_axis, require_finite_group
 
 _ONE = read_only(np.ones((1, 1)))
 _ZERO = read_only(np.zeros((1, 1)))
@@ -82,27 +82,29 @@ class Scalar(Permuting):
 
     def restrict(self, subgroup: Any) -> Representation:
         """Returns the scalar of the smaller group."""
-        return super().restrict(subgroup) if isinstance(subgroup, Subgroup) else Scalar(subgroup)
+        if isinstance(subgroup, Subgroup):
+            return super().restrict(subgroup)
+        require_is_group(subgroup, "subgroup")
+        return Scalar(subgroup)
 
     def _restricted(self, subgroup: Subgroup) -> Permuting:
         return Scalar(subgroup.as_group())
 
     def __call__(self, g: Any) -> jax.Array:
         """Returns ones, float32 ``(…, 1, 1)``."""
+        self.group.require_element(g)
         return jnp.ones((*batch_shape(self.group, g), 1, 1), jnp.float32)
 
     def sources(self, g: Any) -> np.ndarray:
         """Returns 0, int32 ``(1,)``: where the one coordinate comes from."""
-        del g
+        self.group.require_element(g)
         return _NUMBER
 
     def act(self, g: Any, x: Any, axis: int) -> jax.Array:
         """Returns ``x``."""
-        if isinstance(self.group, FiniteGroup):
-            require_numbers(g, self.group.order, "g")
-        return jnp.asarray(x)
+        return fibre_axis(self, g, x, axis)[0]
 
 
-@functools.cache
+@bounded
 def _scalar_table(group: FiniteGroup) -> np.ndarray:
     return read_only(np.zeros((group.order, 1), np.int32))

@@ -4,7 +4,6 @@ The law :math:`ρ_{out}(g) W = W ρ_{in}(g)` holds for the whole group when it h
 derivatives in place of matrices, for a basis of the Lie algebra.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._canonical import canonical_basis
 from equijax.reps._orbits import pair_orbits
 from equijax.reps._representation import Representation, require_representation
@@ -243,7 +243,7 @@ def _normal_matrix(pairs: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndar
     return matrix
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _intertwiners(in_rep: Representation, out_rep: Representation) -> np.ndarray:
     if in_rep.is_permutation and out_rep.is_permutation:
         return _orbit_maps(in_rep, out_rep)
@@ -259,7 +259,7 @@ def _intertwiners(in_rep: Representation, out_rep: Representation) -> np.ndarray
     return read_only(found)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _part_intertwiners(in_part: Representation, out_part: Representation) -> np.ndarray:
     """The basis between two parts that are not taken apart further, float64 ``(rank, out, in)``."""
     if in_part.is_irrep and out_part.is_irrep and in_part != out_part:

@@ -11,9 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
+from equijax._arguments import listed, shown
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 from equijax.groups._group import Element
-from equijax.reps._representation import Representation, require_representation, require_same_group
+from equijax.reps._representation import Representation, fibre_axis, require_representation, require_same_group
+
+_MOST_COPIES = 2**20
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -37,6 +42,7 @@ class DirectSum(Representation):
     summands: tuple[Representation, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "summands", tuple(listed(self.summands, "summands", "representations")))
         if not self.summands:
             raise ValueError("`summands` is empty; a sum needs at least one representation.")
         flat = []
@@ -115,9 +121,8 @@ class DirectSum(Representation):
 
     def act(self, g: Element, x: Any, axis: int) -> jax.Array:
         """Moves the coordinates of each part by themselves, on one axis; ``g`` is one element."""
-        x = jnp.asarray(x)
+        x, axis = fibre_axis(self, g, x, axis)
         x = x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
-        axis = axis % x.ndim
         moved = []
         start = 0
         for part, count in self.runs:
@@ -168,11 +173,12 @@ def copies(rep: Representation, count: int) -> Representation:
         number = operator.index(count)
     except TypeError:
         raise TypeError(
-            f"`count` is {count!r} of type {type(count).__name__}; a representation is multiplied by an integer, the number "
-            "of copies, or by another representation."
+            f"`count` is {shown(count)} of type {type(count).__name__}; a representation is multiplied by an integer, the "
+            "number of copies, or by another representation."
         ) from None
     if number < 1 or isinstance(count, bool):
         raise ValueError(f"`count` is {count!r}; there must be at least one copy, as in 3 * rep.")
+    number = positive_int(number, "count", 1, None, _MOST_COPIES)
     if number == 1:
         return rep
     half = copies(rep, number // 2)
@@ -187,16 +193,16 @@ def _blocks(blocks: tuple[np.ndarray, ...]) -> np.ndarray:
     return read_only(np.asarray(scipy.linalg.block_diag(*blocks)))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: DirectSum) -> tuple[np.ndarray, ...]:
     return tuple(_blocks(blocks) for blocks in zip(*(part.generators for part in rep.summands), strict=True))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: DirectSum) -> tuple[np.ndarray, ...]:
     return tuple(_blocks(blocks) for blocks in zip(*(part.algebra for part in rep.summands), strict=True))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _invariants(rep: DirectSum) -> np.ndarray:
     return _blocks(tuple(part.invariants for part in rep.summands))

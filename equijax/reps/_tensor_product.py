@@ -10,10 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import listed
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 from equijax.groups._group import Element
-from equijax.reps._representation import Representation, require_representation, require_same_group
+from equijax.reps._representation import Representation, fibre_axis, require_representation, require_same_group
 from equijax.reps._scalar import Scalar
+
+_MOST_INDICES = 32
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -36,6 +41,7 @@ class TensorProduct(Representation):
     terms: tuple[Representation, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", tuple(listed(self.terms, "terms", "representations")))
         if not self.terms:
             raise ValueError("`terms` is empty; a product needs at least one representation.")
         flat = []
@@ -104,9 +110,8 @@ class TensorProduct(Representation):
 
     def act(self, g: Element, x: Any, axis: int) -> jax.Array:
         """Multiplies one axis factor by factor, without the large matrix; ``g`` is one element."""
-        x = jnp.asarray(x)
+        x, axis = fibre_axis(self, g, x, axis)
         x = x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
-        axis = axis % x.ndim
         moved = x.reshape(*x.shape[:axis], *(factor.dim for factor in self.factors), *x.shape[axis + 1 :])
         for i, factor in enumerate(self.factors):
             moved = factor.act(g, moved, axis + i)
@@ -150,9 +155,7 @@ def tensors(base: Representation, p: int, q: int = 0) -> Representation:
       (4, Scalar(group=Cyclic(4)))
     """
     require_representation(base, "base")
-    for name, count in (("p", p), ("q", q)):
-        if operator.index(count) < 0:
-            raise ValueError(f"`{name}` is {count}; the number of indices is 0 or more.")
+    p, q = positive_int(p, "p", 0, None, _MOST_INDICES), positive_int(q, "q", 0, None, _MOST_INDICES)
     if not p + q:
         return Scalar(base.group)
     return tensor_product(*[base] * p, *[base.dual] * q)
@@ -171,13 +174,13 @@ def _kron(a: jax.Array, b: jax.Array) -> jax.Array:
     return product.reshape(*product.shape[:-4], rows, columns)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _generators(rep: TensorProduct) -> tuple[np.ndarray, ...]:
     columns = zip(*(factor.generators for factor in rep.factors), strict=True)
     return tuple(read_only(functools.reduce(np.kron, matrices)) for matrices in columns)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _algebra(rep: TensorProduct) -> tuple[np.ndarray, ...]:
     columns = zip(*(factor.algebra for factor in rep.factors), strict=True)
     return tuple(read_only(functools.reduce(_kronecker_sum, matrices)) for matrices in columns)

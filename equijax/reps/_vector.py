@@ -1,13 +1,13 @@
 """The vectors on which the matrices of a group act."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from equijax.groups._group import Element
+from equijax._cache import bounded
+from equijax.groups._group import Element, require_is_group
 from equijax.reps._representation import Representation
 
 
@@ -33,6 +33,7 @@ class Vector(Representation):
     group: Any
 
     def __post_init__(self) -> None:
+        require_is_group(self.group, "group", "it must be a group whose elements are matrices, for example SO(3)")
         _size(self.group)
 
     @property
@@ -42,9 +43,10 @@ class Vector(Representation):
 
     def __call__(self, g: Element) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
+        self.group.require_element(g)
         return jnp.asarray(self.group.matrix(g), float)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _size(group: Any) -> int:
     return jax.eval_shape(lambda: group.matrix(group.identity)).shape[-1]

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
+from equijax.groups._elements import known_reals
 from equijax.reps import Representation
-from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_rows
+from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_axes, require_rows
 
 
 class BasisSharing(Sharing):
@@ -38,8 +39,10 @@ class BasisSharing(Sharing):
     """
 
     def __init__(self, basis: np.ndarray, out_invariants: np.ndarray):
-        self._basis = FrozenArray(basis, np.float64)
-        self._out_invariants = FrozenArray(out_invariants, np.float64)
+        self._basis = FrozenArray(known_reals(basis, "basis"), np.float64)
+        self._out_invariants = FrozenArray(known_reals(out_invariants, "out_invariants"), np.float64)
+        if not (np.isfinite(self.basis).all() and np.isfinite(self.out_invariants).all()):
+            raise ValueError("`basis` or `out_invariants` holds numbers that are not finite.")
         if self.basis.ndim < 3 or self.out_invariants.ndim != 2 or self.out_invariants.shape[1] != self.basis.shape[1]:
             raise ValueError(
                 f"`basis` has shape {self.basis.shape} and `out_invariants` {self.out_invariants.shape}; they must be "
@@ -84,7 +87,8 @@ class BasisSharing(Sharing):
 
     def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
         """Multiplies the maps with their weights, in 32 bits at least."""
-        require_rows(theta, self.count)
+        theta = require_rows(theta, self.count)
+        axes = None if axes is None else require_axes(axes, len(self.shape))
         real = jnp.issubdtype(theta.dtype, jnp.inexact)
         wide = theta.dtype if real and jnp.finfo(theta.dtype).bits >= 32 else jnp.float32
         moved = self.basis if axes is None else np.transpose(self.basis, (0, *(1 + axis for axis in axes)))

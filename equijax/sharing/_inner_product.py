@@ -1,12 +1,15 @@
 """The invariant inner product of a representation by matrices."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import block_diag
 
+from equijax._arguments import listed
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
+from equijax.groups._elements import known_reals
 from equijax.groups._lie_algebra import is_orthogonal
 from equijax.reps import Representation
 from equijax.reps._solver import MAX_SIZE, solve
@@ -38,6 +41,9 @@ def invariant_form(generators: Sequence[np.ndarray], algebra: Sequence[np.ndarra
       >>> np.abs(turn.T @ form @ turn - form).max() < 1e-12
       np.True_
     """
+    dim = positive_int(dim, "dim", 1, None, 2**14)
+    generators = [_square(m, "generators", dim) for m in listed(generators, "generators", "square matrices")]
+    algebra = [_square(m, "algebra", dim) for m in listed(algebra, "algebra", "square matrices")]
     one = np.eye(dim)
     if is_orthogonal(generators, algebra):
         return one
@@ -57,7 +63,14 @@ def invariant_form(generators: Sequence[np.ndarray], algebra: Sequence[np.ndarra
     return mean if values[0] > _TOLERANCE * abs(values[-1]) else None
 
 
-@functools.lru_cache(maxsize=256)
+def _square(value: object, name: str, dim: int) -> np.ndarray:
+    matrix = known_reals(value, name)
+    if matrix.shape != (dim, dim) or not np.isfinite(matrix).all():
+        raise ValueError(f"`{name}` holds an array of shape {matrix.shape}; all must be finite matrices, ({dim}, {dim}).")
+    return matrix
+
+
+@bounded
 def invariant_form_of(rep: Representation) -> np.ndarray | None:
     """Returns :func:`invariant_form` of a representation, part by part where it is a sum. Read-only."""
     parts = [rep] if len(rep.parts) == 1 else rep.parts

@@ -9,9 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from equijax._arguments import as_shape
 from equijax._arrays import read_only
+from equijax._cache import bounded
+from equijax._numbers import positive_int
 from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup
+from equijax.groups._group import require_is_group
 from equijax.reps import Representation
 from equijax.sharing._basis_sharing import BasisSharing, unreached_irreps
 from equijax.sharing._kernel_basis import kernel_basis
@@ -63,8 +67,11 @@ class KernelSharing(MadeSharing):
     out_fibre: Representation
 
     def __post_init__(self) -> None:
+        require_is_group(self.point_group, "point_group")
         require_fibre(self.in_fibre, self.point_group, "in_fibre")
         require_fibre(self.out_fibre, self.point_group, "out_fibre")
+        sizes = tuple(positive_int(n, "kernel_size", 1, self.kernel_size) for n in as_shape(self.kernel_size, "kernel_size"))
+        object.__setattr__(self, "kernel_size", sizes)
         require_window(self.point_group, self.kernel_size)
 
     @property
@@ -224,7 +231,7 @@ class _Factors:
     representatives: tuple[np.ndarray, ...]
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _orbit_rule(sharing: KernelSharing) -> _FactoredOrbits:
     """Moves every b back to the smallest member b₀ of its orbit; there only the stabiliser of b₀ is left to share."""
     group, into, out = sharing.point_group, sharing.in_fibre.table, sharing.out_fibre.table
@@ -248,13 +255,13 @@ def _orbit_rule(sharing: KernelSharing) -> _FactoredOrbits:
     return _FactoredOrbits(_Factors(orbit, offsets[back], into[back], table, count, tuple(representatives)))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _basis_rule(sharing: KernelSharing) -> BasisSharing:
     solve = functools.partial(kernel_basis, sharing.point_group, sharing.kernel_size)
     return parts_sharing(sharing.in_fibre, sharing.out_fibre, solve)
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _unreached(sharing: KernelSharing) -> tuple[Representation, ...]:
     reaches = lambda irrep: KernelSharing(sharing.point_group, sharing.kernel_size, sharing.in_fibre, irrep).count > 0  # noqa: E731
     return unreached_irreps(_basis_rule(sharing), sharing.out_fibre, reaches)

@@ -1,18 +1,17 @@
 """Kernels between any two fibres, one orbit of offsets after another."""
 
-import functools
-
 import jax
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup
 from equijax.reps import Representation
 from equijax.reps._solver import solve
 from equijax.sharing._window import window
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def kernel_basis(
     point_group: FiniteGroup, kernel_size: tuple[int, ...], in_part: Representation, out_part: Representation
 ) -> np.ndarray:
@@ -41,7 +40,7 @@ def kernel_basis(
     return read_only(np.concatenate(found))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def _matrices(fibre: Representation) -> np.ndarray:
     """Matrices of all elements, float64 ``(order, dim, dim)``."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():

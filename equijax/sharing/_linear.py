@@ -1,11 +1,11 @@
 """The weight sharing that two finite actions force on a linear map between them."""
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
 
+from equijax._cache import bounded
 from equijax.actions import Action, FiniteAction
 from equijax.actions._action import require_action
 from equijax.actions._motions import common_motions
@@ -139,7 +139,7 @@ def _made_finite(action: Action, name: str) -> FiniteAction:
         ) from error
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _rule(sharing: LinearSharing) -> Sharing:
     into, out, generators = sharing.in_action, sharing.out_action, sharing.generators
     if _permutes(into, generators) and _permutes(out, generators):
@@ -153,7 +153,7 @@ def _rule(sharing: LinearSharing) -> Sharing:
     return BasisSharing(normalised(basis, invariant_form(*in_side), invariant_form(*out_side)), invariant_vectors(*out_side))
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _unreached(sharing: LinearSharing) -> tuple[Representation, ...]:
     if not isinstance(sharing.rule, BasisSharing):
         return ()

@@ -1,11 +1,14 @@
 """Sharing by orbits: weights that the group moves onto each other are equal."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import digest, read_only
-from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_rows
+from equijax.groups._elements import known_integers, known_reals, numeric
+from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_axes, require_rows
 
 
 class OrbitSharing(Sharing):
@@ -27,8 +30,13 @@ class OrbitSharing(Sharing):
     """
 
     def __init__(self, table: np.ndarray, out_orbits: np.ndarray):
-        self._table = read_only(np.array(table, np.int32))
-        self._out_orbits = read_only(np.array(out_orbits, np.int32))
+        self._table = read_only(np.array(_numbered(table, "table")))
+        self._out_orbits = read_only(np.array(_numbered(out_orbits, "out_orbits")))
+        if self._table.ndim < 2 or self._out_orbits.shape != self._table.shape[:1]:
+            raise ValueError(
+                f"`table` has shape {self._table.shape} and `out_orbits` {self._out_orbits.shape}; they must be "
+                "(output points, [window], input points) and (output points,)."
+            )
         self._count = int(self._table.max()) + 1
         self._ordered: dict[tuple[int, ...], np.ndarray] = {}
 
@@ -78,8 +86,8 @@ class OrbitSharing(Sharing):
 
     def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
         """Looks the weight of each entry up."""
-        require_rows(theta, self.count)
-        return theta[self._index(axes)]
+        theta = require_rows(theta, self.count)
+        return theta[self._index(None if axes is None else require_axes(axes, len(self.shape)))]
 
     def _index(self, axes: tuple[int, ...] | None) -> jax.Array:
         """The table as a constant of a compiled function, its axes in the given order."""
@@ -91,6 +99,9 @@ class OrbitSharing(Sharing):
 
     def spread_bias(self, bias: jax.Array) -> jax.Array:
         """Looks the bias of each output point up; one bias for all is returned as it is."""
+        bias = numeric(bias, "bias")
+        if bias.shape[:-1] != self.bias_shape:
+            raise ValueError(f"`bias` has shape {bias.shape}; its leading axes must be {self.bias_shape}, features behind.")
         return bias if bias.ndim == 1 else bias[jnp.asarray(self.out_orbits)]
 
     def project(self, weight: np.ndarray) -> np.ndarray:
@@ -112,6 +123,14 @@ class OrbitSharing(Sharing):
         return f"OrbitSharing({self.count} orbits on {self.shape})"
 
 
+def _numbered(value: Any, name: str) -> np.ndarray:
+    """Returns numbers of orbits, int32, 0 or more."""
+    numbers = known_integers(value, name, (), "numbers of orbits")
+    if not numbers.size or numbers.min() < 0 or numbers.max() >= numbers.size:
+        raise ValueError(f"`{name}` has shape {numbers.shape} and must hold orbits that are numbered from 0 on, each used.")
+    return numbers
+
+
 def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
     """Replaces every weight by the mean over its orbit.
 
@@ -122,6 +141,7 @@ def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
     Returns:
       float64 array of the shape of ``weight``.
     """
+    orbit = _numbered(orbit, "orbit")
     flat = flat_weight(weight, orbit.shape)
     count = np.bincount(orbit.reshape(-1))
     total = np.zeros((len(count), flat.shape[1]))
@@ -131,6 +151,6 @@ def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
 
 def defect(weight: np.ndarray, orbit: np.ndarray) -> float:
     """Returns the weight-space defect ``‖W − P W‖ / ‖W‖`` (0 for W = 0)."""
-    values = np.asarray(weight, np.float64)
+    values = known_reals(weight, "weight")
     norm = float(np.linalg.norm(values))
     return float(np.linalg.norm(values - project(values, orbit))) / norm if norm else 0.0

@@ -1,17 +1,19 @@
 """Set partitions: the patterns of equality among several indices."""
 
-import functools
 import math
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
+from equijax._arguments import listed, shown
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 
 Partition = tuple[int, ...]
 
 
-@functools.lru_cache(maxsize=32)
+@bounded
 def set_partitions(size: int) -> tuple[Partition, ...]:
     r"""Lists the set partitions of ``0 … size - 1`` as restricted growth strings, in lexicographic order.
 
@@ -32,7 +34,7 @@ def set_partitions(size: int) -> tuple[Partition, ...]:
       >>> set_partitions(3)
       ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, 2))
     """
-    size = positive_int(size, "size", 0)
+    size = positive_int(size, "size", 0, None, 12)
     if not size:
         return ((),)
     return tuple((*start, block) for start in set_partitions(size - 1) for block in range(block_count(start) + 1))
@@ -57,6 +59,9 @@ def equality_pattern(values: Sequence[Hashable]) -> Partition:
       (0, 1, 0, 2)
     """
     numbers: dict[Hashable, int] = {}
+    values = listed(values, "values", "hashable entries")
+    if not all(isinstance(value, Hashable) for value in values):
+        raise TypeError(f"`values` is {shown(values)}; its entries must be hashable.")
     return tuple(numbers.setdefault(value, len(numbers)) for value in values)
 
 
@@ -77,7 +82,7 @@ def stirling_number(size: int, blocks: int) -> int:
       >>> stirling_number(4, 1) + stirling_number(4, 2)
       8
     """
-    size, blocks = positive_int(size, "size", 0), positive_int(blocks, "blocks", 0)
+    size, blocks = positive_int(size, "size", 0, None, 1000), positive_int(blocks, "blocks", 0, None, 1000)
     total = sum((-1) ** (blocks - i) * math.comb(blocks, i) * i**size for i in range(blocks + 1))
     return total // math.factorial(blocks)
 
@@ -98,8 +103,12 @@ def bell_number(size: int) -> int:
       >>> bell_number(2 + 2)
       15
     """
-    size = positive_int(size, "size", 0)
+    size = positive_int(size, "size", 0, None, 1000)
     return sum(stirling_number(size, blocks) for blocks in range(size + 1))
+
+
+def _partition(value: Any, name: str) -> Partition:
+    return tuple(positive_int(block, name, 0, value) for block in listed(value, name, "numbers of blocks"))
 
 
 def refines(fine: Partition, coarse: Partition) -> bool:
@@ -116,12 +125,13 @@ def refines(fine: Partition, coarse: Partition) -> bool:
       >>> refines((0, 1, 0, 2), (0, 1, 0, 0)), refines((0, 1, 0, 0), (0, 1, 0, 2))
       (True, False)
     """
+    fine, coarse = _partition(fine, "fine"), _partition(coarse, "coarse")
     if len(fine) != len(coarse):
         raise ValueError(f"`fine` has {len(fine)} members and `coarse` {len(coarse)}; compare partitions of one set.")
     return len(set(zip(fine, coarse, strict=True))) == block_count(fine)
 
 
-@functools.lru_cache(maxsize=32)
+@bounded
 def refinement(size: int) -> np.ndarray:
     """The order of the partition lattice, bool ``(Bell(size), Bell(size))``: ``[a, b]`` where a refines b. Read-only."""
     partitions = set_partitions(size)

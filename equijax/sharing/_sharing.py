@@ -3,11 +3,14 @@
 import abc
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from equijax._arguments import as_shape
+from equijax.groups._elements import known_reals, numeric
 from equijax.reps import Representation
 
 
@@ -26,6 +29,9 @@ class Draws:
 
     shape: tuple[int, ...]
     rows: tuple[np.ndarray | None, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", as_shape(self.shape))
 
 
 class Sharing(abc.ABC):
@@ -115,7 +121,7 @@ class Sharing(abc.ABC):
 
     def defect(self, weight: np.ndarray) -> float:
         """Returns ``‖W − P W‖ / ‖W‖``: 0 for a map that commutes, about 1 for a random one of many points."""
-        values = np.asarray(weight, np.float64)
+        values = known_reals(weight, "weight")
         norm = float(np.linalg.norm(values))
         return float(np.linalg.norm(values - self.project(values))) / norm if norm else 0.0
 
@@ -170,18 +176,33 @@ class MadeSharing(Sharing):
         return self.rule.project(weight)
 
 
-def require_rows(theta: jax.Array, count: int) -> None:
-    """Raises ``ValueError`` where a parameter has another number of rows than there are free weights."""
+def require_axes(axes: Any, ndim: int) -> tuple[int, ...]:
+    """Returns an order of the axes of one map.
+
+    Raises:
+      TypeError: the entries are no integers.
+      ValueError: they are not ``0 … ndim - 1``, each once.
+    """
+    order = as_shape(axes, "axes")
+    if sorted(order) != list(range(ndim)):
+        raise ValueError(f"`axes` is {order}; it must hold each of 0 … {ndim - 1} once, the order of the axes of one map.")
+    return order
+
+
+def require_rows(theta: Any, count: int) -> jax.Array:
+    """Returns a parameter as an array; raises where it has another number of rows than there are free weights."""
+    theta = numeric(theta, "theta")
     if theta.ndim < 1 or theta.shape[0] != count:
         raise ValueError(
-            f"the parameter has shape {theta.shape}, but there are {count} free weights: it must be "
+            f"the parameter `theta` has shape {theta.shape}, but there are {count} free weights: it must be "
             f"({count}, in_features, out_features). Parameters of another group or fibre don't fit."
         )
+    return theta
 
 
 def flat_weight(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Returns a map as float64 ``(entries, features)`` after checking its leading axes."""
-    values = np.asarray(weight, np.float64)
+    values = known_reals(weight, "weight")
     if values.shape[: len(shape)] != shape:
         raise ValueError(f"`weight` has shape {values.shape}; its leading axes must be {shape}, the shared pairs.")
     return values.reshape(math.prod(shape), -1)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from equijax.groups._elements import known_reals
+
 _NULL = 1e-9
 
 
@@ -25,7 +27,22 @@ def normalised(basis: np.ndarray, in_form: np.ndarray | None, out_form: np.ndarr
     Returns:
       float64 array of the shape of ``basis``.
     """
+    basis = known_reals(basis, "basis")
+    if basis.ndim < 3 or not np.isfinite(basis).all():
+        raise ValueError(
+            f"`basis` has shape {basis.shape}; it must hold finite maps, (count, output points, …, input points)."
+        )
+    in_form, out_form = _form(in_form, "in_form", basis.shape[-1]), _form(out_form, "out_form", basis.shape[1])
     return normalised_parts([[basis]], [1], [1], [in_form], [out_form])[0][0]
+
+
+def _form(value: object, name: str, size: int) -> np.ndarray | None:
+    if value is None:
+        return None
+    form = known_reals(value, name)
+    if form.shape != (size, size) or not np.isfinite(form).all() or np.linalg.eigvalsh(form).min() <= 0:
+        raise ValueError(f"`{name}` has shape {form.shape}; it must be a symmetric positive matrix, ({size}, {size}).")
+    return form
 
 
 def normalised_parts(

@@ -1,10 +1,9 @@
 """The window of a kernel: its offsets, and how a point group moves them."""
 
-import functools
-
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import FiniteGroup
 from equijax.groups._point import has_matrices
 
@@ -40,7 +39,7 @@ def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> No
         )
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Finds the offsets of a kernel and how the point group permutes them.
 

@@ -8,12 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import boolean, function, real_number, require_key
+from equijax._numbers import positive_int
 from equijax.actions import Action
-from equijax.actions._acting import sample_acting, shape_of
+from equijax.actions._acting import require_elements, require_moved, sample_acting, shape_of
+from equijax.actions._action import require_action
 from equijax.audit import equivariance_error
 from equijax.audit._error import default_elements, errors_at, is_floating, moved, widened
 from equijax.groups import Group
-from equijax.groups._group import Element
+from equijax.groups._elements import as_arrays
+from equijax.groups._group import Element, require_is_group
 
 
 def check_group(group: Group, *, key: jax.Array | None = None, samples: int = 16) -> None:
@@ -32,8 +36,10 @@ def check_group(group: Group, *, key: jax.Array | None = None, samples: int = 16
       >>> import equijax as ej
       >>> ej.testing.check_group(ej.Dihedral(5))
     """
+    require_is_group(group, "group")
+    key, samples = _key(key), positive_int(samples, "samples", 1, None, 2**20)
     _ = group.structure_constants
-    keys = jax.random.split(jax.random.key(0) if key is None else key, 3)
+    keys = jax.random.split(key, 3)
     a, b, c = (group.draw(k, (samples,)) for k in keys)
     e = group.identity
     stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (samples, *leaf.shape)), jax.tree.map(jnp.asarray, e))
@@ -86,9 +92,13 @@ def check_action(
       >>> import equijax as ej, jax.numpy as jnp
       >>> ej.testing.check_action(ej.GridAction(ej.wallpaper("p4m")), jnp.arange(50.0).reshape(5, 5, 2))
     """
+    require_action(action, "action")
+    require_moved(x)
+    key, samples = _key(key), positive_int(samples, "samples", 1, None, 2**20)
+    tolerance = None if tolerance is None else real_number(tolerance, "tolerance", 0.0)
     action = action.for_input(x)
     group = action.group
-    keys = jax.random.split(jax.random.key(0) if key is None else key)
+    keys = jax.random.split(key)
     g, h = (sample_acting([(action, shape_of(x))], k, (samples,)) for k in keys)
     tolerance = _tolerance(x, 100) if tolerance is None else tolerance
     one = action(group.identity, x)
@@ -142,11 +152,20 @@ def check_equivariance(
       >>> act = ej.GridAction(ej.Translation(1))
       >>> ej.testing.check_equivariance(lambda x: x + jnp.roll(x, 1, axis=0), act, act, jnp.arange(8.0)[:, None])
     """
+    function(fn, "fn")
+    require_action(in_action, "in_action")
+    require_action(out_action, "out_action")
+    require_moved(x)
+    key = _key(key)
+    tolerance = None if tolerance is None else real_number(tolerance, "tolerance", 0.0)
+    gradient = boolean(gradient, "gradient")
     y = fn(x)
     tolerance = _equivariance_tolerance((x, y)) if tolerance is None else tolerance
     in_action, out_action = in_action.for_input(x), out_action.for_input(y)
     if elements is None:
         elements = default_elements(in_action, out_action, x, y, key)
+    require_elements(in_action.group, elements)
+    elements = as_arrays(elements)
     _report(equivariance_error(fn, in_action, out_action, x, elements), elements, tolerance, "fn(g·x) = g·fn(x)")
     if gradient:
         v = normals_like(_floats(y))
@@ -160,6 +179,13 @@ def check_equivariance(
         into = lambda g, pair: (moved(in_action, g, pair[0]), at_y(g, pair[1]))  # noqa: E731
         errors = errors_at(pull, into, at_x, (x, v), pull((x, v)), elements)
         _report(errors, elements, tolerance, "the gradient's law, vjp(g·x)(g·v) = g·vjp(x)(v)")
+
+
+def _key(key: Any) -> jax.Array:
+    if key is None:
+        return jax.random.key(0)
+    require_key(key)
+    return key
 
 
 def normals_like(tree: Any) -> Any:

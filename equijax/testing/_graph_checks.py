@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import function, listed, real_number, shown
 from equijax.actions import Action, GraphAction, TrivialAction
+from equijax.actions._action import require_action
 from equijax.audit import equivariance_error
 from equijax.audit._error import is_floating
 from equijax.audit._graph_changes import blank, changed, filled, joined, padded, rewired, rows, seen
 from equijax.graphs import Graph
 from equijax.groups import Group
 from equijax.nn import Layer
-from equijax.testing._checks import _distance, _equivariance_tolerance, _require, check_equivariance, normals_like
+from equijax.testing._checks import _distance, _equivariance_tolerance, _key, _require, check_equivariance, normals_like
 
 #: What :func:`check_graph_layer` checks.
 GRAPH_CHECKS = (
@@ -70,10 +72,19 @@ def check_graph_layer(
       ... except AssertionError as error: print(str(error)[:54])
       padding changes the output: the relative difference is
     """
-    unknown = [name for name in checks if name not in GRAPH_CHECKS]
+    function(layer, "layer", "a Flax module or a function of one graph")
+    if not isinstance(graph, Graph):
+        raise TypeError(f"`graph` is {shown(graph)}, a {type(graph).__name__}; it must be a Graph.")
+    checks = listed(checks, "checks", "names of checks")
+    if not checks:
+        raise ValueError(f"`checks` is empty, so nothing would be checked; the checks are {', '.join(GRAPH_CHECKS)}.")
+    unknown = [name for name in checks if not isinstance(name, str) or name not in GRAPH_CHECKS]
     if unknown:
         raise ValueError(f"`checks` names {unknown[0]!r}; the checks are {', '.join(GRAPH_CHECKS)}.")
-    key = jax.random.key(0) if key is None else key
+    for name, action in (("in_action", in_action), ("out_action", out_action)):
+        if action is not None:
+            require_action(action, name)
+    key, tolerance = _key(key), None if tolerance is None else real_number(tolerance, "tolerance", 0.0)
     subject = _Subject(layer, filled(graph, 0.0), in_action, out_action, tolerance)
     subject.symmetric([name for name in checks if name in ("relabelling", "edge order", "motions", "gradient")], key)
     runs = {

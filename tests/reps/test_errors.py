@@ -68,8 +68,8 @@ CASES = {
     ),
     "floats": (
         lambda: PermutationRepresentation(ej.Reflection(1), [[0.0, 1.0], [1.0, 0.0]]),
-        ValueError,
-        ["`table`", "0 … 1"],
+        TypeError,
+        ["`table`", "[[0.0, 1.0], [1.0, 0.0]]", "integers 0 … dim - 1"],
     ),
     "no homomorphism": (
         lambda: PermutationRepresentation(C4, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]),
@@ -132,7 +132,7 @@ CASES = {
         ["different groups", "Cyclic(4)", "Dihedral(4)", "restrict"],
     ),
     "sum of matrices over two groups": (lambda: Vector(C4) + Regular(D4), ValueError, ["different groups", "restrict"]),
-    "negative tensors": (lambda: reps.tensors(Vector(C4), -1), ValueError, ["`p`", "-1", "0 or more"]),
+    "negative tensors": (lambda: reps.tensors(Vector(C4), -1), ValueError, ["`p`", "-1", "at least 0"]),
     "tensors over a number": (lambda: reps.tensors(3, 1), TypeError, ["`base`", "3", "int"]),
     "vectors of a group without matrices": (
         lambda: Vector(ej.FiniteGroup.from_permutations([[1, 0]])),
@@ -170,7 +170,11 @@ CASES = {
         ValueError,
         ["do not compose", "float64"],
     ),
-    "matrices that are words": (lambda: MatrixRepresentation(C4, "abcd"), ValueError, ["`matrices`", "real numbers"]),
+    "matrices that are words": (
+        lambda: MatrixRepresentation(C4, "abcd"),
+        TypeError,
+        ["`matrices`", "'abcd'", "real matrices"],
+    ),
     "matrices that are not finite": (
         lambda: MatrixRepresentation(C4, np.full((4, 1, 1), np.nan)),
         ValueError,
@@ -204,7 +208,7 @@ CASES = {
     ),
     "power of a number": (lambda: reps.symmetric_power(3, 2), TypeError, ["`rep`", "3"]),
     "half a power": (lambda: reps.symmetric_power(Vector(C4), 0.5), TypeError, ["`order`", "0.5", "integer"]),
-    "negative power": (lambda: reps.symmetric_power(Vector(C4), -1), ValueError, ["`order`", "-1", "0 or more"]),
+    "negative power": (lambda: reps.symmetric_power(Vector(C4), -1), ValueError, ["`order`", "-1", "at least 0"]),
     "exterior power above the dimension": (
         lambda: reps.exterior_power(Vector(C4), 3),
         ValueError,

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import boolean
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import require_bools
 from equijax.groups import Group
 from equijax.nn._mask import require_mask
 from equijax.nn._parameters import read, read_optional
@@ -89,7 +89,6 @@ class FieldBatchNorm(FieldNorm):
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         scale_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
-        require_bools(use_running_average=use_running_average)
         super().__init__(
             num_features,
             fibre,
@@ -131,7 +130,7 @@ class FieldBatchNorm(FieldNorm):
         old_var = read(self.var, "var", self._block_shape)
         old_mean = read_optional(self.mean, "mean", self._invariant_shape)
         stored = self.use_running_average if use_running_average is None else use_running_average
-        require_bools(use_running_average=stored)
+        boolean(stored, "use_running_average")
         if stored:
             var = broadcast(old_var, v.ndim).astype(v.dtype)
             none = jnp.zeros((*var.shape[:-2], 0, var.shape[-1]), v.dtype)

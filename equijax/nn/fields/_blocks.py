@@ -1,10 +1,9 @@
 """The parts of a fibre that nothing mixes: what norms, gates and dropout treat as one."""
 
-import functools
-
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.reps import Representation
 
 
@@ -43,7 +42,7 @@ def coefficients_of_invariants(fibre: Representation) -> np.ndarray:
     return _coefficients(fibre)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _numbers(fibre: Representation) -> np.ndarray:
     if fibre.is_permutation:
         return read_only(fibre.invariants.argmax(0).astype(np.int32))
@@ -56,13 +55,13 @@ def _numbers(fibre: Representation) -> np.ndarray:
     return read_only(np.concatenate(numbers).astype(np.int32))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _indicators(fibre: Representation) -> np.ndarray:
     numbers = _numbers(fibre)
     return read_only((numbers[None] == np.arange(block_count(fibre))[:, None]).astype(np.float64))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _pointwise(fibre: Representation) -> np.ndarray:
     if fibre.is_permutation or len(fibre.invariants) == fibre.dim:
         return read_only(np.ones(fibre.dim, bool))
@@ -71,7 +70,7 @@ def _pointwise(fibre: Representation) -> np.ndarray:
     return read_only(np.concatenate([_pointwise(part) for part in fibre.parts]))
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _coefficients(fibre: Representation) -> np.ndarray:
     invariants = fibre.invariants
     return read_only(np.linalg.solve(invariants @ invariants.T, invariants) if len(invariants) else np.zeros((0, fibre.dim)))

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import boolean
 from equijax._dtypes import as_floats
-from equijax._numbers import probability, require_bools
+from equijax._numbers import probability
 from equijax.groups import Group
 from equijax.nn._dropout import key_from
 from equijax.nn.fields._blocks import block_count, block_numbers
@@ -54,7 +55,6 @@ class FieldDropout(FieldLayer):
         deterministic: bool = False,
         rng_collection: str = "dropout",
     ):
-        require_bools(deterministic=deterministic)
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = self.in_fibre
         self.rate, self.deterministic, self.rng_collection = probability(rate, "rate"), deterministic, rng_collection
@@ -79,7 +79,7 @@ class FieldDropout(FieldLayer):
         ndim = self.group.grid_ndim
         require_fields(inputs, self.in_fibre, ndim)
         inputs = as_floats(inputs)
-        require_bools(deterministic=self.deterministic if deterministic is None else deterministic)
+        deterministic = boolean(self.deterministic if deterministic is None else deterministic, "deterministic")
         if (self.deterministic if deterministic is None else deterministic) or self.rate == 0:
             return inputs
         key = key_from(rngs, self.rng_collection)

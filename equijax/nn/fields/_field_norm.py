@@ -9,7 +9,6 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._dtypes import accumulation_dtype, require_real
-from equijax._numbers import require_bools
 from equijax.groups import Group
 from equijax.nn._parameters import new_parameter, read_offset, read_optional
 from equijax.nn.fields._blocks import block_count, block_numbers
@@ -56,7 +55,6 @@ class FieldNorm(FieldLayer):
         bias_metadata: Mapping[str, Any],
         scale_metadata: Mapping[str, Any],
     ):
-        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = require_features(num_features)
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = self.in_fibre

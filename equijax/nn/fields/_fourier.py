@@ -7,10 +7,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from equijax._arguments import shown
 from equijax._dtypes import require_real, widened
 from equijax._numbers import positive_int
 from equijax.actions import Action, ListedMatrices, Nothing
 from equijax.groups import Group, PointGroup
+from equijax.groups._point import has_matrices
 from equijax.nn._exactness import Exactness
 from equijax.nn._pointwise import claimed, lead_and_features
 from equijax.nn._returned import require_pointwise
@@ -90,6 +92,8 @@ class FourierNonlinearity(FieldLayer):
         self.out_fibre = self.in_fibre
         require_orthogonal(fibre, "FourierNonlinearity")
         self.samples = None if samples is None else positive_int(samples, "samples")
+        if symmetry is not None and not has_matrices(symmetry):
+            raise TypeError(f"`symmetry` is {shown(symmetry)}; it must be a PointGroup, or None.")
         self.activation, self.symmetry = activation, symmetry
         samples_of(fibre, self.samples, symmetry)
 

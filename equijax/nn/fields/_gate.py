@@ -1,6 +1,5 @@
 """A nonlinearity that multiplies vectors by functions of invariant scalars."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._dtypes import require_real
 from equijax.actions import Action
 from equijax.groups import Group
@@ -96,7 +96,7 @@ class Gate(FieldLayer):
         return jnp.where(jnp.broadcast_to(free, v.shape), require_pointwise(self.activation(v), v, "activation"), gated)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _gate_of(fibre: Representation) -> np.ndarray:
     """Returns the number of the gate of each coordinate, int32 ``(dim,)``; -1 where a pointwise function serves."""
     blocks, free = block_numbers(fibre), pointwise_coordinates(fibre)

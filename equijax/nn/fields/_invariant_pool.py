@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 
 from equijax._dtypes import accumulation_dtype, require_real
-from equijax._numbers import require_bool
 from equijax.groups import Group
 from equijax.nn.fields._blocks import block_count, block_indicators, coefficients_of_invariants
 from equijax.nn.fields._layer import FieldLayer, require_field, require_fields, require_orthogonal, to_vectors
@@ -48,7 +47,7 @@ class InvariantPool(FieldLayer):
     def __init__(self, fibre: Representation, *, group: Group | None = None, lengths: bool = True, epsilon: float = 1e-6):
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = Scalar(fibre.group)
-        self.lengths, self.epsilon = require_bool(lengths, "lengths"), epsilon
+        self.lengths, self.epsilon = lengths, epsilon
         invariants = fibre.invariants
         if lengths:
             require_orthogonal(fibre, "InvariantPool with lengths=True")

@@ -1,13 +1,13 @@
 """Bilinear maps between the blocks of fibres that commute with the group."""
 
 import dataclasses
-import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
+from equijax._cache import bounded
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.reps import Representation
 from equijax.reps._solver import solve
@@ -60,7 +60,7 @@ class Output(NamedTuple):
     fan_in: int
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def products_into(in_fibre: Representation, out_fibre: Representation, largest: int) -> tuple[Output, ...]:
     """Returns the products of two vectors of ``in_fibre`` that give vectors of ``out_fibre``, by the blocks of the output.
 
@@ -86,7 +86,7 @@ def products_into(in_fibre: Representation, out_fibre: Representation, largest: 
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def bilinear_maps(left: Piece, right: Piece, out: Piece) -> np.ndarray:
     r"""Returns a basis of the maps B with :math:`ρ(g) B(x, y) = B(ρ(g) x, ρ(g) y)`, float64 ``(paths, out, left, right)``.
 
@@ -101,7 +101,7 @@ def bilinear_maps(left: Piece, right: Piece, out: Piece) -> np.ndarray:
     return read_only(np.sqrt(out.dim) * maps.reshape(len(maps), out.dim, left.dim, right.dim))
 
 
-@functools.lru_cache(maxsize=256)
+@bounded
 def pieces_of(fibre: Representation) -> tuple[tuple[Piece, np.ndarray], ...]:
     """Returns the different blocks of a fibre and the coordinates of their copies, int ``(copies, block)``."""
     numbers = block_numbers(fibre)

@@ -1,6 +1,5 @@
 """Samples of band-limited functions on a group, a circle or a sphere."""
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.groups import Octahedral, PointGroup
 from equijax.reps import Representation, decompose, intertwiners, spherical_harmonics
 
@@ -33,7 +33,7 @@ class Samples(NamedTuple):
     symmetry: np.ndarray | None
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def samples_of(fibre: Representation, count: int | None, symmetry: PointGroup | None) -> Samples:
     r"""Returns samples of :math:`f_v(g) = w · ρ(g)^{-1} v`, where w makes the matrix of all of them injective.
 
@@ -98,6 +98,7 @@ def _over_sphere(irreps: Any, group: Any, count: int | None, symmetry: PointGrou
                 "the harmonics. Carry copies as features, band_limited(group, degree) with more of them."
             )
     largest = max(irrep.index for irrep, _ in irreps)
+    _require_symmetry(symmetry, 3)
     turns = np.concatenate([np.asarray(c, np.float64) @ symmetry.matrices for c in group.components])
     size = len(turns)
     if count is not None and count % size:
@@ -156,8 +157,15 @@ def _probes(irrep: Any, count: int) -> list[np.ndarray]:
     return chosen
 
 
+def _require_symmetry(symmetry: PointGroup, ndim: int) -> None:
+    """Raises ``ValueError`` where ``symmetry`` is no point group of the space that the samples lie in."""
+    if symmetry.ndim != ndim:
+        raise ValueError(f"`symmetry` is {symmetry!r}, which acts on {symmetry.ndim} dimensions; the samples lie in {ndim}.")
+
+
 def _rotations_of(symmetry: PointGroup) -> int:
     """Number of rotations among the elements."""
+    _require_symmetry(symmetry, 2)
     return int((np.linalg.det(symmetry.matrices) > 0).sum())
 
 

@@ -1,10 +1,10 @@
 """Coordinates of a fibre by number, without a gather: its gradient, a scatter, is slow on CPUs."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from equijax._cache import bounded
 
 _MAX_RUNS = 32
 
@@ -35,7 +35,7 @@ def taken(x: jax.Array, index: np.ndarray, axis: int = -2) -> jax.Array:
     return found.reshape(*x.shape[:axis], *np.shape(index), *x.shape[axis + 1 :])
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded
 def _runs(index: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
     """The index as runs (first entry, length, step): entries in ascending order (step 1), or one repeated (step 0)."""
     runs: list[tuple[int, int, int]] = []

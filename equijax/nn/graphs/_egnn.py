@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._arguments import shown
 from equijax._dtypes import accumulation_dtype, widened
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.actions import GraphAction
 from equijax.graphs import Graph, edge_vectors, message_reduce
 from equijax.groups import E
@@ -125,14 +126,6 @@ class EGNN(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(
-            use_velocities=use_velocities,
-            update_velocities=update_velocities,
-            attention=attention,
-            normalize=normalize,
-            tanh=tanh,
-            residual=residual,
-        )
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         hidden = positive_int(out_features if hidden_features is None else hidden_features, "hidden_features")
@@ -145,8 +138,8 @@ class EGNN(GraphLayer):
                 "residual=False, or change the number of features before the layer, for example by "
                 "MapNodes(nnx.Linear(in_features, out_features, rngs=rngs))."
             )
-        if aggregation not in ("sum", "mean"):
-            raise ValueError(f"`aggregation` is {aggregation!r}; the words are 'sum' and 'mean'.")
+        if not isinstance(aggregation, str) or aggregation not in ("sum", "mean"):
+            raise ValueError(f"`aggregation` is {shown(aggregation)}; the words are 'sum' and 'mean'.")
         self.aggregation = aggregation
         self.use_velocities, self.update_velocities = bool(use_velocities), bool(update_velocities)
         self.normalize, self.tanh, self.residual, self.epsilon = bool(normalize), bool(tanh), bool(residual), float(epsilon)

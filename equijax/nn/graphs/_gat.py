@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
 from equijax.nn._checked_linear import Linear
@@ -99,7 +99,6 @@ class GATConv(GraphLayer, DropsAttention):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(concat=concat, self_loops=self_loops)
         DropsAttention.__init__(self, dropout_rate, deterministic)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
@@ -245,7 +244,6 @@ class GATv2Conv(GATConv):
     def __init__(
         self, in_features: int, out_features: int, num_heads: int = 1, *, share_weights: bool = False, **options: Any
     ):
-        require_bools(share_weights=share_weights)
         self.share_weights = bool(share_weights)
         super().__init__(in_features, out_features, num_heads, **options)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -66,7 +66,6 @@ class ResGatedGraphConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(root_weight=root_weight)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
@@ -161,7 +160,6 @@ class GatedGCN(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(residual=residual, use_norm=use_norm)
         self.features = positive_int(features, "features")
         self.residual, self.epsilon = bool(residual), float(epsilon)
         linear = {

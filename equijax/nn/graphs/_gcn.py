@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import boolean
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph, neighbour_sum
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -76,8 +77,7 @@ class GCNConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        self_loops = normalize if self_loops is None else self_loops
-        require_bools(self_loops=self_loops, edge_weights=edge_weights, normalize=normalize)
+        self_loops = normalize if self_loops is None else boolean(self_loops, "self_loops")
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_weights, self.normalize = bool(edge_weights), bool(normalize)

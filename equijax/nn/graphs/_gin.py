@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -57,7 +57,6 @@ class GINConv(MessagePassing):
     """
 
     def __init__(self, mlp: Any, *, epsilon: float = 0.0, train_epsilon: bool = False, param_dtype: Any = jnp.float32):
-        require_bools(train_epsilon=train_epsilon)
         if not callable(mlp):
             raise TypeError(f"`mlp` is {mlp!r}, which can't be called. Give a module or a function.")
         super().__init__(aggregation="sum")

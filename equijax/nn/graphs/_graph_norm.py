@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._arguments import real_number
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Mean
 from equijax.nn._parameters import read_optional
@@ -36,7 +37,6 @@ class _Affine(GraphLayer):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        require_bools(use_scale=use_scale, use_bias=use_bias)
         self.num_features = positive_int(num_features, "num_features")
         self.epsilon, self.dtype, self.param_dtype = float(epsilon), dtype, param_dtype
         del rngs
@@ -105,7 +105,6 @@ class GraphNorm(_Affine):
     """
 
     def __init__(self, num_features: int, *, use_mean_scale: bool = True, **options: Any):
-        require_bools(use_mean_scale=use_mean_scale)
         super().__init__(num_features, **options)
         ones = jnp.ones((num_features,), self.param_dtype)
         self.mean_scale = nnx.Param(ones) if use_mean_scale else nnx.data(None)
@@ -182,8 +181,7 @@ class PairNorm(GraphLayer):
     """
 
     def __init__(self, scale: float = 1.0, *, individually: bool = False, epsilon: float = 1e-5):
-        require_bools(individually=individually)
-        self.scale, self.individually, self.epsilon = float(scale), bool(individually), float(epsilon)
+        self.scale, self.individually, self.epsilon = float(real_number(scale, "scale")), bool(individually), float(epsilon)
 
     def __call__(self, graph: Graph) -> Graph:
         """Normalises nodes ``(N, *fibre, features)``; zeros at padding."""

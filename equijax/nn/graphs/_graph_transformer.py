@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import function
 from equijax._dtypes import accumulation_dtype
 from equijax._exported import is_open
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph, message_reduce, neighbour_sum, nodes_from_dense, to_dense
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -93,7 +94,6 @@ class TransformerConv(GraphLayer, DropsAttention):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(concat=concat, root_weight=root_weight)
         DropsAttention.__init__(self, dropout_rate, deterministic)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
@@ -242,9 +242,10 @@ class GraphTransformerBlock(GraphLayer, DropsAttention):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(use_norm=use_norm)
         DropsAttention.__init__(self, dropout_rate, deterministic)
         self.features = positive_int(features, "features")
+        if local is not None:
+            function(local, "local", "a layer or function of one graph")
         self.num_heads = num_heads
         self.head_features = head_width(features, num_heads, True)
         self.nodes_per_graph = None if nodes_per_graph is None else positive_int(nodes_per_graph, "nodes_per_graph")

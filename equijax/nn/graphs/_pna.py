@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import listed, real_number, shown
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.graphs import Graph
 from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
 from equijax.nn._checked_linear import Linear
@@ -122,12 +123,17 @@ class PNAConv(GraphLayer):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(divide_input=divide_input)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.edge_features = positive_int(edge_features, "edge_features", 0)
         self.average_degrees = _require_degrees(average_degrees)
-        parts = (StandardDeviation(1e-5) if part == "std" else as_aggregation(part, "aggregators") for part in aggregators)
+        chosen = listed(aggregators, "aggregators", "words and aggregations")
+        if not chosen:
+            raise ValueError("`aggregators` is empty; give at least one, for example ('mean', 'max').")
+        parts = (
+            StandardDeviation(1e-5) if isinstance(part, str) and part == "std" else as_aggregation(part, "aggregators")
+            for part in chosen
+        )
         self.aggregation = Several(tuple(parts))
         self.scalers, self.towers = _require_scalers(scalers), positive_int(towers, "towers")
         for name, value in (("out_features", out_features), ("in_features", in_features if divide_input else 0)):
@@ -214,17 +220,18 @@ def _before_they_meet(first: Linear, x: jax.Array, edges: jax.Array | None) -> t
 
 
 def _require_degrees(given: Any) -> tuple[float, float]:
-    values = tuple(map(float, given)) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    pair = isinstance(given, (tuple, list)) and len(given) == 2
+    values = tuple(float(real_number(value, "average_degrees")) for value in given) if pair else ()
     if len(values) != 2 or not all(value > 0 for value in values):
         raise ValueError(
-            f"`average_degrees` is {given!r}; it must be two positive numbers, the means of d and of log(d + 1). Take "
+            f"`average_degrees` is {shown(given)}; it must be two positive numbers, the means of d and of log(d + 1). Take "
             "average_degrees(training_graphs)."
         )
     return values
 
 
 def _require_scalers(given: Any) -> tuple[str, ...]:
-    words = (given,) if isinstance(given, str) else tuple(given)
-    if not words or not set(words) <= set(_SCALERS):
+    words = (given,) if isinstance(given, str) else tuple(listed(given, "scalers", "words"))
+    if not words or not all(isinstance(word, str) and word in _SCALERS for word in words):
         raise ValueError(f"`scalers` is {given!r}; give some of {', '.join(_SCALERS)}.")
     return words

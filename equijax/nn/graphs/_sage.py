@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn.graphs._gcn import inverse_root
@@ -72,7 +72,6 @@ class SAGEConv(MessagePassing):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(root_weight=root_weight, normalize=normalize)
         super().__init__(aggregation=aggregation)
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")

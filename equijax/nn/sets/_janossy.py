@@ -1,6 +1,5 @@
 """Janossy pooling: the mean over orders of a function that depends on the order."""
 
-import functools
 import itertools
 import math
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.nn._aggregation import Mean
 from equijax.nn._mask import keep
@@ -129,7 +129,7 @@ class JanossyPool(InvariantSetLayer):
         return orders if self.arity is None else orders[..., : self.arity]
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def _tuples(n: int, arity: int) -> np.ndarray:
     """All ordered tuples of distinct numbers below n, int32 ``(n! / (n - arity)!, arity)``. Read-only."""
     found = list(itertools.permutations(range(n), arity))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._numbers import positive_int, require_bool
+from equijax._numbers import positive_int
 from equijax.actions import SetAction
 from equijax.nn._aggregation import Mean, Sum, as_aggregation
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -82,7 +82,7 @@ class SetLinear(SetLayer):
     ):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
-        self.aggregation, self.tied = as_aggregation(aggregation), require_bool(tied, "tied")
+        self.aggregation, self.tied = as_aggregation(aggregation), tied
         self.dtype, self.param_dtype, self.precision, self.promote_dtype = dtype, param_dtype, precision, promote_dtype
         pooled = self.aggregation.out_features(in_features)
         if tied and pooled != in_features:

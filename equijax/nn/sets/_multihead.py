@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
-from equijax._numbers import positive_int, require_bools
+from equijax._numbers import positive_int
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._dropout import DropsAttention, Streams, dropped
+from equijax.nn._given import checked
 from equijax.nn._mask import keep
 from equijax.nn._norm import normalised
 from equijax.nn.sets._layer import require_set
@@ -66,6 +67,7 @@ def weighted_values(weights: jax.Array, value: jax.Array, precision: Any) -> jax
     return jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value, **products).astype(value.dtype)
 
 
+@checked
 class FeedForward(nnx.Module):
     """The same network for every element, ``relu(x W_1 + b_1) W_2 + b_2``: the ``rFF`` of the set transformer."""
 
@@ -78,6 +80,7 @@ class FeedForward(nnx.Module):
         return self.out(jax.nn.relu(self.hidden(x)))
 
 
+@checked
 class MultiheadAttentionBlock(DropsAttention):
     r"""Each element x of one set looks at all elements y of another.
 
@@ -140,7 +143,6 @@ class MultiheadAttentionBlock(DropsAttention):
         bias_init: Any = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        require_bools(use_norm=use_norm)
         super().__init__(dropout_rate, deterministic)
         self.features = positive_int(features, "features")
         self.num_heads = positive_int(num_heads, "num_heads")

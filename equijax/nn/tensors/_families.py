@@ -1,12 +1,12 @@
 """How the linear maps between tensors on nodes are put together from few contractions of the input."""
 
 import dataclasses
-import functools
 import itertools
 
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.sharing._partitions import Partition, block_count, equality_pattern, set_partitions
 
 
@@ -61,7 +61,7 @@ class Family:
     numbers: np.ndarray
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def families(in_order: int, out_order: int) -> tuple[Family, ...]:
     """Sorts the set partitions of output and input slots by the number of blocks that meet both.
 
@@ -94,14 +94,14 @@ def _joined(contraction: Contraction, target: Target) -> Partition:
     return equality_pattern([*(("output", block) for block in target.pattern), *inputs])
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def summed_blocks(in_order: int, out_order: int) -> np.ndarray:
     """Number of summed axes of each partition, int ``(Bell(in_order + out_order),)``. Read-only."""
     partitions = set_partitions(out_order + in_order)
     return read_only(np.array([len(set(p[out_order:]) - set(p[:out_order])) for p in partitions], np.int64))
 
 
-@functools.lru_cache(maxsize=64)
+@bounded
 def fan(in_order: int, out_order: int) -> int:
     """Number of maps that reach an output entry of different indices with as little summing as there can be.
 

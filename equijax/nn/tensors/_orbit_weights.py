@@ -1,12 +1,11 @@
 """From weights of partitions to weights of orbits: sums over the partition lattice."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import read_only
+from equijax._cache import bounded
 from equijax.actions import TensorAction
 from equijax.nn.tensors._families import summed_blocks
 from equijax.sharing import LinearSharing
@@ -28,7 +27,7 @@ def orbit_bias(bias: jax.Array, out_order: int, n: int) -> jax.Array:
     return spread if len(spread) > 1 else spread[0]
 
 
-@functools.lru_cache(maxsize=32)
+@bounded
 def _satisfied(in_order: int, out_order: int, n: int) -> np.ndarray:
     """Which partitions the indices of each orbit satisfy, 0 or 1, float64 ``(orbits, partitions)``. Read-only."""
     order = out_order + in_order

@@ -1,0 +1,40 @@
+"""Choices that a caller hands in: checked where they are known, and marked where they are traced and wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equijax.groups._elements import concrete, poison
+
+
+def require_numbers(numbers: jax.Array, limits: np.ndarray, name: str) -> jax.Array:
+    """Returns numbers as int32 after checking that they are integers in ``0 … limits - 1``, where they are known.
+
+    Raises:
+      TypeError: they are no integers.
+      ValueError: one that is known is out of range.
+    """
+    numbers = jnp.asarray(numbers)
+    if not jnp.issubdtype(numbers.dtype, jnp.integer):
+        raise TypeError(f"`{name}` has dtype {numbers.dtype}; it must hold integers.")
+    values = concrete(numbers)
+    if values is not None:
+        bad = values[(values < 0) | (values >= limits)]
+        if bad.size:
+            raise ValueError(f"`{name}` holds {bad[0]}; its entries must be at least 0 and below {limits.tolist()}.")
+    return numbers.astype(jnp.int32)
+
+
+def known_where(known: jax.Array, x: jax.Array) -> jax.Array:
+    """Marks the samples whose choice does not exist, which only a traced choice can hide.
+
+    Args:
+      known: bool ``(*batch,)``.
+      x: ``(*batch, *rest)``.
+
+    Returns:
+      ``x``, and where ``known`` is False NaN for floats, the smallest number of a signed integer, the largest of an unsigned
+      one, False of a boolean. Of integers the mark may stand for itself.
+    """
+    known = known.reshape(*known.shape, *(1,) * (x.ndim - known.ndim))
+    return jnp.where(jnp.broadcast_to(known, x.shape), x, jnp.asarray(poison(x.dtype), x.dtype))

@@ -1,0 +1,52 @@
+"""Running all wrong uses of a part of the library, and which public names they reach."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+
+import equijax as ej
+from tests.wrong_uses.trying import Outcome, outcomes
+
+FAMILIES = ("groups", "reps", "actions", "sharing", "checks", "layers", "graph_layers")
+WITHOUT = {
+    "what a subclass fulfils; it can't be called": (
+        "Group LieGroup SemidirectProduct IrrepFamily Representation Action FieldAction Kept Sharing Layer FieldLayer GraphLayer "
+        "HeteroLayer Aggregation OrderedAggregation"
+    ),
+    "a result of the library, which users read and do not make": (
+        "Decomposition GridMotions KeptProduct ListedMatrices Choice Exactness Cause Consistency Infinitesimal Report Row "
+        "StaticReport StaticRow PointGroup"
+    ),
+    "no arguments": "Sum Mean Max Min Variance LogSumExp",
+    "several layers or aggregations, whose arguments are theirs": "Sequential Several as_aggregation",
+    "windows, sampling and aggregations that are tried in tests/nn": (
+        "AvgPool MaxPool BlurPool CentredConv CentredPool FilteredActivation FourierDownsample PhaseScore PolyphaseConv "
+        "PolyphaseDownsample PolyphaseMaxPool PolyphaseUpsample MapElements OrderStatistics Quantiles StandardDeviation "
+        "canonicalize coset_pool coset_subsample coset_unpool fourier_shift frame_average from_phases low_pass pca_frames phases "
+        "polyphase_downsample polyphase_upsample"
+    ),
+    "graphs of several kinds, and spectral layers, that are tried in tests/nn/graphs": (
+        "BasisNet SignNet HeteroConv HeteroMap average_degrees"
+    ),
+}
+
+
+def run(family: str) -> Iterator[Outcome]:
+    """Tries every wrong use of one part."""
+    for use in importlib.import_module(f"tests.wrong_uses.{family}").USES:
+        yield from outcomes(use)
+
+
+def public_names() -> set[str]:
+    """The classes and functions that a user can name, but those of graphs, which tests/graphs tries."""
+    modules = (ej.groups, ej.reps, ej.actions, ej.sharing, ej.testing, ej.audit, ej.nn)
+    names = (
+        name for module in modules for name, value in vars(module).items() if callable(value) and not inspect.ismodule(value)
+    )
+    return {name for name in names if not name.startswith("_")}
+
+
+def names_tried() -> set[str]:
+    """The public names that a table holds."""
+    uses = (use.name for family in FAMILIES for use in importlib.import_module(f"tests.wrong_uses.{family}").USES)
+    return {name.replace(".", " ").split()[0] for name in uses}

@@ -1,0 +1,57 @@
+"""Valid calls of equijax.sharing."""
+
+import numpy as np
+
+import equijax as ej
+from equijax import sharing
+from equijax.reps import Regular, Scalar
+from tests.wrong_uses.trying import Use
+
+C4 = ej.Cyclic(4)
+TABLE = np.array([[0, 1], [1, 0]])
+ORBITS = sharing.OrbitSharing(TABLE, np.array([0, 0]))
+BASIS = sharing.BasisSharing(np.eye(2)[None], np.zeros((0, 2)))
+WEIGHT = np.ones((2, 2))
+PERMUTATIONS = np.array([[1, 0]])
+POINTS = ej.SetAction(3).on()
+
+
+def _methods(name: str, made: sharing.Sharing) -> list[Use]:
+    return [
+        Use(f"{name}.project", made.project, {"weight": WEIGHT}, {"weight": "weights"}),
+        Use(f"{name}.defect", made.defect, {"weight": WEIGHT}, {"weight": "weights"}),
+        Use(f"{name}.weights", made.weights, {"theta": np.ones((made.count, 2)), "axes": (1, 0)}, {"theta": "moved array", "axes": "axes"},
+            {"theta": {"size 0": "no features", "higher rank": "features behind" if made.count == 1 else ""}}),
+        Use(f"{name}.expand", made.expand, {"theta": np.ones((made.count, 2, 3))}, {"theta": "moved array"},
+            {"theta": {"size 0": "no features"}}),
+    ]  # fmt: skip
+
+
+USES = [
+    Use("OrbitSharing", sharing.OrbitSharing, {"table": TABLE, "out_orbits": np.array([0, 0])},
+        {"table": "integers", "out_orbits": "integers"}),
+    Use("BasisSharing", sharing.BasisSharing, {"basis": np.eye(2)[None], "out_invariants": np.ones((1, 2))},
+        {"basis": "known reals", "out_invariants": "known reals"}),
+    Use("KernelSharing", sharing.KernelSharing,
+        {"point_group": C4, "kernel_size": (3, 3), "in_fibre": Scalar(C4), "out_fibre": Regular(C4)}, {"kernel_size": "sizes of"}),
+    Use("LinearSharing", sharing.LinearSharing, {"in_action": POINTS, "out_action": POINTS}),
+    Use("Draws", sharing.Draws, {"shape": (2,), "rows": (None,)}, {"shape": "sizes", "rows": "skip"}),
+    *_methods("OrbitSharing", ORBITS), *_methods("BasisSharing", BASIS),
+    Use("OrbitSharing.spread_bias", ORBITS.spread_bias, {"bias": np.ones(3)}, {"bias": "moved array"}, {"bias": {"size 0": "no features"}}),
+    Use("project", sharing.project, {"weight": WEIGHT, "orbit": TABLE}, {"weight": "weights", "orbit": "integers"}),
+    Use("defect", sharing.defect, {"weight": WEIGHT, "orbit": TABLE}, {"weight": "weights", "orbit": "integers"}),
+    Use("orbits", sharing.orbits, {"permutations": PERMUTATIONS, "size": 2}, {"permutations": "integers"},
+        {"permutations": {"()": "the trivial group"}}),
+    Use("pair_orbits", sharing.pair_orbits,
+        {"out_permutations": PERMUTATIONS, "in_permutations": PERMUTATIONS, "out_size": 2, "in_size": 2},
+        {"out_permutations": "integers", "in_permutations": "integers"}),
+    Use("invariant_form", sharing.invariant_form, {"generators": C4.matrices[1:2], "algebra": (), "dim": 2},
+        {"generators": "known reals", "algebra": "skip"}),
+    Use("normalised", sharing.normalised, {"basis": np.eye(2)[None], "in_form": np.eye(2), "out_form": np.eye(2)},
+        {"basis": "known reals", "in_form": "optional reals", "out_form": "optional reals"}),
+    Use("bell_number", sharing.bell_number, {"size": 3}),
+    Use("stirling_number", sharing.stirling_number, {"size": 3, "blocks": 2}),
+    Use("set_partitions", sharing.set_partitions, {"size": 3}),
+    Use("equality_pattern", sharing.equality_pattern, {"values": (1, 2, 1)}, {"values": "words"}),
+    Use("refines", sharing.refines, {"fine": (0, 1), "coarse": (0, 0)}, {"fine": "integers", "coarse": "integers"}),
+]  # fmt: skip
