@@ -7,18 +7,22 @@ import hypothesis
 import jax
 import pytest
 
-gc.set_threshold(20_000, 20, 10)  # tracing makes many short-lived objects; looking for cycles less often saves four percent
+gc.set_threshold(100_000, 20, 10)  # tracing makes many short-lived objects: looking for cycles is a tenth of the time else
 jax.config.update("jax_num_cpu_devices", 4)
 if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
     # The suite compiles thousands of small programs and runs each once: compiling without LLVM's optimisations takes a
     # third of the time and computes the same. Set the variable to 0 to test with them.
     jax.config.update("jax_disable_most_optimizations", True)
-    # XLA's older emitter of fused loops is compiled in half the time of the one that goes through MLIR; jax has it up to
-    # 0.10. XLA reads its flags once, here; programs that tests start do not inherit them.
+    # A small program is not worth splitting among threads. XLA's older emitter of fused loops is compiled in half the time
+    # of the one that goes through MLIR; jax has it up to 0.10. XLA reads its flags once, here; programs that tests start do
+    # not inherit them.
+    flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_parallel_codegen_split_count=1"]
     if jax.__version_info__ < (0, 11):
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false")
-            jax.devices()
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XLA_FLAGS", " ".join(flags))
+        jax.devices()
+jax.config.update("jax_enable_compilation_cache", False)  # without a folder for it, jax would still hash every program
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -27,6 +31,37 @@ hypothesis.settings.register_profile(
     "equijax", deadline=None, derandomize=True, max_examples=20, database=None, print_blob=False
 )
 hypothesis.settings.load_profile("equijax")
+
+
+def pytest_collection_finish():
+    """What was imported stays: the collector of cycles need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+class _Programs:
+    """Lets go of compiled programs between files: the more are kept, the longer each new one takes to lower.
+
+    MLIR looks through all contexts that are alive whenever one meets a new type; after a thousand programs that costs as
+    much as compiling.
+    """
+
+    def __init__(self):
+        self.made = 0
+        jax.monitoring.register_event_duration_secs_listener(self.count)
+
+    def count(self, event, duration, **_):
+        self.made += event == "/jax/core/compile/backend_compile_duration"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item, nextitem):
+        if self.made > (1200 if nextitem is not None and nextitem.path == item.path else 600):
+            jax.clear_caches()
+            self.made = 0
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(_Programs())
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,6 @@ from tests.contract.cases import CASES, POOLS
 from tests.helpers import compiled, randn, stack
 
 MODES = [(True, True), (True, False), (False, False)]
-every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-every_pool = pytest.mark.parametrize("case", CASES + POOLS, ids=lambda case: case.name)
 #: One of each kind of program and of state: what Flax and JAX do with them does not depend on the group. The laws run for
 #: every layer; the habits for these, and for all the others among the slow tests.
 KINDS = [
@@ -42,10 +40,13 @@ NOT_LINEAR += ["NormNonlinearity", "FieldLayerNorm", "FieldRMSNorm", "FieldGroup
 SLOW_LAWS = ["EMLP", "EquivariantLinear vectors", "EquivariantLinear Lorentz", "LiftingConv irrep", "FieldGroupNorm"]
 
 
-def _marked(cases, slow):
+def _marked(cases, slow=lambda case: False):
+    """The scope puts all tests of one layer behind each other, in one process that has compiled its programs."""
     marked = [pytest.param(case, marks=pytest.mark.slow if slow(case) else ()) for case in cases]
-    return pytest.mark.parametrize("case", marked, ids=lambda case: case.name)
+    return pytest.mark.parametrize("case", marked, ids=lambda case: case.name, scope="module")
 
+
+every_layer, every_pool = _marked(CASES), _marked(CASES + POOLS)
 
 each_kind_of_layer = _marked(CASES, lambda case: case.name not in KINDS)
 each_kind = _marked(CASES + POOLS, lambda case: case.name not in KINDS)
@@ -143,17 +144,16 @@ def test_jit_equals_eager_and_vmap_and_batch_axes(case):
 @each_kind_of_layer
 def test_three_graph_modes(case):
     x = batch(case, 2)
-    call = lambda layer, x: layer(x)  # noqa: E731
     expected = compiled(case())(x)
     for graph, updates in MODES:
         with nnx.set_graph_mode(graph), nnx.set_graph_updates(updates):
-            layer = case()
-            assert close(nnx.jit(call)(layer, x), expected)
+            layer, call = case(), nnx.jit(lambda layer, x: layer(x))
+            assert close(call(layer, x), expected)
             gradient = nnx.jit(nnx.grad(lambda layer: (layer(x) ** 2).sum()))(layer)
             assert len(jax.tree.leaves(gradient)) == len(case.names)
             optimizer = nnx.Optimizer(layer, optax.sgd(0.1), wrt=nnx.Param)
             optimizer.update(layer, gradient)
-            assert not close(nnx.jit(call)(layer, x), expected, 1e-6)
+            assert not close(call(layer, x), expected, 1e-6)
 
 
 @each_kind_of_layer
@@ -213,7 +213,7 @@ def test_scan_over_layers(case):
     y, _ = jax.lax.scan(lambda x, state: (nnx.merge(graph, state)(x), None), x, state)
     z = x
     for k in range(3):
-        z = nnx.merge(graph, jax.tree.map(lambda leaf, k=k: leaf[k], state))(z)
+        z = compiled(nnx.merge(graph, jax.tree.map(lambda leaf, k=k: jnp.asarray(np.asarray(leaf)[k]), state)))(z)
     assert close(y, z)
     with_nnx = nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, stacked)
     assert close(with_nnx, z)
@@ -234,8 +234,8 @@ def test_orbax_round_trip(case, tmp_path):
         checkpointer.wait_until_finished()
         abstract = nnx.eval_shape(case)
         restored = checkpointer.restore(tmp_path / "state", nnx.state(abstract))
-    graph, _ = nnx.split(abstract)
-    assert (np.asarray(nnx.merge(graph, restored)(x)) == np.asarray(layer(x))).all()
+    nnx.update(abstract, restored)
+    assert (np.asarray(compiled(abstract)(x)) == np.asarray(compiled(layer)(x))).all()
 
 
 @each_kind_of_layer
@@ -252,7 +252,7 @@ def test_export(case):
 def test_linen_bridge(case):
     x = batch(case, 2)
     module = nnx.bridge.to_linen(lambda rngs: case(rngs=rngs))
-    variables = module.init(jax.random.key(0), x)
+    variables = jax.eval_shape(module.init, jax.random.key(0), x)
     assert set(variables) == {"params"}
     assert jax.eval_shape(module.apply, variables, x).shape == jax.eval_shape(case(), x).shape
 
