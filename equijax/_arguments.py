@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 from jax.core import Tracer
 
 
@@ -91,7 +92,7 @@ def listed(value: Any, name: str, what: str) -> list[Any]:
 
 
 def as_shape(value: Any, name: str = "shape") -> tuple[int, ...]:
-    """Returns a shape, a tuple of integers of at least 0.
+    """Returns a shape, a tuple of integers of at least 0; sizes that ``jax.export`` leaves open stay as they are.
 
     Raises:
       TypeError: it is no tuple or list of integers.
@@ -99,14 +100,22 @@ def as_shape(value: Any, name: str = "shape") -> tuple[int, ...]:
     """
     entries = value if isinstance(value, (tuple, list)) else None
     try:
-        sizes = None if entries is None else [operator.index(n) for n in entries]
+        sizes = None if entries is None else tuple(map(_size, entries))
     except TypeError:
         sizes = None
-    if sizes is None or any(isinstance(n, bool) for n in value):
+    if sizes is None:
         raise TypeError(f"`{name}` is {shown(value)}; it must be a tuple of integers, for example (3,) or ().")
-    if any(not 0 <= n < 2**31 for n in sizes):
+    if any(isinstance(n, int) and not 0 <= n < 2**31 for n in sizes):
         raise ValueError(f"`{name}` is {shown(value)}; its entries must be between 0 and 2³¹ - 1.")
-    return tuple(sizes)
+    return sizes
+
+
+def _size(n: Any) -> Any:
+    if export.is_symbolic_dim(n):
+        return n
+    if isinstance(n, bool):
+        raise TypeError
+    return operator.index(n)
 
 
 def shape_or_value(value: Any, name: str) -> Any:
@@ -117,13 +126,17 @@ def shape_or_value(value: Any, name: str) -> Any:
       ValueError: an entry of the shape is negative.
     """
     plain = (int, float, complex, str, bytes, np.generic, type(None), Tracer)
-    if isinstance(value, (tuple, list)) and all(isinstance(n, plain) and not getattr(n, "ndim", 0) for n in value):
+    if isinstance(value, (tuple, list)) and all(_is_entry(n, plain) for n in value):
         return as_shape(value, name)
     leaves = jax.tree.leaves(value)
     single = len(leaves) == 1 and leaves[0] is value
     if leaves and not single and all(hasattr(leaf, "shape") for leaf in leaves):
         return value
     raise TypeError(f"`{name}` is {shown(value)}; it must be the shape of an array, or a graph or the like itself.")
+
+
+def _is_entry(n: Any, plain: tuple[type, ...]) -> bool:
+    return export.is_symbolic_dim(n) or (isinstance(n, plain) and not np.ndim(n))
 
 
 def require_key(key: Any, name: str = "key") -> None:

@@ -15,7 +15,7 @@ from flax import nnx
 from equijax._arguments import boolean, shown
 from equijax._numbers import positive_int
 from equijax.actions import Action
-from equijax.actions._acting import require_moved
+from equijax.actions._acting import require_elements, require_moved
 from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph, require_action_tree
 from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements, how_drawn
@@ -31,6 +31,7 @@ from equijax.audit._trace import Trace, trace
 from equijax.audit._walk import Walk, walk
 from equijax.graphs import Graph
 from equijax.groups import Group, agree
+from equijax.groups._elements import as_arrays
 from equijax.groups._group import Element, require_is_group
 
 
@@ -146,8 +147,6 @@ def prepare(
     depth: int | None = None,
 ) -> Subject:
     """Traces a model, finds the action on every activation, and moves the input."""
-    if not isinstance(model, nnx.Module):
-        raise TypeError(f"`model` is {shown(model)}; it must be a Flax module.")
     if group is not None:
         require_is_group(group, "group")
     require_moved(x)
@@ -155,10 +154,17 @@ def prepare(
     require_actions(actions)
     depth = None if depth is None else positive_int(depth, "depth")
     leader = _leader(in_action)
-    if elements is not None:
-        (leader.group if group is None else group).require_element(elements, "elements")
+    if elements is not None and group is None:
+        require_elements(leader.group, elements)
+    elements = None if elements is None else as_arrays(elements)
     x = jax.tree.map(jnp.asarray, x)
     x = x.replace(table=None) if isinstance(x, Graph) else x
+    try:
+        jax.tree.map(lambda action, part: None, in_action, x, is_leaf=is_action)
+    except ValueError:
+        raise ValueError(
+            f"`in_action` is {shown(in_action)}, a pytree that does not fit `x`; give one action, or one for each array."
+        ) from None
     in_action = jax.tree.map(lambda a, part: a.for_input(part), in_action, x, is_leaf=is_action)
     leader = _leader(in_action)
     if group is not None and not agree(group, leader.group):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._arguments import one_of
+from equijax._arguments import one_of, shown
 from equijax._arrays import read_only
 from equijax._cache import bounded
 from equijax.groups import Group
@@ -42,6 +42,7 @@ def band_limited(group: Group, degree: int, *, on: str = "sphere") -> Representa
     """
     require_is_group(group, "group")
     one_of(on, "on", ("sphere", "group"))
+    require_degrees(group, degree)
     labels = group.irrep_family.up_to(degree)
     if on == "sphere":
         parts = [Irrep(group, l) for l in range(labels[-1].index + 1)]
@@ -49,6 +50,14 @@ def band_limited(group: Group, degree: int, *, on: str = "sphere") -> Representa
         irreps = [Irrep(group, label.index, parity=label.parity) for label in labels]
         parts = [irrep for irrep in irreps for _ in range(irrep.dim // irrep.commutant_dim)]
     return direct_sum(*parts)
+
+
+def require_degrees(group: Group, degree: object) -> None:
+    """Raises ``ValueError`` where the irreps of a group have no degrees: of a finite one."""
+    if group.order < math.inf:
+        raise ValueError(
+            f"`degree` is {shown(degree)}, but the irreps of `group` {group!r} have no degree: only those of rotations have."
+        )
 
 
 def fourier_basis(group: Group, degree: int, g: Element) -> jax.Array:
@@ -74,6 +83,7 @@ def fourier_basis(group: Group, degree: int, g: Element) -> jax.Array:
       [1.0, 0.0, 1.4140000343322754]
     """
     require_is_group(group, "group")
+    require_degrees(group, degree)
     columns = []
     for label in group.irrep_family.up_to(degree):
         irrep = Irrep(group, label.index, parity=label.parity)
@@ -101,6 +111,7 @@ def fourier_samples(group: Group, degree: int) -> tuple[np.ndarray, np.ndarray]:
       [5, 10, 75]
     """
     require_is_group(group, "group")
+    require_degrees(group, degree)
     return group.irrep_family.quadrature(degree)
 
 

@@ -11,7 +11,7 @@ from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.groups._elements import numeric
 from equijax.groups._group import Element, require_is_group
-from equijax.reps._band_limited import fourier_basis, fourier_tables
+from equijax.reps._band_limited import fourier_basis, fourier_tables, require_degrees
 from equijax.reps._decompose import peter_weyl
 
 
@@ -58,7 +58,7 @@ def fourier(group: Group, f: Any, axis: int, *, degree: int | None = None) -> ja
       Diaconis, "Group representations in probability and statistics" (1988), chapter 2.
     """
     require_is_group(group, "group")
-    degree = _degree(degree)
+    degree = _degree(group, degree)
     return _apply(f, "f", axis, _analysis(group, degree), f"the samples of {group!r}")
 
 
@@ -88,7 +88,7 @@ def inverse_fourier(
       True
     """
     require_is_group(group, "group")
-    degree = _degree(degree)
+    degree = _degree(group, degree)
     if elements is not None:
         group.require_element(elements, "elements")
         if degree is None:
@@ -102,8 +102,11 @@ def inverse_fourier(
     return _apply(coefficients, "coefficients", axis, matrix, f"the coefficients of functions on {group!r}")
 
 
-def _degree(degree: Any) -> int | None:
-    return None if degree is None else positive_int(degree, "degree", 0)
+def _degree(group: Group, degree: Any) -> int | None:
+    if degree is None:
+        return None
+    require_degrees(group, degree)
+    return positive_int(degree, "degree", 0)
 
 
 def _analysis(group: Group, degree: int | None) -> Any:

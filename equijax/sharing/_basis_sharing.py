@@ -43,7 +43,11 @@ class BasisSharing(Sharing):
         self._out_invariants = FrozenArray(known_reals(out_invariants, "out_invariants"), np.float64)
         if not (np.isfinite(self.basis).all() and np.isfinite(self.out_invariants).all()):
             raise ValueError("`basis` or `out_invariants` holds numbers that are not finite.")
-        if self.basis.ndim < 3 or self.out_invariants.ndim != 2 or self.out_invariants.shape[1] != self.basis.shape[1]:
+        sizes = self.basis.shape
+        fits = (
+            len(sizes) > 2 and all(sizes[1:]) and self.out_invariants.ndim == 2 and self.out_invariants.shape[1] == sizes[1]
+        )
+        if not fits:
             raise ValueError(
                 f"`basis` has shape {self.basis.shape} and `out_invariants` {self.out_invariants.shape}; they must be "
                 "(count, output points, [window], input points) and (k, output points)."

@@ -16,6 +16,8 @@ from equijax.reps._solver import MAX_SIZE, solve
 
 _TOLERANCE = 1e-9
 
+_SINGULAR = 1e9
+
 
 def invariant_form(generators: Sequence[np.ndarray], algebra: Sequence[np.ndarray], dim: int) -> np.ndarray | None:
     r"""Returns the mean of :math:`ρ(g)^T ρ(g)` over the group, or None where there is no invariant inner product.
@@ -67,6 +69,8 @@ def _square(value: object, name: str, dim: int) -> np.ndarray:
     matrix = known_reals(value, name)
     if matrix.shape != (dim, dim) or not np.isfinite(matrix).all():
         raise ValueError(f"`{name}` holds an array of shape {matrix.shape}; all must be finite matrices, ({dim}, {dim}).")
+    if name == "generators" and not np.linalg.cond(matrix) < _SINGULAR:
+        raise ValueError(f"`{name}` holds a singular matrix; elements of a group are invertible.")
     return matrix
 
 

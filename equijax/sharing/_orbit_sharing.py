@@ -100,7 +100,7 @@ class OrbitSharing(Sharing):
     def spread_bias(self, bias: jax.Array) -> jax.Array:
         """Looks the bias of each output point up; one bias for all is returned as it is."""
         bias = numeric(bias, "bias")
-        if bias.shape[:-1] != self.bias_shape:
+        if not bias.ndim or bias.shape[:-1] != self.bias_shape:
             raise ValueError(f"`bias` has shape {bias.shape}; its leading axes must be {self.bias_shape}, features behind.")
         return bias if bias.ndim == 1 else bias[jnp.asarray(self.out_orbits)]
 
@@ -142,6 +142,8 @@ def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
       float64 array of the shape of ``weight``.
     """
     orbit = _numbered(orbit, "orbit")
+    if not orbit.ndim:
+        raise ValueError("`orbit` is one number; it must be an array of the orbits of all entries.")
     flat = flat_weight(weight, orbit.shape)
     count = np.bincount(orbit.reshape(-1))
     total = np.zeros((len(count), flat.shape[1]))
@@ -151,6 +153,7 @@ def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
 
 def defect(weight: np.ndarray, orbit: np.ndarray) -> float:
     """Returns the weight-space defect ``‖W − P W‖ / ‖W‖`` (0 for W = 0)."""
-    values = known_reals(weight, "weight")
+    values, orbit = known_reals(weight, "weight"), _numbered(orbit, "orbit")
+    flat_weight(values, orbit.shape)
     norm = float(np.linalg.norm(values))
     return float(np.linalg.norm(values - project(values, orbit))) / norm if norm else 0.0

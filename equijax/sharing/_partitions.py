@@ -13,7 +13,6 @@ from equijax._numbers import positive_int
 Partition = tuple[int, ...]
 
 
-@bounded
 def set_partitions(size: int) -> tuple[Partition, ...]:
     r"""Lists the set partitions of ``0 … size - 1`` as restricted growth strings, in lexicographic order.
 
@@ -34,10 +33,14 @@ def set_partitions(size: int) -> tuple[Partition, ...]:
       >>> set_partitions(3)
       ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, 2))
     """
-    size = positive_int(size, "size", 0, None, 12)
+    return _set_partitions(positive_int(size, "size", 0, None, 12))
+
+
+@bounded
+def _set_partitions(size: int) -> tuple[Partition, ...]:
     if not size:
         return ((),)
-    return tuple((*start, block) for start in set_partitions(size - 1) for block in range(block_count(start) + 1))
+    return tuple((*start, block) for start in _set_partitions(size - 1) for block in range(block_count(start) + 1))
 
 
 def block_count(partition: Partition) -> int:

@@ -122,6 +122,7 @@ class Sharing(abc.ABC):
     def defect(self, weight: np.ndarray) -> float:
         """Returns ``‖W − P W‖ / ‖W‖``: 0 for a map that commutes, about 1 for a random one of many points."""
         values = known_reals(weight, "weight")
+        flat_weight(values, self.shape)
         norm = float(np.linalg.norm(values))
         return float(np.linalg.norm(values - self.project(values))) / norm if norm else 0.0
 

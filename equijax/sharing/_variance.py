@@ -28,7 +28,7 @@ def normalised(basis: np.ndarray, in_form: np.ndarray | None, out_form: np.ndarr
       float64 array of the shape of ``basis``.
     """
     basis = known_reals(basis, "basis")
-    if basis.ndim < 3 or not np.isfinite(basis).all():
+    if basis.ndim < 3 or not basis.size or not np.isfinite(basis).all():
         raise ValueError(
             f"`basis` has shape {basis.shape}; it must hold finite maps, (count, output points, …, input points)."
         )
@@ -41,7 +41,9 @@ def _form(value: object, name: str, size: int) -> np.ndarray | None:
         return None
     form = known_reals(value, name)
     if form.shape != (size, size) or not np.isfinite(form).all() or np.linalg.eigvalsh(form).min() <= 0:
-        raise ValueError(f"`{name}` has shape {form.shape}; it must be a symmetric positive matrix, ({size}, {size}).")
+        raise ValueError(
+            f"`{name}` has shape {form.shape}; as `basis` is, it must be a symmetric positive matrix, ({size}, {size})."
+        )
     return form
 
 

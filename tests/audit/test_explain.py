@@ -206,8 +206,12 @@ class Branches(nnx.Module):
         ({"model": Scores()}, ValueError, ("`out_action`", "TrivialAction")),
         ({"model": Branches()}, ValueError, ("can't be traced", "lax.cond")),
         ({"model": jnp.tanh}, TypeError, ("`model`", "nnx.Module")),
-        ({"elements": jnp.asarray([[0.5, 0.0]])}, ValueError, ("`g`", "whole pixels")),
-        ({"in_action": TURNS, "elements": (jnp.zeros((1, 2), jnp.int32), jnp.asarray([9]))}, ValueError, ("`g`", "9")),
+        ({"elements": jnp.asarray([[0.5, 0.0]])}, TypeError, ("`elements`", "0.5", "integer vectors")),
+        (
+            {"in_action": TURNS, "elements": (jnp.zeros((1, 2), jnp.int32), jnp.asarray([9]))},
+            ValueError,
+            ("`elements`", "9", "0 … 3"),
+        ),
         ({"x": randn((8, 3))}, ValueError, ("(8, 3)",)),
     ],
 )

@@ -4,9 +4,12 @@ import collections
 import sys
 import time
 
+import jax
+
 from tests.wrong_uses.run import FAMILIES, run
 
 if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
     chosen = [a for a in sys.argv[1:] if not a.startswith("-")] or list(FAMILIES)
     total = collections.Counter()
     for family in chosen:

@@ -42,10 +42,8 @@ def _methods(name: str) -> list[Use]:
     if "Set" in name or "Tensor" in name or "Product" in name or "Wreath" in name:
         uses.append(Use(f"{name}.for_input", action.for_input, {"x": np.ones(shape)}, kinds, {"x": ANY_ARRAY}))
     known = kinds | {"g": "known element"}
-    free = {
-        "shape": {"()": "the shape is not asked"},
-        "g": dict.fromkeys(("higher rank", "lower rank", "size 0"), "all of several"),
-    }
+    batches = ("higher rank", "lower rank", "size 0") if kind == "one number" else ("higher rank",)
+    free = {"shape": {"()": "either: the shape is not asked"}, "g": dict.fromkeys(batches, "all of several")}
     right = {} if "Grid" in name or name == "FiniteAction" else free
     uses += [
         Use(f"{name}.acts", action.acts, {"g": g, "shape": shape}, known, right),

@@ -37,7 +37,8 @@ USES = [
         {"x": "input", "elements": "optional elements"}, {"x": {"NaN": "NaN is measured"}}),
     Use("explain", audit.explain, {"model": CHAIN, "x": X, "in_action": POINTS, "elements": ELEMENTS, "perturb": False},
         {"x": "input", "group": "optional group", "out_action": "optional action", "actions": "optional words",
-         "elements": "optional elements", "depth": "optional int", "shifts": "count"}),
+         "elements": "optional elements", "depth": "optional int", "shifts": "count"},
+        {"x": {"size 0": "either: layers ask for features", "NaN": "NaN is measured", "higher rank": "either: as the model takes it"}}),
     Use("static", audit.static, {"model": CHAIN, "input_shape": (3, 2), "in_action": POINTS},
         {"input_shape": "sizes", "out_action": "optional action", "actions": "optional words", "depth": "optional int", "dtype": "dtype"}),
 ]  # fmt: skip

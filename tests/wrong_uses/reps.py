@@ -49,7 +49,8 @@ def _methods(name: str, rep: reps.Representation) -> list[Use]:
     alone = "the scalar has no axis, and nothing moves it"
     right = {"x": batch if rep.dim == 2 else {"size 0": batch["size 0"]}}  # the axis in front has length 2 as well
     if not rep.shape:
-        right = {name: dict.fromkeys(("lower rank", "higher rank", "size 0", "()"), alone) for name in "gx"}
+        right = {name: dict.fromkeys(("lower rank", "higher rank", "size 0"), alone) for name in "gx"}
+        right["x"]["()"] = alone
     one = kinds | {"g": "one element" if g.ndim else "one number"}
     call = Use(f"{name}.__call__", rep.__call__, {"g": g}, kinds)
     return [call, Use(f"{name}.act", rep.act, {"g": g, "x": x, "axis": 1}, one, right)]

@@ -22,7 +22,7 @@ WITHOUT = {
     "windows, sampling and aggregations that are tried in tests/nn": (
         "AvgPool MaxPool BlurPool CentredConv CentredPool FilteredActivation FourierDownsample PhaseScore PolyphaseConv "
         "PolyphaseDownsample PolyphaseMaxPool PolyphaseUpsample MapElements OrderStatistics Quantiles StandardDeviation "
-        "canonicalize coset_pool coset_subsample coset_unpool fourier_shift frame_average from_phases low_pass pca_frames phases "
+        "canonicalize coset_pool coset_subsample coset_unpool fourier_shift frame_average frame_determined from_phases low_pass pca_frames phases "
         "polyphase_downsample polyphase_upsample"
     ),
     "graphs of several kinds, and spectral layers, that are tried in tests/nn/graphs": (

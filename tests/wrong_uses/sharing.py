@@ -21,9 +21,10 @@ def _methods(name: str, made: sharing.Sharing) -> list[Use]:
         Use(f"{name}.project", made.project, {"weight": WEIGHT}, {"weight": "weights"}),
         Use(f"{name}.defect", made.defect, {"weight": WEIGHT}, {"weight": "weights"}),
         Use(f"{name}.weights", made.weights, {"theta": np.ones((made.count, 2)), "axes": (1, 0)}, {"theta": "moved array", "axes": "axes"},
-            {"theta": {"size 0": "no features", "higher rank": "features behind" if made.count == 1 else ""}}),
+            {"theta": {"size 0": "no features", "higher rank": "either: features may have any axes"},
+             "axes": {"np.int64": "integers of any width"}}),
         Use(f"{name}.expand", made.expand, {"theta": np.ones((made.count, 2, 3))}, {"theta": "moved array"},
-            {"theta": {"size 0": "no features"}}),
+            {"theta": {"size 0": "no features", "higher rank": "either: features may have any axes"}}),
     ]  # fmt: skip
 
 
@@ -35,12 +36,13 @@ USES = [
     Use("KernelSharing", sharing.KernelSharing,
         {"point_group": C4, "kernel_size": (3, 3), "in_fibre": Scalar(C4), "out_fibre": Regular(C4)}, {"kernel_size": "sizes of"}),
     Use("LinearSharing", sharing.LinearSharing, {"in_action": POINTS, "out_action": POINTS}),
-    Use("Draws", sharing.Draws, {"shape": (2,), "rows": (None,)}, {"shape": "sizes", "rows": "skip"}),
+    Use("Draws", sharing.Draws, {"shape": (2,), "rows": (None,)}, {"shape": "sizes", "rows": "skip"}, {"shape": {"()": "no axes"}}),
     *_methods("OrbitSharing", ORBITS), *_methods("BasisSharing", BASIS),
-    Use("OrbitSharing.spread_bias", ORBITS.spread_bias, {"bias": np.ones(3)}, {"bias": "moved array"}, {"bias": {"size 0": "no features"}}),
+    Use("OrbitSharing.spread_bias", ORBITS.spread_bias, {"bias": np.ones(3)}, {"bias": "moved array"}, {"bias": {"size 0": "no features", "()": "no features"}}),
     Use("orbits", sharing.orbits, {"permutations": PERMUTATIONS, "size": 2}, {"permutations": "integers"},
         {"permutations": {"()": "the trivial group"}}),
     Use("bell_number", sharing.bell_number, {"size": 3}),
     Use("set_partitions", sharing.set_partitions, {"size": 3}),
-    Use("equality_pattern", sharing.equality_pattern, {"values": (1, 2, 1)}, {"values": "words"}),
+    Use("equality_pattern", sharing.equality_pattern, {"values": (1, 2, 1)}, {"values": "words"},
+        {"values": dict.fromkeys(("size 0", "negative", "NaN", "1.5", "2**40", "bool", "np.int64", "()"), "any hashable entries")}),
 ]  # fmt: skip
