@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from equijax._masked import keep
+from equijax._rows import take
 from equijax.graphs._chunks import num_chunks, scan_edges
-from equijax.graphs._reduce import accumulator, add_at, finish, reduce_once, reduce_step, start, take
+from equijax.graphs._reduce import accumulator, add_at, finish, reduce_once, reduce_step, start
 from equijax.graphs._table_sum import table_sum
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
