@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array
 
 from equijax._masked import keep
+from equijax._rows import take
 
 
 def largest(x: Array, axis: int | Sequence[int], where: Array | None = None, keepdims: bool = False) -> Array:
@@ -92,7 +93,7 @@ class _Segments:
         return jax.ops.segment_sum(x, self.ids, self.num_segments)
 
     def spread(self, total: Array, x: Array) -> Array:
-        return total.at[self.ids].get(mode="fill", fill_value=0)
+        return take(total, self.ids)
 
 
 class _Winners(NamedTuple):

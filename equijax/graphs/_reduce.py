@@ -10,14 +10,6 @@ from equijax._extrema import segment_largest, segment_largest_counted
 from equijax._masked import keep
 
 
-def take(x: Array, index: Array) -> Array:
-    """Returns the rows of ``x`` at ``index``, and zeros where the index is the number of rows."""
-    # The transpose of `fill` is as fast as `fill`; that of clipping and masking is not.
-    if x.shape[0] == 0:
-        return jnp.zeros((*index.shape, *x.shape[1:]), x.dtype)
-    return x.at[index].get(mode="fill", fill_value=0)
-
-
 def add_at(total: Array, receivers: Array, messages: Array) -> Array:
     """Adds each message to its receiver's total; messages to the number of nodes are dropped, whatever they hold."""
     return total.at[receivers].add(messages, mode="drop")

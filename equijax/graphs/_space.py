@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from equijax._masked import keep
+from equijax._rows import take
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import require_graph
-from equijax.graphs._reduce import take
 
 
 def edge_vectors(graph: Graph) -> jax.Array:

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float
 from equijax._dtypes import accumulation_dtype
 from equijax._exported import is_open
 from equijax._masked import keep
+from equijax._rows import take
 from equijax.graphs._chunks import num_chunks, scan_edges
 from equijax.graphs._host import require_graph
-from equijax.graphs._reduce import add_at, finish, reduce_once, reduce_step, start, take
+from equijax.graphs._reduce import add_at, finish, reduce_once, reduce_step, start
 from equijax.graphs._table_sum import table_sum
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).

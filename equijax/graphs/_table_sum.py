@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from equijax.graphs._reduce import take
+from equijax._rows import take
 from equijax.graphs._table import NeighbourTable, Rows
 
 

@@ -62,7 +62,7 @@ def network_programs(name: str) -> dict:
 
     def step(parameters, rest, moments, x, labels):
         def loss(parameters):
-            model = nnx.merge(definition, parameters, rest)
+            model = nnx.merge(definition, parameters, rest, copy=True)
             losses = optax.softmax_cross_entropy_with_integer_labels(model(x), labels)
             return losses.mean(), nnx.split(model, nnx.Param, ...)[2]
 
@@ -71,7 +71,7 @@ def network_programs(name: str) -> dict:
         return optax.apply_updates(parameters, updates), rest, moments, value
 
     def evaluate(parameters, rest, x):
-        model = nnx.merge(definition, parameters, rest)
+        model = nnx.merge(definition, parameters, rest, copy=True)
         model.eval()
         return model(x)
 
