@@ -12,8 +12,8 @@ from tests.compiling import QUICKLY
 gc.set_threshold(100_000, 20, 10)  # tracing makes many short-lived objects: looking for cycles is a tenth of the time else
 jax.config.update("jax_num_cpu_devices", 4)
 if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-    # Set the variable to 0 to test with LLVM's optimisations, as users compile. XLA reads its flags once, here; programs that
-    # tests start do not inherit them.
+    # Set the variable to 0 to test with LLVM's optimisations, as users compile. XLA reads its flags once, here; programs
+    # that tests start do not inherit them.
     jax.config.update("jax_disable_most_optimizations", True)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XLA_FLAGS", QUICKLY["XLA_FLAGS"])
