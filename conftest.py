@@ -7,20 +7,16 @@ import hypothesis
 import jax
 import pytest
 
+from tests.compiling import QUICKLY
+
 gc.set_threshold(100_000, 20, 10)  # tracing makes many short-lived objects: looking for cycles is a tenth of the time else
 jax.config.update("jax_num_cpu_devices", 4)
 if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-    # The suite compiles thousands of small programs and runs each once: compiling without LLVM's optimisations takes a
-    # third of the time and computes the same. Set the variable to 0 to test with them.
+    # Set the variable to 0 to test with LLVM's optimisations, as users compile. XLA reads its flags once, here; programs
+    # that tests start do not inherit them.
     jax.config.update("jax_disable_most_optimizations", True)
-    # A small program is not worth splitting among threads. XLA's older emitter of fused loops is compiled in half the time
-    # of the one that goes through MLIR; jax has it up to 0.10. XLA reads its flags once, here; programs that tests start do
-    # not inherit them.
-    flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_parallel_codegen_split_count=1"]
-    if jax.__version_info__ < (0, 11):
-        flags.append("--xla_cpu_use_fusion_emitters=false")
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XLA_FLAGS", " ".join(flags))
+        environment.setenv("XLA_FLAGS", QUICKLY["XLA_FLAGS"])
         jax.devices()
 jax.config.update("jax_enable_compilation_cache", False)  # without a folder for it, jax would still hash every program
 jax.config.update("jax_enable_x64", True)

@@ -66,6 +66,12 @@ def compiled(layer):
     return functools.partial(_apply, graph, state)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def moved(action, g, x):
+    """What an action makes of an array, as one program for all elements."""
+    return action(g, x)
+
+
 def stack(*trees):
     """Concatenates group elements along their leading axes."""
     return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *trees)

@@ -469,8 +469,6 @@ def run(first, last, verbose=False):
         faults += found
         if verbose:
             print(f"{kind:8}{time.time() - start:6.2f} s  {drawn.text}", *found[:2], sep="\n    ", flush=True)
-        if seed % 50 == 49:
-            jax.clear_caches()
     return faults, counts
 
 

@@ -12,7 +12,7 @@ import equijax as ej
 from equijax.actions import Everything, GridMotions, Kept, KeptProduct, Listed, Nothing, kept_by
 from equijax.actions._kept_parts import meet
 from equijax.nn._following import UNIFORM, Blocks, ends_as_field, follow
-from tests.helpers import check_message, options, randn
+from tests.helpers import check_message, moved, options, randn
 from tests.nn.claims_fuzzer import draw, measure
 
 P4, P6 = ej.wallpaper("p4"), ej.wallpaper("p6")
@@ -26,9 +26,6 @@ def conv(kernel=3, strides=1, padding="CIRCULAR", kind="Conv", features=(1, 1), 
 
 def strided(kind, *arguments, **more):
     return getattr(ej.nn, kind)(1, 1, *arguments, **options(P4, **more))
-
-
-moved = jax.jit(lambda action, g, x: action(g, x), static_argnums=0)
 
 
 def errors(model, shape, exactness=None):

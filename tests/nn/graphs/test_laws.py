@@ -17,7 +17,8 @@ from equijax.testing import check_equivariance, check_graph_layer
 from tests.helpers import randn
 from tests.nn.graphs.cases import CASES, FEATURES, GRAPHS, Case, Differences
 
-every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: The scope puts all tests of one layer behind each other, in one process that has compiled it.
+every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name, scope="module")
 FLOATS = ("nodes", "edges", "positions")
 
 
