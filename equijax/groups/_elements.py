@@ -68,7 +68,8 @@ def integers(value: Any, name: str, shape: tuple[int | None, ...] = (), what: st
       ValueError: the last axes are others, or a known number does not fit in int32. A traced one that does not becomes the
         smallest int32.
     """
-    array = _array(value)
+    empty = isinstance(value, list) and not value  # which numpy takes for floats
+    array = np.zeros(0, np.int32) if empty else _array(value)
     if array is None or not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"`{name}` is {shown(value)}; it must hold {what}.")
     _require_last_axes(array, name, shape, what)
