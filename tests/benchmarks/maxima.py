@@ -6,7 +6,8 @@ BEFORE and AFTER are paths of checkouts, each in a process of its own, asked in 
 group CNNs (five convolutions with batch norm and ReLU, two average pools, a maximum over the fibre, a mean, a linear head; batch
 64, 28×28 pixels, Adam). One and the same program runs at different speeds depending on where its arrays happen to lie, so each
 is given several sets of fresh arrays (``--builds``). A gradient is timed together with its value. The bar: 1.1 for networks.
-The time of the process on all cores stands beside that on the wall: it says more where other programs share the machine.
+The time of the process on all cores stands beside that on the wall: it says more where other programs share the machine. Where
+both compiled programs are the same, instruction by instruction, a ratio that is not 1 is the machine's.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import pathlib
 import sys
 import time
 
-from contracts_cost import Checkout, serve
+from contracts_cost import Checkout, digest, serve
 
 BAR = 1.1
 NETWORKS = {
@@ -146,6 +147,10 @@ class Worker:
             jax.block_until_ready(program(*self.compiled[kind][1][0]))
         return list(self.compiled)
 
+    def program(self, kind: str) -> str:
+        """Digest of the instructions of a compiled program."""
+        return digest(self.compiled[kind][0])
+
     def milliseconds(self, kind: str) -> list[float]:
         """Minimum times of a call over all sets of arrays: on the wall, and of the process."""
         import jax
@@ -183,10 +188,11 @@ def main() -> None:
         for kind in [side.ask("compile", name, given.builds) for side in sides][0]:
             (before, busy), (after, busy_after) = interleaved(sides, given.rounds, kind)
             row = {"row": name, "program": kind, "before_ms": before, "after_ms": after, "ratio": after / before}
-            rows.append(row | {"before_cpu_ms": busy, "after_cpu_ms": busy_after, "cpu_ratio": busy_after / busy})
+            row |= {"before_cpu_ms": busy, "after_cpu_ms": busy_after, "cpu_ratio": busy_after / busy}
+            rows.append(row | {"same_program": len({side.ask("program", kind) for side in sides}) == 1})
             mark = " !" if "network" in name and after > BAR * before else ""
             print(f"{name:24} {kind:9} {before:8.2f} → {after:8.2f} ms  {after / before:.2f}{mark}"
-                  f"   process {busy:8.2f} → {busy_after:8.2f} ms  {busy_after / busy:.2f}", flush=True)  # fmt: skip
+                  f"   process {busy:8.2f} → {busy_after:8.2f} ms  {busy_after / busy:.2f}  {rows[-1]['same_program']}", flush=True)  # fmt: skip
         if given.json:
             import jax
 
