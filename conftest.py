@@ -36,7 +36,7 @@ def pytest_collection_finish():
 
 
 class _Programs:
-    """Lets go of compiled programs between files: the more are kept, the longer each new one takes to lower.
+    """Lets go of compiled programs between files or cases: the more are kept, the longer each new one takes to lower.
 
     MLIR looks through all contexts that are alive whenever one meets a new type; after a thousand programs that costs as
     much as compiling.
@@ -51,9 +51,15 @@ class _Programs:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):
-        if self.made > (1200 if nextitem is not None and nextitem.path == item.path else 600):
+        if self.made > (1200 if nextitem is not None and _subject(nextitem) == _subject(item) else 600):
             jax.clear_caches()
             self.made = 0
+
+
+def _subject(item):
+    """What the tests behind each other have in common: their file and, where they are parametrised by one, their case."""
+    callspec = getattr(item, "callspec", None)
+    return item.path, id(callspec and callspec.params.get("case"))
 
 
 def pytest_configure(config):
