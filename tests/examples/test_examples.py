@@ -18,10 +18,10 @@ from tests.compiling import QUICKLY
 ROOT = Path(__file__).parents[2]
 
 
-def run(name: str, *arguments: object, compiled: dict = QUICKLY) -> subprocess.CompletedProcess:
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
-    environment = os.environ | compiled | {"PYTHONPATH": path}
+    environment = os.environ | QUICKLY | {"PYTHONPATH": path}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
 
 
@@ -181,8 +181,7 @@ def test_new_group_layers_are_exact_and_the_broken_ones_are_not(tmp_path: Path):
 
 @pytest.mark.slow
 def test_networks_between_representations_learn_and_keep_the_law(tmp_path: Path):
-    out = ("--quick", "--out", tmp_path, "--json", tmp_path / "figures.json")
-    done = run("emlp.py", *out, compiled={})  # it computes for longer than it compiles
+    done = run("emlp.py", "--quick", "--out", tmp_path, "--json", tmp_path / "figures.json")
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     assert (tmp_path / "emlp.png").read_bytes().startswith(b"\x89PNG")
