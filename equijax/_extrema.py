@@ -48,13 +48,14 @@ def segment_largest(x: Array, ids: Array, num_segments: int) -> Array:
     return _largest(x, over) if _is_float(x) else over.max(x)
 
 
-def segment_largest_counted(x: Array, ids: Array, num_segments: int) -> tuple[Array, Array]:
-    """Returns :func:`segment_largest`, and how many rows of each segment are that large, int32."""
+def segment_largest_weighed(x: Array, ids: Array, num_segments: int) -> tuple[Array, Array]:
+    """Returns :func:`segment_largest`, and the weight that it has in the derivative of the maximum of several such parts.
+
+    The weight is int32, and 0 for an empty segment alone. Where a derivative is taken it is the number of the rows that are
+    that large; elsewhere, where it weighs nothing, the number of all rows.
+    """
     over = _Segments(ids, num_segments)
-    if _is_float(x):
-        return _largest_counted(x, over)
-    winners = _winners(x, over)
-    return winners.value, winners.number
+    return _largest_weighed(x, over) if _is_float(x) else _with_rows(x, over)
 
 
 def _is_float(x: Array) -> bool:
@@ -130,14 +131,18 @@ def _largest_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return _largest(x, over), _tangent(_winners(lax.stop_gradient(x), over), tangents[0], over)
 
 
+def _with_rows(x: Array, over: _Segments) -> tuple[Array, Array]:
+    value, one = over.max(x), jnp.ones((x.shape[0], *(1,) * (x.ndim - 1)), jnp.int32)
+    return value, jnp.broadcast_to(over.sum(one), value.shape)
+
+
 @jax.custom_jvp
-def _largest_counted(x: Array, over: _Axes | _Segments) -> tuple[Array, Array]:
-    winners = _winners(x, over)
-    return winners.value, winners.number
+def _largest_weighed(x: Array, over: _Segments) -> tuple[Array, Array]:
+    return _with_rows(x, over)
 
 
-@_largest_counted.defjvp
-def _largest_counted_rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+@_largest_weighed.defjvp
+def _largest_weighed_rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     x, over = primals
     winners = _winners(lax.stop_gradient(x), over)
     none = np.zeros(winners.number.shape, jax.dtypes.float0)

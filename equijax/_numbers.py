@@ -33,7 +33,8 @@ def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None, max
     if number < minimum:
         raise ValueError(f"`{name}` is {number if whole is None else shown(whole)}; it must be {_wanted(minimum)}.")
     if number > maximum:
-        raise ValueError(f"`{name}` is {number if whole is None else shown(whole)}; it must be at most {maximum}.")
+        why = ", since things are numbered by integers of 32 bits" if maximum == LARGEST else ""
+        raise ValueError(f"`{name}` is {number if whole is None else shown(whole)}; it must be at most {maximum}{why}.")
     return number
 
 

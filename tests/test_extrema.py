@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import equijax as ej
-from equijax._extrema import largest, segment_largest, segment_largest_counted
+from equijax._extrema import largest, segment_largest, segment_largest_weighed
 from tests.helpers import AS_USERS_COMPILE, randn
 
 #: Compiled with optimisations, which conftest.py leaves out.
@@ -230,7 +230,7 @@ def test_infinities_nan_integers_and_open_sizes():
     aggregate = lambda x: ej.nn.Max().over_axis(x, there)  # noqa: E731
     y, pull = jax.vjp(aggregate, jnp.full((2, 2, 1), -3.0))
     assert y[:, 0].tolist() == [-3, 0] and pull(jnp.ones((2, 1)))[0][..., 0].tolist() == [[1, 0], [0, 0]]
-    assert [a.shape for a in segment_largest_counted(x, jnp.zeros(2, int), 0)] == [(0, 3), (0, 3)]
+    assert [a.shape for a in segment_largest_weighed(x, jnp.zeros(2, int), 0)] == [(0, 3), (0, 3)]
     whole = jnp.asarray([3, -5, 3], jnp.int32)
     assert int(largest(whole, 0)) == 3 and segment_largest(whole, jnp.asarray([0, 1, 0]), 2).tolist() == [3, -5]
     (n,) = jax.export.symbolic_shape("n")

@@ -5,8 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
+<<<<<<< HEAD
 from equijax._dtypes import accumulation_dtype
 from equijax._extrema import segment_largest, segment_largest_counted
+=======
+from equijax._extrema import segment_largest, segment_largest_weighed
+>>>>>>> maxima
 from equijax._masked import keep
 
 
@@ -24,7 +28,7 @@ def reduce_once(word: str, messages: Array, receivers: Array, num_nodes: int) ->
 
 
 def start(word: str, message: Any, num_nodes: int) -> Any:
-    """Returns the total of no messages; for the maximum and the minimum, with the number of messages that equal it."""
+    """Returns the total of no messages; for the maximum and the minimum, with its weight, 0 where there is none."""
     shape = (num_nodes, *message.shape[1:])
     if word == "sum":
         return jnp.zeros(shape, accumulation_dtype(message.dtype))
@@ -36,7 +40,7 @@ def reduce_step(word: str, total: Any, messages: Array, receivers: Array) -> Any
     if word == "sum":
         return add_at(total, receivers, messages.astype(total.dtype))
     best, count = total
-    largest, new_count = segment_largest_counted(_turned(word, messages), receivers, best.shape[0])
+    largest, new_count = segment_largest_weighed(_turned(word, messages), receivers, best.shape[0])
     return _merge(word, best, count, keep(_turned(word, largest), new_count > 0), new_count)
 
 
@@ -53,7 +57,7 @@ def _turned(word: str, x: Array) -> Array:
 
 
 def _merge(word: str, best: Array, count: Array, new: Array, new_count: Array) -> tuple[Array, Array]:
-    """Merges two extremes, each with the number of messages that equal it (0: there is none), which share the gradient.
+    """Merges two extremes, each with its weight (0: there is none): the number of messages that share the gradient.
 
     A NaN is the extreme of all, as in a single pass.
     """

@@ -126,7 +126,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "promote_dtype": lambda value, name: function(value, name, "a function such as flax.nnx.nn.dtypes.promote_dtype"),
     "activation": function,
     "gate": function,
-    "score": function,
+    "score": lambda value, name: function(value, name, "a function or module of one array, such as equijax.nn.PhaseScore"),
     "momentum": lambda value, name: float(real_number(value, name, 0.0, 1.0)),
     "rate": lambda value, name: float(real_number(value, name, 0.0, 1.0)),
     "negative_slope": lambda value, name: float(real_number(value, name)),
