@@ -52,4 +52,6 @@ def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
 
 
 def _wanted(minimum: int) -> str:
+    if minimum <= -LARGEST:
+        return "an integer"
     return "a positive integer, at least 1" if minimum == 1 else f"an integer, at least {minimum}"
