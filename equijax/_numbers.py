@@ -64,4 +64,6 @@ def probability(value: Any, name: str) -> float:
 
 
 def _wanted(minimum: int) -> str:
+    if minimum <= -LARGEST:
+        return "an integer"
     return "a positive integer, at least 1" if minimum == 1 else f"an integer, at least {minimum}"

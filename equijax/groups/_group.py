@@ -146,6 +146,15 @@ class Group(abc.ABC):
         """
         raise ValueError(f"{self!r} has no Lie algebra, so no exponential of {X!r}; a LieGroup has.")
 
+    def log(self, g: Element) -> jax.Array:
+        """Returns the X of the Lie algebra with ``exp(X) == g``.
+
+        Raises:
+          ValueError: the group is discrete.
+        """
+        self.require_element(g)
+        raise ValueError(f"{self!r} has no Lie algebra, so `g` = {shown(g)} has no logarithm; elements of a LieGroup may.")
+
     def tangent(self, X: Any) -> Element:
         """Returns the derivative of ``exp(tX)`` at t = 0, an array for each array of an element: zeros if discrete."""
         batch = np.shape(X)[:-2]

@@ -58,6 +58,7 @@ class Representation(abc.ABC):
             return x
         matrix = self(g)
         require_one(g, jnp.ndim(matrix) - 2)
+        _require_square(self, jnp.shape(matrix))
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else matrix.dtype
         moved = jnp.tensordot(matrix.astype(dtype), x.astype(dtype), axes=((1,), (axis,)), precision="highest")
         return jnp.moveaxis(moved, 0, axis)
@@ -264,12 +265,17 @@ def _algebra(rep: Representation) -> tuple[np.ndarray, ...]:
 
 def _square(rep: Representation, matrix: Any) -> np.ndarray:
     found = np.array(matrix, np.float64)
-    if found.shape != (rep.dim, rep.dim):
+    _require_square(rep, found.shape)
+    return read_only(found)
+
+
+def _require_square(rep: Representation, shape: tuple[int, ...]) -> None:
+    """Raises ``ValueError`` where a matrix of one element has another size than the representation says."""
+    if shape != (rep.dim, rep.dim):
         raise ValueError(
-            f"`dim` of {rep!r} is {rep.dim}, but its matrix of one element has shape {found.shape}; it must be square, "
+            f"`dim` of {rep!r} is {rep.dim}, but its matrix of one element has shape {shape}; it must be square, "
             f"({rep.dim}, {rep.dim})."
         )
-    return read_only(found)
 
 
 def _derivative(rep: Representation, direction: np.ndarray) -> jax.Array:
