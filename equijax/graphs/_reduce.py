@@ -5,12 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-<<<<<<< HEAD
 from equijax._dtypes import accumulation_dtype
-from equijax._extrema import segment_largest, segment_largest_counted
-=======
 from equijax._extrema import segment_largest, segment_largest_weighed
->>>>>>> maxima
 from equijax._masked import keep
 
 
