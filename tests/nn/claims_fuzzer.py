@@ -137,9 +137,9 @@ def _transposed(d):
 
 def _pool(d):
     kind = d.pick(ej.nn.MaxPool, ej.nn.AvgPool)
-    return kind(
-        (d.window(3),) * d.ndim, d.pick(1, 2), d.padding(), group=d.group, in_fibre=d.fibre, allow_inexact=True
-    ), d.fibre
+    window, stride, padding = d.window(3), d.pick(1, 2), d.padding()
+    padding = "SAME" if padding == window else padding  # windows of padding alone are refused
+    return kind((window,) * d.ndim, stride, padding, group=d.group, in_fibre=d.fibre, allow_inexact=True), d.fibre
 
 
 def _blur(d):
@@ -377,7 +377,7 @@ def measure(drawn):
 
 
 def _gap(a, b):
-    """The largest difference; what is infinite or undefined (a maximum over padding alone) has to be so on both sides."""
+    """The largest difference; what is infinite or undefined has to be so on both sides."""
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     gap = np.abs(np.where(same, 0.0, a) - np.where(same, 0.0, b)).max()
     return np.inf if np.isnan(gap) else gap
