@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from equijax._arguments import shown
+from equijax._arguments import real_number, shown
 
 LARGEST = 2**31 - 1
 """The largest integer that is accepted: sizes and numbers are int32 in tables."""
@@ -56,11 +56,10 @@ def probability(value: Any, name: str) -> float:
     """Returns ``value`` as a float after checking that it is a probability.
 
     Raises:
-      ValueError: it is none.
+      TypeError: it is no number.
+      ValueError: it is not within 0 … 1.
     """
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` is {value!r}; it must be a probability, 0 … 1.")
-    return float(value)
+    return float(real_number(value, name, 0.0, 1.0))
 
 
 def _wanted(minimum: int) -> str:

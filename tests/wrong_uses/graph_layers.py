@@ -40,8 +40,13 @@ ANY = {"negative": "any number", "2**40": "any number"}
 POSITIVE = {"1.5": "another number", "2**40": "another number", "np.int64": "another number"}
 KINDS = {"message": "optional function", "update": "optional function", "local": "optional function", "scalers": "some words",
          "aggregators": "some words", "average_degrees": "pair of numbers"}  # fmt: skip
+OWN = {"GCNConv": {"self_loops": "optional flag"}}
 RIGHT = {
     "GINConv": {"epsilon": ANY}, "GINEConv": {"epsilon": ANY}, "GATConv": {"negative_slope": ANY}, "PairNorm": {"scale": ANY},
     "GATv2Conv": {"negative_slope": ANY}, "EGNN": {"aggregation": {"list": "either: one word is wanted"}},
 }  # fmt: skip
-USES = [use for name, (given, graph) in LAYERS.items() for use in uses_of(name, given, graph, KINDS, RIGHT.get(name, {}))]
+USES = [
+    use
+    for name, (given, graph) in LAYERS.items()
+    for use in uses_of(name, given, graph, KINDS | OWN.get(name, {}), RIGHT.get(name, {}))
+]

@@ -101,6 +101,7 @@ KINDS_OF_NAMES = {
     "axis_name": "axis name",
     "momentum": "share",
     "rate": "share",
+    "dropout_rate": "share",
     "symmetry": "optional group",
     "epsilon": "positive number",
     "activation": "skip or function",

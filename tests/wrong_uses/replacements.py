@@ -136,6 +136,7 @@ KINDS: dict[str, dict[str, str]] = {
     "int": {},
     "optional int": {"None": ITSELF},
     "flag": {"bool": "it is one"},
+    "optional flag": {"bool": "it is one", "None": ITSELF},
     "number": {"np.int64": NUMBER, "1.5": NUMBER},
     "positive number": {"np.int64": NUMBER, "1.5": NUMBER, "2**40": NUMBER},
     "any number": {"np.int64": NUMBER, "1.5": NUMBER, "2**40": NUMBER, "negative": NUMBER},
