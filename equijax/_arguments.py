@@ -40,6 +40,7 @@ def real_number(
     maximum: float = math.inf,
     *,
     positive: bool = False,
+    what: str = "finite number",
 ) -> float:
     """Returns a finite number between two bounds; integers stay integers.
 
@@ -50,10 +51,10 @@ def real_number(
     wanted = "above 0" if positive else _between(minimum, maximum)
     traced = isinstance(value, Tracer)
     if traced or isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(_flat(value)) or not _is_real(value):
-        raise TypeError(f"`{name}` is {shown(value)}; it must be a number{wanted and ' ' + wanted}.")
+        raise TypeError(f"`{name}` is {shown(value)}; it must be a {what}{wanted and ' ' + wanted}.")
     number = value if isinstance(value, (int, float)) else np.asarray(value).item()
     if not math.isfinite(number) or not minimum <= number <= maximum or (positive and number <= 0):
-        raise ValueError(f"`{name}` is {number}; it must be a finite number{wanted and ' ' + wanted}.")
+        raise ValueError(f"`{name}` is {number}; it must be a {what}{wanted and ' ' + wanted}.")
     return number
 
 

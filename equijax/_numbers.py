@@ -1,4 +1,4 @@
-"""Checks of arguments that are numbers or booleans, in one place."""
+"""Checks of arguments that are numbers, in one place."""
 
 import operator
 from typing import Any
@@ -59,7 +59,7 @@ def probability(value: Any, name: str) -> float:
       TypeError: it is no number.
       ValueError: it is not within 0 … 1.
     """
-    return float(real_number(value, name, 0.0, 1.0))
+    return float(real_number(value, name, 0.0, 1.0, what="probability"))
 
 
 def _wanted(minimum: int) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from equijax._arguments import shown
+from equijax._indices import narrowed
 
 _INT32 = np.iinfo(np.int32)
 
@@ -78,11 +79,7 @@ def integers(value: Any, name: str, shape: tuple[int | None, ...] = (), what: st
         if outside.any():
             raise ValueError(f"`{name}` holds {array[outside].reshape(-1)[0]}, which is beyond the integers of 32 bits.")
         return array.astype(np.int32)
-    if np.iinfo(array.dtype).max <= _INT32.max:
-        return array.astype(jnp.int32)
-    low = _INT32.min if np.iinfo(array.dtype).min < 0 else 0
-    inside = (array >= low) & (array <= _INT32.max)
-    return jnp.where(inside, array.astype(jnp.int32), jnp.int32(_INT32.min))
+    return narrowed(array)
 
 
 def known_integers(value: Any, name: str, shape: tuple[int | None, ...] = (), what: str = "integers") -> np.ndarray:

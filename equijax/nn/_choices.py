@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.groups._elements import concrete, poison
+from equijax.groups._elements import integers, poison
 
 
 def require_numbers(numbers: jax.Array, limits: np.ndarray, name: str) -> jax.Array:
@@ -14,15 +14,12 @@ def require_numbers(numbers: jax.Array, limits: np.ndarray, name: str) -> jax.Ar
       TypeError: they are no integers.
       ValueError: one that is known is out of range.
     """
-    numbers = jnp.asarray(numbers)
-    if not jnp.issubdtype(numbers.dtype, jnp.integer):
-        raise TypeError(f"`{name}` has dtype {numbers.dtype}; it must hold integers.")
-    values = concrete(numbers)
-    if values is not None:
-        bad = values[(values < 0) | (values >= limits)]
+    found = integers(numbers, name)
+    if isinstance(found, np.ndarray):
+        bad = found[(found < 0) | (found >= limits)]
         if bad.size:
             raise ValueError(f"`{name}` holds {bad[0]}; its entries must be at least 0 and below {limits.tolist()}.")
-    return numbers.astype(jnp.int32)
+    return jnp.asarray(found)
 
 
 def known_where(known: jax.Array, x: jax.Array) -> jax.Array:

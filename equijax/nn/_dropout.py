@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from equijax._numbers import probability
-
 Streams = nnx.Rngs | nnx.RngStream | jax.Array
 
 
@@ -15,7 +13,7 @@ class DropsAttention(nnx.Module):
     """What a layer with dropout of its attention weights has; it holds no keys, ``rngs`` come with the call."""
 
     def __init__(self, dropout_rate: float, deterministic: bool):
-        self.dropout_rate = probability(dropout_rate, "dropout_rate")
+        self.dropout_rate = float(dropout_rate)
         self.deterministic = bool(deterministic)
 
     def dropout_key(self, deterministic: bool | None, rngs: Streams | None) -> jax.Array | None:

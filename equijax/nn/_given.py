@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from equijax._arguments import boolean, float_dtype, function, real_number, shown
-from equijax._numbers import positive_int
+from equijax._numbers import positive_int, probability
 from equijax.groups._elements import numeric
 
 T = TypeVar("T", bound=type)
@@ -127,8 +127,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "activation": function,
     "gate": function,
     "score": lambda value, name: function(value, name, "a function or module of one array, such as equijax.nn.PhaseScore"),
-    "momentum": lambda value, name: float(real_number(value, name, 0.0, 1.0)),
-    "rate": lambda value, name: float(real_number(value, name, 0.0, 1.0)),
+    **dict.fromkeys(("momentum", "rate", "dropout_rate"), probability),
     "negative_slope": lambda value, name: float(real_number(value, name)),
     "axis_name": _require_axis_name,
     **dict.fromkeys(("mode", "method", "normalization", "rng_collection"), _require_word),

@@ -181,7 +181,7 @@ def taken_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], traili
 
 
 def given_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], trailing: int) -> jax.Array:
-    """Returns the phase of every sample that a caller chose; see :func:`equijax.nn._given.known_where`."""
+    """Returns the phase of every sample that a caller chose; see :func:`equijax.nn._choices.known_where`."""
     return known_where(_known(choice, strides), taken_phase(parts, choice, strides, trailing))
 
 

@@ -104,8 +104,11 @@ def test_numbers_of_every_kind(case):
             continue  # the result itself does not fit: a user's function squares large halves
         least = float(jnp.finfo(y.dtype).tiny) if rounding else 0
         error = np.abs(np.asarray(y).astype(expected.dtype) - expected).max(initial=0)
-        products = max(1, len(getattr(case, "names", ())))  # each parameter is one more product that rounds
-        assert error <= rounding * size * len(case.shape) * products + least, (kind, error, size)
+        if y.dtype == jnp.float32 and x.dtype.itemsize == 2:  # halves beside parameters: float32's own result, bit for bit
+            np.testing.assert_array_equal(y, layer(x.astype(jnp.float32)))
+        # A whole network of squares cancels: of halves up to 2e4 a 4e8 is left as a 4e3, with float32's rounding of the former.
+        deep = len(case.names) if case.name == "EMLP" else 1
+        assert error <= rounding * size * len(case.shape) * deep + least, (kind, error, size)
 
 
 def test_every_layer_stands_in_the_table():

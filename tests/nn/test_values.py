@@ -111,6 +111,8 @@ def test_traced_choices_out_of_range_are_marked(dtype, mark):
         np.testing.assert_array_equal(y, np.full(y.shape, mark))
     for call in calls:
         check_message(lambda call=call: call(wrong), ValueError, ["holds 7", "below"])
+        wrapping = wrong._replace(phase=np.array([[2**32], [0]]))  # 0 in 32 bits
+        check_message(lambda call=call, choice=wrapping: call(choice), ValueError, ["4294967296", "32 bits"])
         check_message(lambda call=call: call(wrong._replace(phase=jnp.ones((2, 1)))), TypeError, ["float64", "integers"])
 
 

@@ -6,7 +6,6 @@ from flax import nnx
 
 from equijax._arguments import boolean
 from equijax._dtypes import as_floats
-from equijax._numbers import probability
 from equijax.groups import Group
 from equijax.nn._dropout import key_from
 from equijax.nn.fields._blocks import block_count, block_numbers
@@ -57,7 +56,7 @@ class FieldDropout(FieldLayer):
     ):
         self.in_fibre, self.group = require_field(fibre, group)
         self.out_fibre = self.in_fibre
-        self.rate, self.deterministic, self.rng_collection = probability(rate, "rate"), deterministic, rng_collection
+        self.rate, self.deterministic, self.rng_collection = rate, deterministic, rng_collection
 
     def __call__(
         self,

@@ -147,7 +147,13 @@ class GATConv(GraphLayer, DropsAttention):
           ValueError: dropout lacks ``rngs``.
         """
         inputs, key = self._inputs(graph), self.dropout_key(deterministic, rngs)
-        values = self.linear(inputs[0])
+        values, nodes, score = self._scored(inputs[0])
+        y, weights = self._attend(score, nodes, inputs, values, graph, key)
+        return (y, weights()) if return_attention_weights else y
+
+    def _scored(self, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array], Callable]:
+        """Returns the values, what scores read of the nodes, and the score of edges; :class:`GATv2Conv` has its own."""
+        values = self.linear(x)
         vectors = {name: read(getattr(self, name), name, self._vector_shape) for name in ("sender", "receiver")}
         nodes = {name: per_head(values, self.num_heads, vector) for name, vector in vectors.items()}
         edge_layer, edge_vector = self.edge, read_optional(self.edge_attention, "edge_attention", self._vector_shape)
@@ -159,8 +165,7 @@ class GATConv(GraphLayer, DropsAttention):
                 both = both + with_fibre(of_edge, both.ndim).astype(both.dtype)
             return jax.nn.leaky_relu(both, self.negative_slope)
 
-        y, weights = self._attend(score, nodes, inputs, values, graph, key)
-        return (y, weights()) if return_attention_weights else y
+        return values, nodes, score
 
     @property
     def _vector_shape(self) -> tuple[int, int]:
@@ -253,34 +258,9 @@ class GATv2Conv(GATConv):
         self.receiver = nnx.data(None) if self.share_weights else one()
         self.attention = vector()
 
-    def __call__(
-        self,
-        graph: Graph,
-        *,
-        return_attention_weights: bool = False,
-        deterministic: bool | None = None,
-        rngs: Streams | None = None,
-    ) -> Any:
-        """Applies the layer.
-
-        Args:
-          graph: nodes ``(N, *fibre, in_features)``, and with ``edge_features`` edges ``(E, edge_features)``.
-          return_attention_weights: whether to return the softmax too.
-          deterministic: whether nothing is dropped; None is what the layer was built with.
-          rngs: the streams, one of them, or a key; dropout takes one key, and the noise of an edge depends on that key and
-            the number of the edge alone.
-
-        Returns:
-          The graph with nodes ``(N, *fibre, out_features)``, zeros at padding; with ``return_attention_weights`` that and
-          the softmax before dropout, ``(E, *fibre, num_heads)``, 0 on padded edges, at least float32.
-          What is missing to a sum of 1 is the weight of the loop.
-
-        Raises:
-          ValueError: dropout lacks ``rngs``.
-        """
-        inputs, key = self._inputs(graph), self.dropout_key(deterministic, rngs)
-        values, attention = self.sender(inputs[0]), read(self.attention, "attention", self._vector_shape)
-        nodes = {"sender": values, "receiver": values if self.receiver is None else self.receiver(inputs[0])}
+    def _scored(self, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array], Callable]:
+        values, attention = self.sender(x), read(self.attention, "attention", self._vector_shape)
+        nodes = {"sender": values, "receiver": values if self.receiver is None else self.receiver(x)}
 
         def score(sender: dict, receiver: dict, edge: jax.Array | None) -> jax.Array:
             both = sender["sender"] + receiver["receiver"]
@@ -288,5 +268,4 @@ class GATv2Conv(GATConv):
                 both = both + with_fibre(self.edge(edge), both.ndim).astype(both.dtype)
             return per_head(jax.nn.leaky_relu(both, self.negative_slope), self.num_heads, attention)
 
-        y, weights = self._attend(score, nodes, inputs, values, graph, key)
-        return (y, weights()) if return_attention_weights else y
+        return values, nodes, score
