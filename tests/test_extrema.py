@@ -9,8 +9,8 @@ import equijax as ej
 from equijax._extrema import largest, segment_largest, segment_largest_weighed
 from tests.helpers import AS_USERS_COMPILE, randn
 
-#: Compiled with optimisations, which conftest.py leaves out.
-COMPILE = {**AS_USERS_COMPILE, "xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+#: As users compile, with the optimisations that conftest.py leaves out.
+OPTIMISED = {**AS_USERS_COMPILE, "xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 P4, P4M, P6 = (ej.wallpaper(name) for name in ("p4", "p4m", "p6"))
 GRID, SETS = ("batch", "fibrewise", "layer", "group"), ("batch", "layer")
 
@@ -146,14 +146,18 @@ class Case:
 
 @pytest.mark.parametrize("first", [0, 8, 16, *(pytest.param(k, marks=pytest.mark.slow) for k in range(24, 216, 8))])
 def test_compiled_gradients_are_those_of_numpy(first):
-    """Eight cases to a program, each of another shape; what is lost is 3 to 200 per cent of a gradient, or it is NaN."""
+    """Eight cases to a program, each of another shape; what is lost is 3 to 200 per cent of a gradient, or it is NaN.
+
+    Without optimisations JAX's own rule loses twice as many of them, and programs compile in an eighth of the time. Every kind is
+    compiled with optimisations too, in three programs of nine; ``tests/benchmarks/maxima_lost.py`` counts all cases that way.
+    """
     cases = [Case(number) for number in range(first, first + 8)]
     given = [case.given for case in cases]
 
     def loss(given):
         return sum(case.loss(*arrays).astype(jnp.float64) for case, arrays in zip(cases, given, strict=True))
 
-    found = jax.jit(jax.grad(loss), compiler_options=COMPILE)(given)
+    found = jax.jit(jax.grad(loss), compiler_options=OPTIMISED if first // 24 % 3 == 0 else None)(given)
     wrong = {}
     for number, case, gradient in zip(range(first, first + 8), cases, jax.device_get(found), strict=True):
         _, expected = case.reference(*case.given)
