@@ -8,8 +8,8 @@ are those of JAX.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from jaxtyping import Array
 
 from equijax._masked import keep
 from equijax._rows import take
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def largest(x: Array, axis: int | Sequence[int], where: Array | None = None, keepdims: bool = False) -> Array:
@@ -56,6 +59,32 @@ def segment_largest_weighed(x: Array, ids: Array, num_segments: int) -> tuple[Ar
     """
     over = _Segments(ids, num_segments)
     return _largest_weighed(x, over) if _is_float(x) else _with_rows(x, over)
+
+
+def below_largest(x: Array, axis: int, where: Array | None = None) -> Array:
+    """Returns ``x`` minus its largest value along an axis, for exponentials that are divided by their sum.
+
+    Subtracted from members that are computed a second time, and rounded otherwise, the largest of large numbers leaves
+    exponentials that all are 0, or infinite ones. Here the largest member is 0 exactly. Where the largest is not finite,
+    nothing is subtracted. The derivative is that of ``x``: what is subtracted drops out of the quotient.
+
+    Args:
+      x: floats.
+      axis: the axis.
+      where: bool, of the first axes of ``x``; what is False becomes minus infinity. None is all.
+    """
+    return x if x.shape[axis] == 0 else _below_largest(keep(x, where, -np.inf), _Axes((axis % x.ndim,)))
+
+
+def segment_below_largest(x: Array, ids: Array, num_segments: int) -> Array:
+    """Returns the rows of ``x`` minus the largest of their segment, as :func:`below_largest` does.
+
+    Args:
+      x: floats ``(rows, *rest)``.
+      ids: integers ``(rows,)`` in any order; rows of the number ``num_segments`` return anything.
+      num_segments: number of segments.
+    """
+    return _below_largest(x, _Segments(ids, num_segments))
 
 
 def _is_float(x: Array) -> bool:
@@ -106,18 +135,33 @@ class _Winners(NamedTuple):
 
 
 def _winners(x: Array, over: _Axes | _Segments) -> _Winners:
-    """Finds them in two rounds of a loop, which both read the same ``x`` from memory."""
+    def compare(value: Array) -> tuple[Array, Array]:
+        members = (x == over.spread(value, x)) | (x != x)
+        return members, over.sum(members.astype(jnp.int32)).astype(jnp.int32)
 
-    def find(winners: _Winners) -> _Winners:
-        return winners._replace(value=over.max(x))
+    value, (members, number) = _in_two_rounds(lambda: over.max(x), compare)
+    return _Winners(value, members, number)
 
-    def compare(winners: _Winners) -> _Winners:
-        members = (x == over.spread(winners.value, x)) | (x != x)
-        return winners._replace(members=members, number=over.sum(members.astype(jnp.int32)).astype(jnp.int32))
 
-    value = jax.eval_shape(over.max, x)
-    nothing = _Winners(jnp.zeros_like(value), jnp.zeros_like(x, bool), jnp.zeros_like(value, jnp.int32))
-    return lax.fori_loop(0, 2, lambda k, winners: lax.cond(k == 0, find, compare, winners), nothing)
+def _in_two_rounds(find: Callable[[], T], use: Callable[[T], U]) -> tuple[T, U]:
+    """Returns ``find()`` and ``use`` of it, in two rounds of a loop, in which both read the same numbers from memory."""
+    first = jax.eval_shape(find)
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (first, jax.eval_shape(use, first)))
+    rounds = (lambda kept: (find(), kept[1])), (lambda kept: (kept[0], use(kept[0])))
+    return lax.fori_loop(0, 2, lambda k, kept: lax.switch(k, rounds, kept), nothing)
+
+
+@jax.custom_jvp
+def _below_largest(x: Array, over: _Axes | _Segments) -> Array:
+    def finite(value: Array) -> Array:
+        return jnp.where(jnp.isfinite(value), value, jnp.zeros((), x.dtype))
+
+    return _in_two_rounds(lambda: finite(over.max(x)), lambda value: x - over.spread(value, x))[1]
+
+
+@_below_largest.defjvp
+def _below_largest_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return _below_largest(*primals), tangents[0]
 
 
 @jax.custom_jvp

@@ -70,7 +70,7 @@ class LogSumExp(Aggregation):
         """Returns the logarithm of the sum of exponentials, computed with the maximum taken out."""
         largest = jax.lax.stop_gradient(members.max(x))
         largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros((), x.dtype))  # inf - inf is NaN
-        total = members.sum(jnp.exp(members.known(x - members.spread(largest))))
+        total = members.sum(jnp.exp(members.known(members.below_max(x))))
         return jnp.log(jnp.where(members.count > 0, total, jnp.ones((), x.dtype))) + largest
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from equijax._extrema import largest, segment_largest
+from equijax._extrema import below_largest, largest, segment_below_largest, segment_largest
 from equijax.nn._mask import keep
 
 
@@ -31,6 +31,10 @@ class Members(Protocol):
 
     def max(self, x: jax.Array) -> jax.Array:
         """Largest value; 0 for an empty set. Equal values share the gradient."""
+        ...
+
+    def below_max(self, x: jax.Array) -> jax.Array:
+        """Values minus the largest of their set, for exponentials; minus infinity or anything where there is no member."""
         ...
 
     def spread(self, total: jax.Array) -> jax.Array:
@@ -80,6 +84,10 @@ class AxisMembers:
         """Largest value along the axis; 0 where there is none."""
         return _if_any(largest(x, self.axis, self.mask, keepdims=True), self.count)
 
+    def below_max(self, x: jax.Array) -> jax.Array:
+        """Subtracts the largest along the axis."""
+        return below_largest(x, self.axis, self.mask)
+
     def spread(self, total: jax.Array) -> jax.Array:
         """Repeats along the axis."""
         return jnp.broadcast_to(total, self.shape)
@@ -127,6 +135,10 @@ class SegmentMembers:
     def max(self, x: jax.Array) -> jax.Array:
         """Largest value of each set; 0 where there is none."""
         return _if_any(segment_largest(self.known(x), self.ids, self.num_segments), self.count)
+
+    def below_max(self, x: jax.Array) -> jax.Array:
+        """Subtracts the largest of the set."""
+        return segment_below_largest(self.known(x), self.ids, self.num_segments)
 
     def spread(self, total: jax.Array) -> jax.Array:
         """Gathers the total of each row's set; 0 for rows of no set."""

@@ -63,6 +63,57 @@ def test_complex_numbers_are_told_how_to_stay_whole():
         check_message(lambda layer=layer: layer(z), TypeError, ["complex64", ".real", ".imag"])
 
 
+def _softmaxes():
+    ends = np.random.default_rng(5).integers(0, 12, (2, 40))
+    graph = lambda x: ej.Graph(x, *ends)  # noqa: E731
+    options = {"param_dtype": jnp.float32}
+    block, narrow = (nn.MultiheadAttentionBlock(4, heads, rngs=nnx.Rngs(0), **options) for heads in (2, 4))
+    gat, gat2, transformer, pool = (
+        kind(4, 4, 2, rngs=nnx.Rngs(0), **options)
+        for kind in (nn.GATConv, nn.GATv2Conv, nn.TransformerConv, nn.GraphAttentionPool)
+    )
+    computed = lambda x: x * np.float32(1.1) + x[::-1] * np.float32(0.7)  # noqa: E731  (in the program, twice if XLA likes)
+    return {
+        "sets": lambda x: block(x, x),
+        "sets, one feature a head": lambda x: narrow(x, x),
+        "GATConv": lambda x: gat(graph(x)).nodes,
+        "GATv2Conv": lambda x: gat2(graph(x)).nodes,
+        "TransformerConv": lambda x: transformer(graph(x)).nodes,
+        "GraphAttentionPool": lambda x: pool(graph(x)),
+        "LogSumExp": lambda x: nn.LogSumExp().over_axis(computed(x), axis=0),
+        "LogSumExp of segments": lambda x: nn.LogSumExp().over_segments(computed(x), jnp.arange(12) % 3, 3),
+    }
+
+
+def test_compiled_softmaxes_of_large_numbers_keep_their_largest():
+    """Rounded twice in two ways, the largest of scores of 1e9 or more is not the largest, and all that is left is 0 / 0."""
+    layers = _softmaxes()
+    sizes = np.array([1e6, 1e12, 1e15], np.float32)[:, None, None]
+    given = sizes * np.random.default_rng(0).normal(size=(3, 12, 4)).astype(np.float32)
+    compiled = jax.device_get(jax.lax.map(lambda x: {name: layer(x) for name, layer in layers.items()}, given))
+    for name, layer in layers.items():
+        for x, found in zip(given, compiled[name], strict=True):
+            expected = np.asarray(layer(jnp.asarray(x)))
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("heads", [2, 4])
+def test_attention_to_nobody_is_nothing(heads):
+    block, x = nn.MultiheadAttentionBlock(4, heads, param_dtype=jnp.float64, rngs=nnx.Rngs(0)), jnp.ones((3, 4))
+    padded = block(x, jnp.zeros((2, 4)), y_mask=jnp.zeros(2, bool))
+    np.testing.assert_array_equal(block(x, jnp.zeros((0, 4))), padded)
+
+
+def test_gradients_of_softmaxes_are_those_without_a_program():
+    layers, x = _softmaxes(), np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    loss = lambda x, name: jnp.square(layers[name](x)).sum()  # noqa: E731
+    for name, found in jax.jit(lambda x: {each: jax.grad(loss)(x, each) for each in layers})(x).items():
+        direction = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+        up, down = (loss(jnp.asarray(x + t * direction), name) for t in (5e-3, -5e-3))
+        slope = float(up - down) / 1e-2
+        np.testing.assert_allclose(np.vdot(found, direction), slope, rtol=5e-3, atol=5e-3, err_msg=name)
+
+
 @pytest.mark.parametrize(("dtype", "scale"), [
     (jnp.float16, 60), (jnp.float16, 1e4), (jnp.float32, 1e30), (jnp.float32, 1e-30), (jnp.float64, 1e200), (jnp.float64, 1e-200)])  # fmt: skip
 def test_phases_are_chosen_at_the_ends_of_the_range(dtype, scale):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax._dtypes import accumulation_dtype
+from equijax._extrema import segment_below_largest
 from equijax.graphs import Graph, neighbour_sum
 from equijax.nn._mask import keep
 
@@ -29,15 +30,15 @@ def exponentials(
     wide = accumulation_dtype(scores.dtype)
     scores = keep(scores, mask).astype(wide)
     ids = jnp.where(mask, ids, num_segments)  # out of range: dropped
-    largest = jax.ops.segment_max(jax.lax.stop_gradient(scores), ids, num_segments)
+    rows, numbers = scores, ids
     if own is not None:
         own = own.astype(wide)
-        largest = jnp.maximum(largest, jax.lax.stop_gradient(own))
-    largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros((), wide))
-    weights = keep(jnp.exp(keep(scores - jnp.take(largest, ids, axis=0, mode="clip"), mask)), mask)
+        rows, numbers = jnp.concatenate([scores, own]), jnp.concatenate([ids, jnp.arange(num_segments, dtype=ids.dtype)])
+    shifted = segment_below_largest(rows, numbers, num_segments)
+    weights = keep(jnp.exp(keep(shifted[: scores.shape[0]], mask)), mask)
     total = jax.ops.segment_sum(weights, ids, num_segments)
     if own is not None:
-        own = jnp.exp(own - largest)
+        own = jnp.exp(shifted[scores.shape[0] :])
         total = total + own
     else:  # a softmax of nothing is nothing, but one of infinite scores is undefined
         there = jnp.zeros((num_segments,), bool).at[ids].set(True, mode="drop")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from equijax._dtypes import accumulation_dtype
+from equijax._extrema import below_largest
 from equijax._numbers import positive_int
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -46,16 +47,22 @@ def attend(
 
 
 def attention_weights(query: jax.Array, key: jax.Array, key_mask: jax.Array | None, precision: Any) -> jax.Array:
-    """Returns the softmax of :func:`attend`, ``(*batch, heads, queries, keys)``, at least float32; 0 without key."""
+    """Returns the softmax of :func:`attend`, ``(*batch, heads, queries, keys)``, at least float32; 0 without key.
+
+    The largest product is subtracted from the products themselves, which stand in memory, and the difference is scaled. Were
+    products scaled before, XLA would scale them twice, with two roundings, and of large ones no exponential would be left.
+    """
     wide = accumulation_dtype(query.dtype)
     scores = jnp.einsum("...qhd,...khd->...hqk", query, key, precision=precision, preferred_element_type=wide)
-    scores = scores * jnp.asarray(query.shape[-1] ** -0.5, wide)
     there = jnp.ones(key.shape[:-2], bool) if key_mask is None else key_mask
     there = there[..., None, :] if there.ndim == key.ndim - 2 else there
     there = jnp.broadcast_to(there[..., None, :, :], scores.shape)
-    lowest = jnp.asarray(jnp.finfo(wide).min, wide)
-    largest = jnp.max(jnp.where(there, scores, lowest), axis=-1, keepdims=True, initial=lowest)
-    shifted = scores - jax.lax.stop_gradient(largest)
+    if query.shape[-1] == 1:  # products of two numbers are multiplied wherever they are read
+        shifted = below_largest(scores, -1, there)
+    else:
+        lowest = jnp.asarray(jnp.finfo(wide).min, wide)
+        largest = jnp.max(jnp.where(there, scores, lowest), axis=-1, keepdims=True, initial=lowest)
+        shifted = (scores - jax.lax.stop_gradient(largest)) * jnp.asarray(query.shape[-1] ** -0.5, wide)
     weights = jnp.where(there, jnp.exp(jnp.where(there, shifted, jnp.zeros((), wide))), jnp.zeros((), wide))
     total = weights.sum(axis=-1, keepdims=True)
     return weights / jnp.where(there.any(axis=-1, keepdims=True), total, jnp.ones((), wide))
