@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._arguments import one_of
 from equijax._dtypes import require_real, widened
 from equijax._extrema import largest
 from equijax.actions import Action, TrivialAction
@@ -215,8 +216,7 @@ class GlobalPool(Layer):
 
 def require_mode(mode: str) -> None:
     """Raises ``ValueError`` where no reduction is called ``mode``."""
-    if mode not in _MODES:
-        raise ValueError(f"`mode` is {mode!r}; use one of {', '.join(_MODES)}.")
+    one_of(mode, "mode", _MODES)
 
 
 def with_fibre(action: Action, fibre: Representation) -> Action:

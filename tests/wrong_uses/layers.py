@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "CosetPool": ({"subgroup": HALF, "group": P4}, (3, 3, 4, 2)),
     "GlobalPool": ({"group": P4}, (3, 3, 4, 2)),
     "Restrict": ({"subgroup": HALF, "group": P4, "in_fibre": Regular(C4)}, (3, 3, 4, 2)),
-    "Upsample": ({"strides": 2, "group": P4}, (3, 3, 4, 2)),
+    "Upsample": ({"strides": (2, 2), "group": P4}, (3, 3, 4, 2)),
     "Declared": ({"fn": same, "in_action": POINTS}, (3, 2)),
     "Symmetrize": ({"fn": same, "group": C4, "in_action": ej.FibreAction(Regular(C4)), "out_action": ej.FibreAction(Regular(C4)),
                     "elements": np.arange(4, dtype=np.int32)}, (4, 2)),
@@ -92,10 +92,11 @@ KINDS_OF_NAMES = {
     "param_dtype": "dtype",
     "rngs": "rngs",
     "precision": "precision",
-    "kernel_size": "skip",
-    "strides": "skip",
-    "padding": "skip",
-    "kernel_dilation": "skip",
+    "kernel_size": "kernel",
+    "window_shape": "window",
+    "strides": "optional window",
+    "padding": "padding",
+    "kernel_dilation": "optional window",
     "group": "optional group",
     "out_action": "optional action",
     "axis_name": "axis name",
@@ -117,6 +118,7 @@ def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, rig
     own = inspect.signature(cls.__init__).parameters
     given = {**given, **({"rngs": _rngs()} if "rngs" in own or "options" in own else {})}
     given |= {option: _zeros for option in own if option.endswith("_init")}
+    given = {option: (1, 1) for option in ("strides", "kernel_dilation") if option in own} | given
     build = inspect.signature(cls.__init__)
 
     def made(**options: Any) -> Any:
@@ -155,4 +157,5 @@ def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, rig
     return uses
 
 
-USES = [use for name, (given, shape) in LAYERS.items() for use in uses_of(name, given, shape)]
+OWN = {"Upsample": {"padding": "choice"}}
+USES = [use for name, (given, shape) in LAYERS.items() for use in uses_of(name, given, shape, OWN.get(name))]
