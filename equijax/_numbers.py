@@ -43,9 +43,11 @@ def each_positive(value: Any, name: str, minimum: int = 1) -> tuple[int, ...]:
 
     Raises:
       TypeError: it is no list, tuple or array, or an entry no integer.
-      ValueError: an entry is smaller than ``minimum``.
+      ValueError: an entry is smaller than ``minimum``, or there is none.
     """
     entries = listed(value, name, "positive integers, one for each axis of the grid")
+    if not entries:
+        raise ValueError(f"`{name}` is {shown(value)}; it must hold one positive integer for each axis of the grid.")
     return tuple(positive_int(entry, name, minimum, value) for entry in entries)
 
 

@@ -63,6 +63,8 @@ class BlurPool(WindowedLayer):
     ):
         d = len(window_of(strides, group, "strides"))
         self.group = require_group(group, d, "strides")
+        if not d:
+            raise ValueError("`strides` is (); blurring needs a grid.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
         self.out_fibre = self.in_fibre
         point_group: Any = self.in_fibre.group

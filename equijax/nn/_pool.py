@@ -12,6 +12,7 @@ from equijax._extrema import largest
 from equijax.actions import Action, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
+from equijax.groups._elements import numeric
 from equijax.groups._space import point_group_of
 from equijax.groups._subgroup import require_is_subgroup
 from equijax.nn._layer import (
@@ -55,7 +56,8 @@ def coset_pool(
       ``(*batch, |G| / |K|, features)``, cosets numbered by their smallest elements.
 
     Raises:
-      ValueError: the axis -2 is not a function on the group.
+      TypeError: ``x`` is no array of numbers, or ``subgroup`` none.
+      ValueError: the axis -2 is not a function on the group, or the mode is unknown.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -64,7 +66,8 @@ def coset_pool(
       [3.0, 4.0]
     """
     require_mode(mode)
-    order = subgroup.group.order
+    require_is_subgroup(subgroup)
+    x, order = numeric(x, "x"), subgroup.group.order
     if x.ndim < 2 or x.shape[-2] != order:
         raise ValueError(
             f"`x` has shape {x.shape}; pooling over cosets of {subgroup!r} needs functions on the group, "

@@ -93,6 +93,10 @@ KINDS_OF_NAMES = {
     "rngs": "rngs",
     "precision": "precision",
     "kernel_size": "kernel",
+    "score": "optional function",
+    "order": "positive number",
+    "element": "thing",
+    "fns": "thing",
     "window_shape": "window",
     "strides": "optional window",
     "padding": "padding",
@@ -110,6 +114,16 @@ KINDS_OF_NAMES = {
     "elements": "optional elements",
     "rng_collection": "word",
 }
+
+
+def described(fn: Any) -> Any:
+    """Returns the function, of whose result the shape alone is found: nothing is compiled."""
+
+    def call(**given: Any) -> Any:
+        return jax.eval_shape(lambda: fn(**given))
+
+    call.__signature__ = inspect.signature(fn)  # type: ignore[attr-defined]
+    return call
 
 
 def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, right: Any = None) -> list[Use]:
@@ -138,11 +152,7 @@ def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, rig
         graph = not isinstance(inputs, tuple)
         layer = cls(**given)
 
-        first = next(iter(inspect.signature(layer.__call__).parameters))
-
-        def call(**given: Any) -> Any:
-            return jax.eval_shape(lambda: layer(**given))  # nothing is compiled
-
+        first, call = next(iter(inspect.signature(layer.__call__).parameters)), described(layer.__call__)
         call.__signature__ = inspect.Signature([inspect.Parameter(first, inspect.Parameter.KEYWORD_ONLY)])  # type: ignore[attr-defined]
         uses.append(
             Use(

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 import equijax as ej
 from tests.wrong_uses.trying import Outcome, outcomes
 
-FAMILIES = ("groups", "reps", "actions", "sharing", "checks", "graphs", "graph_functions", "layers", "graph_layers")
+FAMILIES = (
+    "groups",
+    "reps",
+    "actions",
+    "sharing",
+    "checks",
+    "graphs",
+    "graph_functions",
+    "layers",
+    "windows",
+    "phases",
+    "graph_layers",
+)
 WITHOUT = {
     "what a subclass fulfils; it can't be called": (
         "Group LieGroup SemidirectProduct IrrepFamily Representation Action FieldAction Kept Sharing Layer FieldLayer GraphLayer "
@@ -19,15 +31,6 @@ WITHOUT = {
     ),
     "no arguments": "Sum Mean Max Min Variance LogSumExp",
     "several layers or aggregations, whose arguments are theirs": "Sequential Several as_aggregation",
-    "windows, sampling and aggregations that are tried in tests/nn": (
-        "AvgPool MaxPool BlurPool CentredConv CentredPool FilteredActivation FourierDownsample PhaseScore PolyphaseConv "
-        "PolyphaseDownsample PolyphaseMaxPool PolyphaseUpsample MapElements OrderStatistics Quantiles StandardDeviation "
-        "canonicalize coset_pool coset_subsample coset_unpool fourier_shift frame_average frame_determined from_phases low_pass pca_frames phases "
-        "polyphase_downsample polyphase_upsample"
-    ),
-    "graphs of several kinds, and spectral layers, that are tried in tests/nn/graphs": (
-        "BasisNet SignNet HeteroConv HeteroMap average_degrees"
-    ),
 }
 
 
