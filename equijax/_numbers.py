@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from equijax._arguments import real_number, shown
+from equijax._arguments import listed, real_number, shown
 
 LARGEST = 2**31 - 1
 """The largest integer that is accepted: sizes and numbers are int32 in tables."""
@@ -38,8 +38,27 @@ def positive_int(value: Any, name: str, minimum: int = 1, whole: Any = None, max
     return number
 
 
-def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
+def each_positive(value: Any, name: str, minimum: int = 1) -> tuple[int, ...]:
+    """Returns positive ints, one for each axis, as many as there are.
+
+    Raises:
+      TypeError: it is no list, tuple or array, or an entry no integer.
+      ValueError: an entry is smaller than ``minimum``, or there is none.
+    """
+    entries = listed(value, name, "positive integers, one for each axis of the grid")
+    if not entries:
+        raise ValueError(f"`{name}` is {shown(value)}; it must hold one positive integer for each axis of the grid.")
+    return tuple(positive_int(entry, name, minimum, value) for entry in entries)
+
+
+def per_axis(value: Any, ndim: int, name: str, of: str = "") -> tuple[int, ...]:
     """Returns ``ndim`` positive ints; one integer stands for all axes, None for 1.
+
+    Args:
+      value: the integers.
+      ndim: number of axes.
+      name: the argument's name, for the message.
+      of: the argument that says how many axes there are, for the message.
 
     Raises:
       TypeError: an entry is no integer.
@@ -48,7 +67,8 @@ def per_axis(value: Any, ndim: int, name: str) -> tuple[int, ...]:
     value = 1 if value is None else value
     values = tuple(value) if isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1 else (value,) * ndim
     if len(values) != ndim:
-        raise ValueError(f"`{name}` is {shown(value)}; give one positive integer for each of the {ndim} grid axes.")
+        axes = f"grid axes{of and f' of `{of}`'}"
+        raise ValueError(f"`{name}` is {shown(value)}; give one positive integer for each of the {ndim} {axes}.")
     return tuple(positive_int(v, name, 1, value) for v in values)
 
 

@@ -142,10 +142,15 @@ def require_moved(x: Any, name: str = "x") -> None:
 
 
 def require_elements(group: Group, elements: Element) -> None:
-    """Raises where ``elements`` are not elements of a group, stacked along one leading axis."""
-    group.require_element(elements, "elements")
+    """Raises where ``elements`` are not known elements of a group, stacked along one leading axis."""
+    require_stacked(group, elements)
     if concrete(elements) is None:
         raise TypeError("`elements` are traced, so their values are not known; measure outside of jit.")
+
+
+def require_stacked(group: Group, elements: Element) -> None:
+    """Raises where ``elements`` are not elements of a group, stacked along one leading axis; they may be traced."""
+    group.require_element(elements, "elements")
     batch = batch_shape(group, elements)
     if len(batch) != 1 or not batch[0]:
         raise ValueError(f"`elements` have leading axes {batch}; stack elements of {group!r} along one axis, at least one.")

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from equijax._arguments import boolean, require_key
 from equijax.graphs._budget import Budget, GraphBudget, sizes_of
+from equijax.graphs._given import graphs_of
 from equijax.graphs._graph import Graph
 from equijax.graphs._hetero import HeteroGraph
 from equijax.graphs._hetero_batch import batch_hetero, unbatch_hetero
@@ -49,10 +51,12 @@ def batch(graphs: Iterable[AnyGraph], budget: Budget | None = None) -> AnyGraph:
       >>> both, both.senders.tolist(), both.node_graph.tolist()
       (Graph(4 nodes, 2 edges, 2 graphs; nodes float32[4,8]), [0, 2], [0, 0, 1, 1])
     """
-    graphs = list(graphs)
+    graphs = graphs_of(graphs)
     if not graphs:
         raise ValueError("`graphs` is empty, so the features of a batch are not known. Give at least one graph.")
     hetero = isinstance(graphs[0], HeteroGraph)
+    if not hetero and not isinstance(graphs[0], Graph):
+        raise TypeError(f"`graphs[0]` is a {type(graphs[0]).__name__}; it must be a Graph or a HeteroGraph.")
     if budget is not None:
         _require_budget(budget, HeteroBudget if hetero else GraphBudget)
     join: Any = batch_hetero if hetero else _batch_flat
@@ -162,8 +166,10 @@ def batches(
       >>> [int(flat.graph_mask.sum()) for flat in ej.graphs.batches(graphs, budget)]
       [2, 2]
     """
-    graphs = list(graphs)
+    graphs, drop_last = graphs_of(graphs), boolean(drop_last, "drop_last")
     _require_budget(budget, Budget)
+    if key is not None:
+        require_key(key)
     sizes = budget.sizes(graphs)
     order = None if key is None else np.asarray(jax.random.permutation(key, len(graphs)))
     groups = budget.pack(sizes, order, drop_last=drop_last)

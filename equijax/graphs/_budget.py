@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import boolean, real_number, shown
 from equijax._indices import bounded_int
 from equijax._numbers import positive_int
+from equijax.graphs._given import graphs_of
 from equijax.graphs._graph import Graph
 from equijax.graphs._shapes import TableShapes, table_shapes
+from equijax.groups._elements import known_integers
 
 _ENTRIES = ("nodes", "edges", "graphs")
 
@@ -65,7 +68,7 @@ class Budget(abc.ABC):
         Raises:
           ValueError: a graph does not fit.
         """
-        sizes = self.sizes(list(graphs))
+        sizes = self.sizes(graphs_of(graphs))
         batches = len(self.pack(sizes))
         used = dict(zip(self.rooms, sizes.sum(0).tolist(), strict=True))
         total = lambda counts, word: sum(n for name, n in counts.items() if name.startswith(word))  # noqa: E731
@@ -86,9 +89,15 @@ class Budget(abc.ABC):
           The numbers of the graphs in each batch.
 
         Raises:
-          ValueError: a graph does not fit even alone.
+          TypeError: ``sizes`` or ``order`` are no integers.
+          ValueError: a graph does not fit even alone; ``sizes`` has another shape, or ``order`` is no permutation.
         """
-        order = np.arange(len(sizes)) if order is None else order
+        drop_last, sizes = boolean(drop_last, "drop_last"), known_integers(sizes, "sizes", (None, len(self.rooms)), "sizes")
+        if sizes.ndim != 2 or (sizes < 0).any():
+            raise ValueError(f"`sizes` is {shown(sizes)}; it must hold sizes of at least 0, (count, {len(self.rooms)}).")
+        order = np.arange(len(sizes)) if order is None else known_integers(order, "order", (None,), "numbers of graphs")
+        if order.shape != (len(sizes),) or (np.sort(order) != np.arange(len(sizes))).any():
+            raise ValueError(f"`order` is {shown(order)}; it must be a permutation of the {len(sizes)} graphs, from 0.")
         cuts, total = [], []
         for place, k in enumerate(order):
             more = sizes[k].tolist()
@@ -152,7 +161,7 @@ class GraphBudget(Budget):
         for name, minimum in zip(_ENTRIES, (1, 0, 1), strict=True):
             object.__setattr__(self, name, bounded_int(getattr(self, name), name, minimum))
         if self.table is not None and not isinstance(self.table, TableShapes):
-            raise TypeError(f"`table` is {self.table!r}; it must be TableShapes or None. See GraphBudget.of.")
+            raise TypeError(f"`table` is {shown(self.table)}; it must be TableShapes or None. See GraphBudget.of.")
 
     @classmethod
     def of(cls, graphs: Iterable[Graph], batch_size: int, *, spread: float = 2.0, tables: bool = False) -> "GraphBudget":
@@ -182,7 +191,7 @@ class GraphBudget(Budget):
           >>> print(budget.report(graphs))
           4 batches, filled: nodes 64%, edges 55%, graphs 58%
         """
-        graphs = list(graphs)
+        graphs, tables = graphs_of(graphs), boolean(tables, "tables")
         sizes, count = sizes_of(graphs), positive_int(batch_size, "batch_size")
         require_spread(graphs, spread)
         nodes, edges = (room_for(column, count, spread) for column in sizes[:, :2].T)
@@ -226,8 +235,8 @@ def require_spread(graphs: Sequence[Any], spread: float) -> None:
     """Raises ``ValueError`` where there is no graph to compute a budget from, or a negative spread."""
     if not graphs:
         raise ValueError("`graphs` is empty; a budget is computed from the graphs of a data set.")
-    if not spread >= 0:
-        raise ValueError(f"`spread` is {spread}; it must be a number of standard deviations, at least 0.")
+    if not (isinstance(spread, float) and spread == math.inf):
+        real_number(spread, "spread", 0.0, what="number of standard deviations, math.inf or a finite one")
 
 
 def sizes_of(graphs: Sequence[Graph]) -> np.ndarray:
@@ -236,6 +245,7 @@ def sizes_of(graphs: Sequence[Graph]) -> np.ndarray:
     Raises:
       TypeError: an entry is no graph.
     """
+    graphs = graphs_of(graphs)
     for k, graph in enumerate(graphs):
         if not isinstance(graph, Graph):
             raise TypeError(f"`graphs[{k}]` is a {type(graph).__name__}; it must be a Graph(nodes, senders, receivers, …).")

@@ -1,14 +1,17 @@
 """To and from sparse matrices, jraph and ASE. Optional libraries are imported when they are needed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from equijax._arguments import boolean, real_number, shown
 from equijax._indices import indices
 from equijax.graphs._batch import batch, unbatch
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import library, on_host, require_graph, require_no_shifts
+from equijax.groups._elements import known_reals
 
 
 def from_scipy(adjacency: Any, nodes: Any = None) -> Graph:
@@ -52,6 +55,7 @@ def to_scipy(graph: Graph, weights: Any = None) -> Any:
       ``scipy.sparse.csr_array`` of shape ``(N, N)``, with empty rows and columns at padding.
 
     Raises:
+      TypeError: ``weights`` are no real numbers.
       ValueError: ``weights`` has another shape, or the graph is traced or has shifts, for which a matrix has no place.
 
     Example:
@@ -61,7 +65,7 @@ def to_scipy(graph: Graph, weights: Any = None) -> Any:
     """
     host = on_host(graph, "to_scipy")
     require_no_shifts(host, "a matrix")
-    values = np.ones(host.num_edges) if weights is None else np.asarray(weights)
+    values = np.ones(host.num_edges) if weights is None else _known(weights, "weights")
     if values.shape != (host.num_edges,):
         raise ValueError(f"`weights` has shape {values.shape}; it must be ({host.num_edges},), one number for each edge.")
     kept = host.edge_mask
@@ -90,6 +94,10 @@ def from_jraph(graph: Any, *, padded: bool) -> Graph:
       >>> ej.graphs.from_jraph(jraph.pad_with_graphs(tuple_, 5, 10), padded=True).node_mask.tolist()
       [True, True, True, False, False]
     """
+    for name in ("nodes", "edges", "globals", "senders", "receivers", "n_node", "n_edge"):
+        if not hasattr(graph, name):
+            raise TypeError(f"`graph` is {shown(graph)}; it must be a jraph.GraphsTuple, which has `{name}`.")
+    padded = boolean(padded, "padded")
     n_node, n_edge = (np.asarray(indices(getattr(graph, name), f"graph.{name}")) for name in ("n_node", "n_edge"))
     senders = () if graph.senders is None else graph.senders
     receivers = () if graph.receivers is None else graph.receivers
@@ -129,8 +137,8 @@ def to_jraph(graph: Graph, *, padded: bool = False) -> Any:
       >>> ej.graphs.to_jraph(ej.graphs.complete_graph(3)).n_edge.tolist()
       [6]
     """
-    jraph = library("jraph")
     require_graph(graph, "to_jraph")
+    jraph, padded = library("jraph"), boolean(padded, "padded")
     for name in ("positions", "velocities"):
         if getattr(graph, name, None) is not None:
             raise ValueError(
@@ -169,6 +177,8 @@ def from_ase(atoms: Any, cutoff: Any) -> Graph:
 
     Raises:
       ImportError: ase is not installed.
+      TypeError: ``atoms`` are none, or ``cutoff`` holds no numbers.
+      ValueError: a number of ``cutoff`` is negative or not finite.
 
     Example:
       >>> import equijax as ej, ase.build
@@ -181,7 +191,29 @@ def from_ase(atoms: Any, cutoff: Any) -> Graph:
       >>> graph.num_edges, ej.graphs.edge_vectors(graph).shape
       (12, (12, 3))
     """
+    if not isinstance(atoms, library("ase").Atoms):
+        raise TypeError(f"`atoms` is {shown(atoms)}; it must be ase.Atoms.")
+    _require_cutoff(cutoff, len(atoms))
     receivers, senders, lengths, cells = library("ase.neighborlist").neighbor_list("ijdS", atoms, cutoff)
     numbers = np.asarray(atoms.numbers, np.int32)
     shifts = -cells @ atoms.cell.array if atoms.pbc.any() else None
     return Graph(numbers, senders, receivers, edges=lengths[:, None], positions=np.asarray(atoms.positions), shifts=shifts)
+
+
+def _known(value: Any, name: str) -> np.ndarray:
+    """Returns real numbers that are known, in their own dtype where scipy has it."""
+    wide, own = known_reals(value, name), np.asarray(value)
+    return own if own.dtype.kind in "iuf" else wide
+
+
+def _require_cutoff(cutoff: Any, count: int) -> None:
+    """Raises where the cutoff is neither a number, nor one for each pair of elements or for each atom."""
+    if isinstance(cutoff, Mapping):
+        for pair, length in cutoff.items():
+            real_number(length, f"cutoff[{pair!r}]", 0.0)
+    elif isinstance(cutoff, (list, tuple, np.ndarray)) and np.ndim(cutoff):
+        lengths = known_reals(cutoff, "cutoff", "a radius for each atom")
+        if lengths.shape != (count,) or not (np.isfinite(lengths) & (lengths >= 0)).all():
+            raise ValueError(f"`cutoff` is {shown(cutoff)}; it must hold a radius of at least 0 for each of {count} atoms.")
+    else:
+        real_number(cutoff, "cutoff", 0.0)

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._exported import exported, is_open
 from equijax._indices import bounded_int
+from equijax.graphs._given import array, arrays, mask
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import order_by_graph, require_graph, require_no_shifts
 from equijax.groups._elements import concrete
@@ -92,6 +94,7 @@ def from_dense(dense: DenseGraph) -> Graph:
       those that join padding are left out.
 
     Raises:
+      TypeError: it is no :class:`DenseGraph`, a part of it no array of numbers, or its mask no bool.
       ValueError: the shapes don't agree.
 
     Example:
@@ -99,27 +102,30 @@ def from_dense(dense: DenseGraph) -> Graph:
       >>> ej.graphs.from_dense(ej.graphs.DenseGraph(jnp.ones((1, 3, 8)), jnp.ones((1, 3, 3)), None, None))
       Graph(3 nodes, 9 edges, 1 graph; nodes float32[3,8])
     """
-    adjacency = jnp.asarray(dense.adjacency)
+    if not isinstance(dense, DenseGraph):
+        raise TypeError(f"`dense` is {shown(dense)}; it must be a DenseGraph(nodes, adjacency, edges, mask).")
+    adjacency, given = array(dense.adjacency, "adjacency"), mask(dense.mask, "mask")
+    nodes, edges = arrays(dense.nodes, "nodes"), arrays(dense.edges, "edges")
     count, n = adjacency.shape[:2] if adjacency.ndim == 3 else (0, -1)
-    if n != adjacency.shape[-1]:
+    if adjacency.ndim != 3 or n != adjacency.shape[-1]:
         raise ValueError(f"`adjacency` has shape {adjacency.shape}; it must be (G, n, n).")
-    mask = jnp.ones((count, n), bool) if dense.mask is None else jnp.asarray(dense.mask)
+    there = jnp.ones((count, n), bool) if given is None else given
     shapes = {"nodes": (count, n), "edges": (count, n, n), "mask": (count, n)}
-    for name, value in (("nodes", dense.nodes), ("edges", dense.edges), ("mask", mask)):
+    for name, value in (("nodes", nodes), ("edges", edges), ("mask", there)):
         for leaf in jax.tree.leaves(value):
-            if jnp.shape(leaf)[: len(shapes[name])] != shapes[name]:
+            if jnp.shape(leaf)[: len(shapes[name])] != shapes[name] or (name == "mask" and leaf.ndim != 2):
                 raise ValueError(f"`{name}` has shape {jnp.shape(leaf)}; its first axes must be {shapes[name]}.")
-    valid = ((adjacency != 0) & mask[:, :, None] & mask[:, None, :]).reshape(-1)
+    valid = ((adjacency != 0) & there[:, :, None] & there[:, None, :]).reshape(-1)
     known = concrete(valid)
     kept = np.arange(count * n * n) if known is None else np.flatnonzero(known)
     graph, sender, receiver = np.unravel_index(kept, (count, n, n))
     return Graph(
-        jax.tree.map(lambda x: x.reshape(count * n, *x.shape[2:]), dense.nodes),
+        jax.tree.map(lambda x: x.reshape(count * n, *x.shape[2:]), nodes),
         senders=graph * n + sender,
         receivers=graph * n + receiver,
-        edges=jax.tree.map(lambda x: x.reshape(count * n * n, *x.shape[3:])[kept], dense.edges),
+        edges=jax.tree.map(lambda x: x.reshape(count * n * n, *x.shape[3:])[kept], edges),
         node_graph=np.repeat(np.arange(count), n),
-        node_mask=mask.reshape(-1),
+        node_mask=there.reshape(-1),
         edge_mask=valid[kept],
         graph_mask=jnp.ones(count, bool),
     )
@@ -137,7 +143,8 @@ def nodes_from_dense(values: Any, graph: Graph) -> Any:
       integers are 0.
 
     Raises:
-      ValueError: a graph has more than n nodes.
+      TypeError: a value is no array of numbers.
+      ValueError: another shape, or a graph has more than n nodes.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -146,9 +153,10 @@ def nodes_from_dense(values: Any, graph: Graph) -> Any:
       (3, 8)
     """
     require_graph(graph, "nodes_from_dense")
+    values = _dense_values(values, graph, 1)
 
     def pick(x: jax.Array) -> jax.Array:
-        n, owner, number = _layout(graph, x.shape[1])
+        n, owner, number = _layout(graph, x.shape[1], " (from `values`)")
         return _spoiled(x.at[owner, number].get(mode="fill", fill_value=0), graph.node_mask & (number >= n))
 
     return jax.tree.map(pick, values)
@@ -166,7 +174,8 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
       integers are 0.
 
     Raises:
-      ValueError: a graph has more than n nodes.
+      TypeError: a value is no array of numbers.
+      ValueError: another shape, or a graph has more than n nodes.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -175,9 +184,10 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
       (6, 8)
     """
     require_graph(graph, "edges_from_dense")
+    values = _dense_values(values, graph, 2)
 
     def pick(x: jax.Array) -> jax.Array:
-        n, owner, number = _layout(graph, x.shape[1])
+        n, owner, number = _layout(graph, x.shape[1], " (from `values`)")
         owner = jnp.where(graph.edge_mask, owner[graph.senders], graph.num_graphs)
         sender, receiver = number[graph.senders], number[graph.receivers]
         found = x.at[owner, sender, receiver].get(mode="fill", fill_value=0)
@@ -186,7 +196,23 @@ def edges_from_dense(values: Any, graph: Graph) -> Any:
     return jax.tree.map(pick, values)
 
 
-def _layout(graph: Graph, max_nodes: int | None) -> tuple[int, jax.Array, jax.Array]:
+def _dense_values(values: Any, graph: Graph, axes: int) -> Any:
+    """Returns the values of dense nodes, or of their pairs, after checking that there are as many as graphs.
+
+    Raises:
+      TypeError: they are no arrays of numbers.
+      ValueError: another shape.
+    """
+    values = arrays(values, "values")
+    for path, leaf in jax.tree.leaves_with_path(values):
+        sizes = leaf.shape[: axes + 1]
+        if len(sizes) != axes + 1 or sizes[0] != graph.num_graphs or len(set(sizes[1:])) != 1:
+            wanted = f"({graph.num_graphs}, {'n, ' * axes}…)"
+            raise ValueError(f"`values{jax.tree_util.keystr(path)}` has shape {leaf.shape}; it must be {wanted}.")
+    return values
+
+
+def _layout(graph: Graph, max_nodes: int | None, source: str = "") -> tuple[int, jax.Array, jax.Array]:
     """Returns the size n, the graph of each node (G at padding), and the number of each node in its graph."""
     owner = jnp.where(graph.node_mask, graph.node_graph, graph.num_graphs)
     _, _, number = order_by_graph(owner, graph.num_graphs, jnp)
@@ -198,7 +224,7 @@ def _layout(graph: Graph, max_nodes: int | None) -> tuple[int, jax.Array, jax.Ar
         return max(largest, 1), owner, number
     n = bounded_int(max_nodes, "max_nodes")
     if largest is not None and largest > n:
-        raise ValueError(f"`max_nodes` is {n}, but a graph has {largest} nodes. Give at least {largest}.")
+        raise ValueError(f"`max_nodes` is {n}{source}, but a graph has {largest} nodes. Give at least {largest}.")
     return n, owner, number
 
 

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import real_number, shown
 from equijax._indices import bounded_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import on_host, require_graph
 from equijax.graphs._images import lattice, near_images, numbered, numbers_of_rows
 from equijax.graphs._table import NeighbourTable
-from equijax.groups._elements import concrete
+from equijax.groups._elements import array_shape, concrete, known_reals
 
 
 def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
@@ -21,13 +22,13 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
 
     Args:
       graph: the graph, with E edges.
-      fill: what the features of the new edges hold.
+      fill: the number that the features of the new edges hold.
 
     Returns:
       The graph with ``E + N`` edges, without a table.
 
     Raises:
-      TypeError: features of edges have a dtype that can't hold ``fill``, such as integers 0.5.
+      TypeError: ``fill`` is no number, or features of edges have a dtype that can't hold it, such as integers 0.5.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -36,6 +37,8 @@ def add_self_loops(graph: Graph, fill: float = 0.0) -> Graph:
       [1, 0, 1, 2]
     """
     require_graph(graph, "add_self_loops")
+    if not isinstance(fill, (bool, int, float, complex)) and array_shape(fill, "fill"):
+        raise TypeError(f"`fill` is {shown(fill)}; it must be one number.")
     nodes = jnp.arange(graph.num_nodes, dtype=jnp.int32)
 
     def extend(x: jax.Array) -> jax.Array:
@@ -149,7 +152,7 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
       sender), and those between the same points in that of their cells. With a ``cell`` it has shifts.
 
     Raises:
-      TypeError: a ``cell`` is given, but positions are no floats.
+      TypeError: an argument holds no real numbers, or a traced one; or a ``cell`` is given, but positions are no floats.
       ValueError: a wrong shape, a position that is not finite, a radius that is not positive and finite, or vectors of the
         cell that depend on each other.
 
@@ -162,11 +165,14 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
       >>> ring.senders.tolist(), ring.receivers.tolist(), ring.shifts[:, 0].tolist()
       ([1, 2, 0, 0], [0, 0, 1, 2], [0.0, 4.0, 0.0, -4.0])
     """
+    known_reals(positions, "positions", "real numbers that are known")
     points = np.asarray(positions)
     if points.ndim != 2:
         raise ValueError(f"`positions` has shape {points.shape}; it must be (N, d), a point for each node.")
     if not np.isfinite(points).all():
         raise ValueError("`positions` holds values that are not finite. Take padding away before building edges.")
+    if not (isinstance(radius, float) and radius in (np.inf, -np.inf)):
+        real_number(radius, "radius")
     if not 0 < radius < np.inf:
         raise ValueError(
             f"`radius` is {radius}; it must be positive and finite. For edges between all points use "
@@ -178,7 +184,8 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
         )
     graph = Graph(nodes, [], [], positions=positions, node_graph=node_graph)
     # One more coordinate sets the graphs apart; within a graph it is equal, so distances stay as they are.
-    apart = 2 * float(radius) * np.asarray(graph.node_graph, float)
+    owners = np.zeros(len(points)) if node_graph is None else np.asarray(node_graph, float)
+    apart = 2 * float(radius) * owners
     places = np.column_stack([points.astype(float), apart])
     vectors = np.zeros((0, points.shape[1])) if cell is None else lattice(cell, points.shape[1])
     pairs, cells = near_images(places, radius, vectors)

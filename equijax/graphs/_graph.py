@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._exported import exported, is_open
+from equijax._arguments import function, shown
+from equijax._exported import exported
 from equijax._indices import indices, narrowed, require_range
 from equijax.graphs._fields import Fields
+from equijax.graphs._given import array, arrays, full, mask
 from equijax.graphs._table import NeighbourTable
 from equijax.groups._elements import concrete
 
@@ -73,19 +75,24 @@ class Graph(Fields):
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        known = {name: concrete(getattr(self, name)) for name in ("senders", "receivers", "node_graph")}
+        given = {name: _given_indices(getattr(self, name), name) for name in ("senders", "receivers", "node_graph")}
+        known = {name: concrete(index) for name, index in given.items()}
         if self.node_graph is not None and known["node_graph"] is None and self.graph_mask is None and self.globals is None:
             raise ValueError("`node_graph` is traced, so the number of graphs is not known. Give graph_mask, bool (G,).")
         for name in _FEATURES:
-            put(name, jax.tree.map(_on_device, _arrays(getattr(self, name))))
-        put("senders", _indices(self.senders, "senders"))
-        put("receivers", _indices(self.receivers, "receivers"))
-        nodes, edges = self._count_nodes(), self.senders.shape[0]
-        put("node_graph", _indices(full(0, nodes, np.int32) if self.node_graph is None else self.node_graph, "node_graph"))
-        put("node_mask", _mask(self.node_mask, nodes, "node_mask", "node"))
-        put("edge_mask", _mask(self.edge_mask, edges, "edge_mask", "edge"))
-        put("graph_mask", _mask(self.graph_mask, self._count_graphs(known["node_graph"]), "graph_mask", "graph"))
-        self._require_shapes()
+            put(name, arrays(getattr(self, name), name))
+        for name in ("node_mask", "edge_mask", "graph_mask"):
+            put(name, mask(getattr(self, name), name))
+        for name, index in given.items():
+            put(name, None if index is None else array(narrowed(index), name))
+        nodes, source = self._count_nodes()
+        edges, graphs = self.senders.shape[0], self._count_graphs(known["node_graph"])
+        if self.node_graph is None:
+            put("node_graph", array(full(0, nodes, np.int32), "node_graph"))
+        put("node_mask", _complete(self.node_mask, nodes, "node_mask", f"node of `{source}`"))
+        put("edge_mask", _complete(self.edge_mask, edges, "edge_mask", "edge of `senders`"))
+        put("graph_mask", _complete(self.graph_mask, graphs, "graph_mask", "graph"))
+        self._require_shapes(source)
         self._require_indices(known)
         self._require_table()
 
@@ -118,19 +125,21 @@ class Graph(Fields):
         new = object.__new__(Graph)
         for field in dataclasses.fields(self):
             value = changes.get(field.name, getattr(self, field.name))
-            object.__setattr__(new, field.name, jax.tree.map(_on_device, value) if field.name in changes else value)
-        new._require_shapes()
+            if field.name in changes and (field.name != "table" or isinstance(value, NeighbourTable)):
+                value = arrays(value, field.name)
+            object.__setattr__(new, field.name, value)
+        new._require_shapes("node_mask")
         if "table" in changes:
             new._require_table()
         return new
 
     def map_nodes(self, fn: Callable[[Any], Any]) -> "Graph":
         """Returns the graph with ``nodes = fn(nodes)``."""
-        return self.replace(nodes=fn(self.nodes))
+        return self.replace(nodes=function(fn, "fn", "a function of the nodes")(self.nodes))
 
     def map_edges(self, fn: Callable[[Any], Any]) -> "Graph":
         """Returns the graph with ``edges = fn(edges)``."""
-        return self.replace(edges=fn(self.edges))
+        return self.replace(edges=function(fn, "fn", "a function of the edges")(self.edges))
 
     def in_degrees(self) -> jax.Array:
         """Counts the valid edges that end at each node, int32 ``(N,)``."""
@@ -165,38 +174,39 @@ class Graph(Fields):
         sizes = ", ".join(f"{np.shape(m)[0]} {name}{'s' * (np.shape(m)[0] != 1)}" for m, name in counts if np.ndim(m) == 1)
         return f"Graph({'; '.join(part for part in (sizes, ', '.join(shown)) if part)})"
 
-    def _count_nodes(self) -> int:
-        named = {name: getattr(self, name) for name in ("nodes", "positions", "velocities", "node_mask", "node_graph")}
-        for name, value in named.items():
-            for leaf in jax.tree.leaves(_arrays(value)):
-                if np.ndim(leaf) == 0:
+    def _count_nodes(self) -> tuple[int, str]:
+        """Returns the number of nodes, and which argument says so."""
+        for name in ("nodes", "positions", "velocities", "node_mask", "node_graph"):
+            for leaf in jax.tree.leaves(getattr(self, name)):
+                if leaf.ndim == 0:
                     raise ValueError(f"`{name}` holds a number without axes; axis 0 must run over the nodes.")
-                return np.shape(leaf)[0]
+                return leaf.shape[0], name
         raise ValueError("`nodes` is None, so the number of nodes is not known. Give node_mask=jnp.ones(N, bool).")
 
     def _count_graphs(self, known: np.ndarray | None) -> int:
         if self.graph_mask is not None:
-            return np.shape(self.graph_mask)[0] if np.ndim(self.graph_mask) else 0
+            return self.graph_mask.shape[0] if self.graph_mask.ndim else 0
         for leaf in jax.tree.leaves(self.globals):
             return leaf.shape[0] if leaf.ndim else 0
         return 1 if known is None else count_graphs(known)
 
-    def _require_shapes(self) -> None:
+    def _require_shapes(self, source: str) -> None:
+        over = dict.fromkeys(("nodes", "positions", "velocities", "node_graph"), f"nodes of `{source}`")
+        over |= {"edges": "edges of `senders`", "shifts": "edges of `senders`", "globals": "graphs of `graph_mask`"}
         sizes = {"nodes": self.num_nodes, "positions": self.num_nodes, "velocities": self.num_nodes}
         sizes |= {"edges": self.num_edges, "shifts": self.num_edges, "globals": self.num_graphs}
         for name, size in sizes.items():
             for path, leaf in jax.tree.leaves_with_path(getattr(self, name)):
                 if leaf.ndim == 0 or leaf.shape[0] != size:
-                    what = {"edges": "edge", "shifts": "edge", "globals": "graph"}.get(name, "node")
                     raise ValueError(
                         f"`{name}{jax.tree_util.keystr(path)}` has shape {leaf.shape}; its axis 0 must run over the {size} "
-                        f"{what}s. A graph is flat and takes no batch axes: batch graphs into one, or use jax.vmap."
+                        f"{over[name]}. A graph is flat and takes no batch axes: batch graphs into one, or use jax.vmap."
                     )
         for name, size in (("node_graph", self.num_nodes), ("receivers", self.num_edges)):
             if getattr(self, name).shape[0] != size:
                 raise ValueError(
                     f"`{name}` has {getattr(self, name).shape[0]} entries, but there are {size} "
-                    f"{'nodes' if name == 'node_graph' else 'senders'}. Give one for each."
+                    f"{over.get(name, 'senders in `senders`')}. Give one for each."
                 )
         self._require_vectors()
 
@@ -204,10 +214,12 @@ class Graph(Fields):
         for name, what in (("positions", "node"), ("velocities", "node"), ("shifts", "edge")):
             value = getattr(self, name)
             if value is not None and getattr(value, "ndim", 0) != 2:
-                shown = value.shape if hasattr(value, "shape") else type(value).__name__
+                came = value.shape if hasattr(value, "shape") else type(value).__name__
                 raise ValueError(
-                    f"`{name}` is {shown}; it must be one array ({what[0].upper()}, d), a vector for each {what}."
+                    f"`{name}` is {came}; it must be one array ({what[0].upper()}, d), a vector for each {what}."
                 )
+            if value is not None and name != "shifts" and not _is_real(value.dtype):
+                raise TypeError(f"`{name}` has dtype {value.dtype}; points and vectors of space hold real numbers.")
             if value is None or self.positions is None or value.shape[1] == self.positions.shape[1]:
                 continue
             raise ValueError(
@@ -231,7 +243,7 @@ class Graph(Fields):
         if self.table is None:
             return
         if not isinstance(self.table, NeighbourTable):
-            raise TypeError(f"`table` is {self.table!r}; it must be a NeighbourTable. Write graph.with_table().")
+            raise TypeError(f"`table` is {shown(self.table)}; it must be a NeighbourTable. Write graph.with_table().")
         self.table.require_fits(self.senders, self.receivers, self.edge_mask, self.num_nodes)
 
     def _require_indices(self, known: dict[str, np.ndarray | None]) -> None:
@@ -282,41 +294,30 @@ def count_graphs(owners: np.ndarray) -> int:
     return max(last, 0) + 1
 
 
-def _arrays(value: Any) -> Any:
-    """Returns nested lists of numbers as one array, and every other pytree as it is."""
-    if isinstance(value, list) and all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(value)):
-        return np.asarray(value)
-    return value
-
-
-def _indices(value: Any, name: str) -> jax.Array:
-    array = indices(value, name)
-    if array.ndim != 1:
+def _given_indices(value: Any, name: str) -> Any:
+    """Returns indices as they are given, after checking them; None of ``node_graph`` stays None."""
+    if value is None and name == "node_graph":
+        return None
+    index = indices(value, name)
+    if index.ndim != 1:
         raise ValueError(
-            f"`{name}` has shape {array.shape}; it must have one axis. A graph is flat and takes no batch axes: batch "
+            f"`{name}` has shape {index.shape}; it must have one axis. A graph is flat and takes no batch axes: batch "
             "graphs into one, or use jax.vmap."
         )
-    return _on_device(narrowed(array))
+    return index
 
 
-def _mask(value: Any, size: int, name: str, what: str) -> jax.Array:
-    value = full(True, size, bool) if value is None else value
-    array = _on_device(np.asarray(value) if isinstance(value, (list, tuple)) else value)
-    if array.dtype != jnp.bool_:
-        raise TypeError(f"`{name}` has dtype {array.dtype}; a mask is bool. Write {name}.astype(bool).")
-    if array.shape != (size,):
-        raise ValueError(f"`{name}` has shape {array.shape}; it must be ({size},), one entry for each {what}.")
-    return array
+def _complete(given: jax.Array | None, size: int, name: str, what: str) -> jax.Array:
+    """Returns a mask of the right length; None is all True."""
+    if given is None:
+        return array(full(True, size, bool), name)
+    if given.shape != (size,):
+        raise ValueError(f"`{name}` has shape {given.shape}; it must be ({size},), one entry for each {what}.")
+    return given
 
 
-def full(value: Any, size: Any, dtype: Any) -> Any:
-    """Returns a filled array: of numpy, for which nothing is compiled, where the size is no open one of ``jax.export``."""
-    return (jnp if is_open(size) else np).full(size, value, dtype)
-
-
-def _on_device(value: Any) -> jax.Array:
-    """Returns a copy as a JAX array; of numpy arrays without ``jnp.asarray``, which compiles a program for each shape."""
-    return jax.device_put(value.copy()) if isinstance(value, np.ndarray) else jnp.asarray(value)
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def _aval(leaf: Any) -> str:

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._exported import exported, is_open
-from equijax._indices import require_range
+from equijax._indices import indices, require_range
 from equijax.graphs._fields import Fields
-from equijax.graphs._graph import Graph, count_graphs, full
+from equijax.graphs._given import full, mask, require_mapping
+from equijax.graphs._graph import Graph, count_graphs
 from equijax.graphs._host import assemble
 from equijax.graphs._relations import Relations
 from equijax.graphs._table import NeighbourTable
@@ -85,6 +87,7 @@ class HeteroGraph(Fields):
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
         self._require_types()
+        put("graph_mask", mask(self.graph_mask, "graph_mask"))
         owners, masks, places = (dict(named or {}) for named in (self.node_graph, self.node_mask, self.positions))
         _require_known({*owners, *masks, *places}, self.nodes, "node_graph`, `node_mask` and `positions")
         _require_known({name for kind in self.edges for name in ends_of(kind)}, self.nodes, "edges")
@@ -110,7 +113,7 @@ class HeteroGraph(Fields):
         self._require_one_space()
         put("node_graph", {name: part.node_graph for name, part in parts.items()})
         put("node_mask", {name: part.node_mask for name, part in parts.items()})
-        sets = {kind: self._checked_edges(kind, EdgeSet(*self.edges[kind])) for kind in sorted(self.edges)}
+        sets = {kind: self._checked_edges(kind, _edge_set(kind, self.edges[kind])) for kind in sorted(self.edges)}
         put("edges", Relations(sets))
 
     @property
@@ -163,6 +166,8 @@ class HeteroGraph(Fields):
         Raises:
           ValueError: the graph is traced, or does not fit the shapes.
         """
+        if shapes is not None:
+            require_mapping(shapes, "shapes", "{type of edges: TableShapes}")
         edges = {}
         for kind in self.edge_types:
             with _within(kind):
@@ -267,6 +272,11 @@ class HeteroGraph(Fields):
         return np.ones(max(map(count_graphs, known), default=1), bool)
 
     def _require_types(self) -> None:
+        require_mapping(self.nodes, "nodes", "{type of nodes: features}")
+        require_mapping(self.edges, "edges", "{(type of the senders, relation, type of the receivers): EdgeSet}")
+        for name in ("positions", "node_graph", "node_mask"):
+            if getattr(self, name) is not None:
+                require_mapping(getattr(self, name), name, "{type of nodes: array}")
         for name in self.nodes:
             if not isinstance(name, str):
                 raise TypeError(f"`nodes` has a key {name!r}; a type of nodes is a word.")
@@ -288,7 +298,12 @@ class HeteroGraph(Fields):
         sizes = [self.node_mask[name].shape[0] for name in (kind[0], kind[2])]
         with _within(kind):
             for side, size in zip(("senders", "receivers"), sizes, strict=True):
-                require_range(concrete(getattr(given, side)), size, side, f"nodes {kind[0 if side == 'senders' else 2]!r}")
+                require_range(
+                    concrete(indices(getattr(given, side), side)),
+                    size,
+                    side,
+                    f"nodes {kind[0 if side == 'senders' else 2]!r}",
+                )
             every = full(True, sum(sizes) if is_open(*sizes) else max(sizes), bool)
             plain = Graph(
                 None, given.senders, given.receivers, edges=given.edges, edge_mask=given.edge_mask, node_mask=every
@@ -327,6 +342,12 @@ def require_edge_type(kind: Any, argument: str) -> None:
         )
 
 
+def _edge_set(kind: EdgeType, given: Any) -> EdgeSet:
+    if not isinstance(given, (tuple, list)) or not 2 <= len(given) <= len(EdgeSet._fields):
+        raise TypeError(f"`edges[{kind!r}]` is {shown(given)}; give an EdgeSet, or a tuple (senders, receivers).")
+    return EdgeSet(*given)
+
+
 def ends_of(kind: EdgeType) -> tuple[str, ...]:
     """The types of nodes that a type of edges joins, each once."""
     return (kind[0],) if kind[0] == kind[2] else (kind[0], kind[2])
@@ -346,7 +367,7 @@ def flat_ends(graph: HeteroGraph, kind: EdgeType) -> tuple[np.ndarray, np.ndarra
 
 
 def _require_known(names: set[str], nodes: Mapping, argument: str) -> None:
-    unknown = sorted(names - set(nodes))
+    unknown = sorted(names - set(nodes), key=str)
     if unknown:
         raise ValueError(f"`{argument}` names {unknown[0]!r}, but there are nodes of the types {sorted(nodes)}.")
 

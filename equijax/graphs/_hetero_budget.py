@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import boolean, shown
 from equijax._indices import bounded_int
 from equijax._numbers import positive_int
 from equijax.graphs._budget import Budget, require_spread, room_for
+from equijax.graphs._given import graphs_of
 from equijax.graphs._hetero import EdgeType, HeteroGraph, ends_of, flat_ends, require_edge_type
 from equijax.graphs._shapes import TableShapes, table_shapes
 
@@ -47,22 +49,31 @@ class HeteroBudget(Budget):
 
     def __post_init__(self) -> None:
         for name, minimum in (("nodes", 1), ("edges", 0)):
-            given = getattr(self, name)
-            if not isinstance(given, (Mapping, tuple)):
-                raise TypeError(f"`{name}` is a {type(given).__name__}; give a number for each type, {{type: number}}.")
-            sizes = {kind: bounded_int(n, f"{name}[{kind!r}]", minimum) for kind, n in dict(given).items()}
+            given = _by_type(getattr(self, name))
+            if given is None:
+                came = type(getattr(self, name)).__name__
+                raise TypeError(f"`{name}` is a {came}; give a number for each type, {{type: number}}.")
+            for kind in given:
+                _require_type(kind, name)
+            sizes = {kind: bounded_int(n, f"{name}[{kind!r}]", minimum) for kind, n in given.items()}
             object.__setattr__(self, name, tuple(sorted(sizes.items())))
         for kind in dict(self.edges):
-            require_edge_type(kind, "edges")
             for end in ends_of(kind):
                 if end not in dict(self.nodes):
                     raise ValueError(f"`edges` names {end!r}, but `nodes` has the types {[name for name, _ in self.nodes]}.")
         object.__setattr__(self, "graphs", bounded_int(self.graphs, "graphs"))
         if self.table is None:
             return
-        table = dict(self.table) if isinstance(self.table, (Mapping, tuple)) else {}
-        if set(table) != set(dict(self.edges)) or not all(isinstance(shapes, TableShapes) for shapes in table.values()):
-            raise TypeError("`table` must hold TableShapes for each type of edges, or be None. See HeteroBudget.of.")
+        table = _by_type(self.table)
+        if (
+            table is None
+            or set(table) != set(dict(self.edges))
+            or not all(isinstance(shapes, TableShapes) for shapes in table.values())
+        ):
+            raise TypeError(
+                f"`table` is {shown(self.table)}; it must hold TableShapes for each type of edges, or be None. See "
+                "HeteroBudget.of."
+            )
         object.__setattr__(self, "table", tuple(sorted(table.items())))
 
     @classmethod
@@ -88,7 +99,7 @@ class HeteroBudget(Budget):
           >>> print(ej.graphs.HeteroBudget.of([graph] * 6, batch_size=2).report([graph] * 6))
           3 batches, filled: nodes 83%, edges 100%, graphs 67%
         """
-        graphs, count = list(graphs), positive_int(batch_size, "batch_size")
+        graphs, count, tables = graphs_of(graphs), positive_int(batch_size, "batch_size"), boolean(tables, "tables")
         require_spread(graphs, spread)
         names, kinds = types_of(graphs)
         columns = sizes_by_type(graphs, names, kinds).T
@@ -139,6 +150,21 @@ class HeteroBudget(Budget):
         return f"HeteroBudget(nodes={dict(self.nodes)}, edges={edges}, graphs={self.graphs}{tables})"
 
 
+def _by_type(given: Any) -> dict[Any, Any] | None:
+    """Returns what is given for each type, a mapping or pairs, as a dictionary; None where it is neither."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    pairs = isinstance(given, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in given)
+    return dict(given) if pairs else None
+
+
+def _require_type(kind: Any, name: str) -> None:
+    if name == "edges":
+        require_edge_type(kind, name)
+    elif not isinstance(kind, str):
+        raise TypeError(f"`{name}` has a key {kind!r}; a type of nodes is a word.")
+
+
 def types_of(graphs: Sequence[Any]) -> tuple[tuple[str, ...], tuple[EdgeType, ...]]:
     """Returns the types of nodes and edges of the first graph.
 
@@ -160,7 +186,7 @@ def sizes_by_type(
       ValueError: one has other types.
     """
     rows = []
-    for k, graph in enumerate(graphs):
+    for k, graph in enumerate(graphs_of(graphs)):
         if not isinstance(graph, HeteroGraph):
             raise TypeError(f"`graphs[{k}]` is a {type(graph).__name__}; it must be a HeteroGraph(nodes, edges).")
         other = sorted({*graph.node_types} ^ {*names}) or sorted({*graph.edge_types} ^ {*kinds})

@@ -74,12 +74,11 @@ def require_all_valid(node_mask: np.ndarray, node_graph: np.ndarray, graph_mask:
 
 
 def require_one_graph(graph: Graph, function: str) -> None:
-    """Raises ``ValueError`` where there is not exactly one valid graph, and ``TypeError`` where there is none at all."""
-    require_graph(graph, function)
-    if int(graph.graph_mask.sum()) != 1:
+    """Raises ``ValueError`` where there is not exactly one valid graph, or it is traced; ``TypeError`` where it is none."""
+    count = int(on_host(graph, function).graph_mask.sum())
+    if count != 1:
         raise ValueError(
-            f"`graph` holds {int(graph.graph_mask.sum())} graphs; {function} takes one. Write "
-            f"[{function}(g) for g in unbatch(graph)]."
+            f"`graph` holds {count} graphs; {function} takes one. Write [{function}(g) for g in unbatch(graph)]."
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from equijax._arguments import boolean, shown
 from equijax.graphs._batch import unbatch
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import library, on_host, require_no_shifts, require_one_graph
@@ -35,6 +36,8 @@ def from_networkx(
       A graph with nodes ``(N, features)`` or None, and edges ``(E, features)`` or None.
 
     Raises:
+      ImportError: networkx is not installed.
+      TypeError: it is no such graph, or a name no word.
       ValueError: an attribute is missing somewhere, or edges without a direction have shifts.
 
     Example:
@@ -42,6 +45,10 @@ def from_networkx(
       >>> ej.graphs.from_networkx(nx.path_graph(3)).senders.tolist()
       [0, 1, 1, 2]
     """
+    if not isinstance(graph, library("networkx").Graph):
+        raise TypeError(f"`graph` is {shown(graph)}; it must be a graph of networkx.")
+    given = {"nodes": _words(nodes, "nodes"), "edges": _words(edges, "edges")}
+    given |= {"positions": _words(positions, "positions", 1), "shifts": _words(shifts, "shifts", 1)}
     if shifts is not None and not graph.is_directed():
         raise ValueError(
             f"`shifts` is {shifts!r}, but the graph is undirected, and a shift belongs to a direction. Give a DiGraph."
@@ -54,12 +61,12 @@ def from_networkx(
     of_edges = [(f"edge ({a}, {b})", data) for a, b, data in pairs]
     ends = np.array([pair[:2] for pair in pairs], np.int32).reshape(-1, 2)
     return Graph(
-        _columns(of_nodes, nodes),
+        _columns(of_nodes, given, "nodes"),
         senders=ends[:, 0],
         receivers=ends[:, 1],
-        edges=_columns(of_edges, edges),
-        positions=_columns(of_nodes, positions),
-        shifts=_columns(of_edges, shifts),
+        edges=_columns(of_edges, given, "edges"),
+        positions=_columns(of_nodes, given, "positions"),
+        shifts=_columns(of_edges, given, "shifts"),
         node_mask=np.ones(len(of_nodes), bool),
     )
 
@@ -85,8 +92,9 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
       >>> print(ej.graphs.to_networkx(ej.graphs.complete_graph(3), directed=False))
       MultiGraph with 3 nodes and 3 edges
     """
-    networkx = library("networkx")
+    directed = boolean(directed, "directed")
     require_one_graph(graph, "to_networkx")
+    networkx = library("networkx")
     host = on_host(unbatch(graph)[0], "to_networkx")
     result = networkx.MultiDiGraph() if directed else networkx.MultiGraph()
     if host.globals is not None:
@@ -105,20 +113,35 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
     return result
 
 
-def _columns(entries: list[tuple[str, dict]], names: str | Sequence[str] | None) -> np.ndarray | None:
+def _words(names: Any, argument: str, most: int | None = None) -> list[str] | None:
+    """Returns names of attributes as a list; None stays None."""
+    if names is None:
+        return None
+    words = [names] if isinstance(names, str) else list(names) if isinstance(names, (list, tuple)) and most is None else []
+    if not words or not all(isinstance(name, str) for name in words):
+        wanted = "the name of an attribute" if most else "the name of an attribute, or several"
+        raise TypeError(f"`{argument}` is {shown(names)}; it must be {wanted}.")
+    return words
+
+
+def _columns(entries: list[tuple[str, dict]], given: dict[str, list[str] | None], argument: str) -> np.ndarray | None:
     """Stacks attributes of nodes or edges, ``(count, features)``."""
+    names = given[argument]
     if names is None:
         return None
     rows = []
     for what, data in entries:
-        missing = [name for name in ([names] if isinstance(names, str) else names) if name not in data]
+        missing = [name for name in names if name not in data]
         if missing:
-            raise ValueError(f"`{missing[0]}` is no attribute of {what}, which has {sorted(map(str, data))}.")
-        parts = [np.ravel(data[name]) for name in ([names] if isinstance(names, str) else names)]
+            raise ValueError(
+                f"`{argument}` names `{missing[0]}`, which is no attribute of {what}; it has {sorted(map(str, data))}."
+            )
+        parts = [np.ravel(data[name]) for name in names]
         rows.append(np.concatenate(parts))
     sizes = sorted({len(row) for row in rows})
     if len(sizes) > 1:
-        raise ValueError(f"`{names}` has between {sizes[0]} and {sizes[-1]} numbers; all need equally many.")
+        shown_names = ", ".join(f"`{name}`" for name in names)
+        raise ValueError(f"{shown_names} has between {sizes[0]} and {sizes[-1]} numbers; all need equally many.")
     return np.stack(rows) if rows else np.zeros((0, 1))
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import listed, shown
 from equijax._indices import bounded_int, indices, require_range
+from equijax.groups._elements import known_integers
 
 _WIDTHS = range(1, 9)
 _SPLIT_COST = 5  # what adding one further row to its node costs, in slots
@@ -48,10 +50,18 @@ class TableShapes:
     Attributes:
       incoming: rows of the edges that end at a node.
       outgoing: rows of the edges that start at a node, for gradients.
+
+    Raises:
+      TypeError: one of them is no :class:`RowShapes`.
     """
 
     incoming: RowShapes
     outgoing: RowShapes
+
+    def __post_init__(self) -> None:
+        for name in ("incoming", "outgoing"):
+            if not isinstance(getattr(self, name), RowShapes):
+                raise TypeError(f"`{name}` is {shown(getattr(self, name))}; it must be RowShapes. See table_shapes.")
 
 
 def table_shapes(
@@ -83,11 +93,20 @@ def table_shapes(
     num_nodes, num_edges = bounded_int(num_nodes, "num_nodes", 0), bounded_int(num_edges, "num_edges", 0)
     num_graphs = None if num_graphs is None else bounded_int(num_graphs, "num_graphs", 0)
     sizes, needed = [], ([], [])
-    for senders, receivers, nodes in graphs:
-        nodes = bounded_int(nodes, "graphs", 0)
+    for k, graph in enumerate(listed(graphs, "graphs", "triples (senders, receivers, num_nodes)")):
+        if not isinstance(graph, (tuple, list)) or len(graph) != 3:
+            raise TypeError(f"`graphs[{k}]` is {shown(graph)}; it must be a triple (senders, receivers, num_nodes).")
+        nodes = bounded_int(graph[2], f"graphs[{k}][2]", 0)
+        senders, receivers = (
+            known_integers(indices(ends, name), name) for ends, name in zip(graph, ("senders", "receivers"), strict=False)
+        )
+        if senders.ndim != 1 or senders.shape != receivers.shape:
+            raise ValueError(
+                f"`senders` and `receivers` of `graphs[{k}]` have shapes {senders.shape} and {receivers.shape}; both must "
+                "be (E,)."
+            )
         sizes.append((nodes, len(senders), 1))
-        for counts, ends, name in zip(needed, (receivers, senders), ("receivers", "senders"), strict=True):
-            known = np.asarray(indices(ends, name))
+        for counts, known, name in zip(needed, (receivers, senders), ("receivers", "senders"), strict=True):
             require_range(known, nodes, name, "nodes")
             counts.append(_splits(np.bincount(known, minlength=nodes)))
     budget = (num_nodes, num_edges, np.inf if num_graphs is None else num_graphs)

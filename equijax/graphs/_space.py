@@ -9,6 +9,7 @@ from equijax._masked import keep
 from equijax._rows import take
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import require_graph
+from equijax.groups._elements import reals
 
 
 def edge_vectors(graph: Graph) -> jax.Array:
@@ -62,6 +63,7 @@ def strain(graph: Graph, eps: Any) -> Graph:
       The graph; what padding holds stays, and contributes nothing to gradients.
 
     Raises:
+      TypeError: ``eps`` are no real numbers.
       ValueError: the graph has no positions, or ``eps`` has another shape.
 
     Example: the stress of springs between the atoms of a chain, in units of energy over length.
@@ -73,7 +75,7 @@ def strain(graph: Graph, eps: Any) -> Graph:
       [[0.25]]
     """
     positions = _positions(graph, "strain")
-    eps, dimension = jnp.asarray(eps, positions.dtype), positions.shape[1]
+    eps, dimension = reals(eps, "eps", (), "real numbers").astype(positions.dtype), positions.shape[1]
     if eps.shape not in ((dimension, dimension), (graph.num_graphs, dimension, dimension)):
         raise ValueError(
             f"`eps` has shape {eps.shape}; it must be {(dimension, dimension)}, or "

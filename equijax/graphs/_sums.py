@@ -8,14 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._arguments import function, shown
 from equijax._dtypes import accumulation_dtype
 from equijax._exported import is_open
 from equijax._masked import keep
 from equijax._rows import take
 from equijax.graphs._chunks import num_chunks, scan_edges
+from equijax.graphs._given import arrays as tree_of_arrays
 from equijax.graphs._host import require_graph
 from equijax.graphs._reduce import add_at, finish, reduce_once, reduce_step, start
 from equijax.graphs._table_sum import table_sum
+from equijax.groups._elements import numeric
 
 # Where the array of all messages has at least this many bytes, a table is faster than a scatter (docs/performance.md).
 TABLE_BYTES = 8 * 2**20
@@ -55,7 +58,7 @@ def neighbour_sum(values: Float[Array, "N *rest"], graph: Any, weights: Array | 
       (3, 8)
     """
     require_graph(graph, "neighbour_sum")
-    values, weights = jnp.asarray(values), None if weights is None else jnp.asarray(weights)
+    values, weights = numeric(values, "values"), None if weights is None else numeric(weights, "weights")
     _require_fit(values, graph, weights)
     dtype = jnp.dtype(accumulation_dtype(values.dtype))
     x = values.astype(dtype)
@@ -114,14 +117,13 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
       (3, 8)
     """
     require_graph(graph, "message_reduce")
-    nodes, edges = jax.tree.map(jnp.asarray, (nodes, edges))
+    nodes, edges = tree_of_arrays(nodes, "nodes"), tree_of_arrays(edges, "edges")
+    function(fn, "fn", "a function of the values of sender, receiver and edge")
     _require_axis(nodes, "nodes", graph.num_nodes, "node")
     _require_axis(edges, "edges", graph.num_edges, "edge")
     inputs, messages = _message_shapes(fn, graph, nodes, edges)
-    words = jax.tree.broadcast(reductions, messages)
+    words = _spread_words(reductions, messages)
     for word, message in zip(jax.tree.leaves(words), jax.tree.leaves(messages), strict=True):
-        if word not in ("sum", "max", "min"):
-            raise ValueError(f"`reductions` holds {word!r}; the words are 'sum', 'max' and 'min'.")
         if word == "sum":
             _require_room(message.dtype, "fn(…)")
 
@@ -143,6 +145,24 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
     totals = jax.tree.map(lambda word, m: start(word, m, graph.num_nodes), words, messages)
     totals = scan_edges(step, totals, arrays, chunks)
     return jax.tree.map(lambda word, m, total: finish(word, total, m.dtype), words, messages, totals)
+
+
+def _spread_words(reductions: Any, messages: Any) -> Any:
+    """Returns a word for each message.
+
+    Raises:
+      ValueError: an unknown word, or words in another tree than that of the messages.
+    """
+    for word in jax.tree.leaves(reductions):
+        if not isinstance(word, str) or word not in ("sum", "max", "min"):
+            raise ValueError(f"`reductions` holds {shown(word)}; the words are 'sum', 'max' and 'min'.")
+    try:
+        return jax.tree.broadcast(reductions, messages)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`reductions` is {shown(reductions)}; it must be a word, or have the tree of the messages, "
+            f"{shown(jax.tree.structure(messages))}."
+        ) from None
 
 
 def _sum_by_scatter(x: Array, weights: Array | None, graph: Any) -> Array:

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from equijax._arguments import shown
 from equijax._exported import exported
 from equijax._indices import bounded_int, indices, narrowed, require_range
 from equijax.graphs._shapes import RowShapes, TableShapes, exact_shapes
-from equijax.groups._elements import concrete
+from equijax.groups._elements import concrete, integers
 
 
 @exported
@@ -110,9 +111,13 @@ class NeighbourTable:
           NeighbourTable(3 nodes, 3 edges; slots in 6, out 3)
         """
         given = (indices(senders, "senders"), indices(receivers, "receivers"))
-        known = concrete((*given, np.ones(given[0].shape, bool) if edge_mask is None else edge_mask))
+        edge_mask = np.ones(given[0].shape, bool) if edge_mask is None else edge_mask
+        known = concrete((*given, edge_mask if hasattr(edge_mask, "dtype") else np.asarray(edge_mask)))
         if known is None:
-            raise TypeError("`senders` are traced; a table is built on the host. Build it outside of jit, or leave it out.")
+            raise TypeError(
+                f"`{_traced(senders=senders, receivers=receivers, edge_mask=edge_mask)}` are traced; a table is built on "
+                "the host. Build it outside of jit, or leave it out."
+            )
         starts, ends, mask = known
         num_nodes = bounded_int(num_nodes, "num_nodes", 0)
         if starts.ndim != 1 or not starts.shape == ends.shape == mask.shape or mask.dtype != bool:
@@ -161,7 +166,18 @@ class NeighbourTable:
         Args:
           p: integers ``(N,)``, a permutation: node i becomes ``p[i]``. It may be traced.
           q: integers ``(E,)``, a permutation: edge e becomes ``q[e]``. It may be traced.
+
+        Raises:
+          TypeError: they are no integers.
+          ValueError: they have another shape; or a known one is no permutation.
         """
+        for name, part, size in (("p", p, self.shapes.incoming.nodes), ("q", q, self.incoming.places.shape[0])):
+            part = integers(part, name, (None,), "a permutation")
+            if part.shape != (size,):
+                raise ValueError(f"`{name}` has shape {part.shape}; it must be a permutation of 0 … {size - 1}, ({size},).")
+            if isinstance(part, np.ndarray) and (np.sort(part) != np.arange(size)).any():
+                raise ValueError(f"`{name}` is {shown(part)}; it must be a permutation of 0 … {size - 1}.")
+        p, q = jnp.asarray(p), jnp.asarray(q)
         return NeighbourTable(self.incoming.relabelled(p, q), self.outgoing.relabelled(p, q))
 
     def __repr__(self) -> str:
@@ -172,6 +188,11 @@ class NeighbourTable:
             f"NeighbourTable({shapes.incoming.nodes} nodes, {edges} edges; "
             f"slots in {shapes.incoming.num_slots}, out {shapes.outgoing.num_slots})"
         )
+
+
+def _traced(**given: Any) -> str:
+    """Returns the name of the first argument that is traced."""
+    return next(name for name, value in given.items() if value is not None and concrete(value) is None)
 
 
 def _build_rows(

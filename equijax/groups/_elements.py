@@ -102,8 +102,7 @@ def reals(value: Any, name: str, shape: tuple[int, ...], what: str = "real numbe
       ValueError: the last axes are others, or a number is known and not finite.
     """
     array = _array(value)
-    real = array is not None and (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer))
-    if array is None or not real:
+    if array is None or not _is_real(array.dtype):
         raise TypeError(f"`{name}` is {shown(value)}; it must hold {what}.")
     _require_last_axes(array, name, shape, what)
     return jnp.asarray(array, float)
@@ -141,7 +140,7 @@ def known_reals(value: Any, name: str, what: str = "real numbers") -> np.ndarray
       TypeError: they are no real numbers, or traced.
     """
     array = _array(value)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+    if not isinstance(array, np.ndarray) or not _is_real(array.dtype):
         raise TypeError(f"`{name}` is {shown(value)}; it must hold {what}.")
     return array.astype(np.float64)
 
@@ -213,6 +212,10 @@ def _array(value: Any) -> Any:
     except (TypeError, ValueError):
         return None
     return None if array.dtype == object else array
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def _require_last_axes(array: Any, name: str, shape: tuple[int | None, ...], what: str) -> None:

@@ -46,7 +46,7 @@ from equijax.nn._phases import polyphase_upsample as polyphase_upsample
 from equijax.nn._polyphase import PolyphaseConv as PolyphaseConv
 from equijax.nn._polyphase import PolyphaseDownsample as PolyphaseDownsample
 from equijax.nn._polyphase import PolyphaseMaxPool as PolyphaseMaxPool
-from equijax.nn._polyphase import PolyphaseUpsample as PolyphaseUpsample
+from equijax.nn._polyphase_upsample import PolyphaseUpsample as PolyphaseUpsample
 from equijax.nn._pool import CosetPool as CosetPool
 from equijax.nn._pool import FibrePool as FibrePool
 from equijax.nn._pool import GlobalPool as GlobalPool

@@ -1,14 +1,13 @@
 """Sums, means, extremes and spreads of sets, and the words for them."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from equijax._arguments import shown
+from equijax._arguments import real_number, shown
 from equijax.nn._invariant import Aggregation as Aggregation
 from equijax.nn._members import Members
 from equijax.nn._order_statistics import OrderStatistics as OrderStatistics
@@ -96,16 +95,14 @@ class StandardDeviation(Aggregation):
         the variance of equal numbers tiny rather than 0: set it where the gradient of nearly equal members matters.
 
     Raises:
-      ValueError: the threshold is negative or not finite.
+      TypeError: the threshold is no number.
+      ValueError: it is negative or not finite.
     """
 
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        threshold = float(self.threshold)
-        if not 0 <= threshold < math.inf:
-            raise ValueError(f"`threshold` is {self.threshold}; it must be a finite number, at least 0.")
-        object.__setattr__(self, "threshold", threshold)
+        object.__setattr__(self, "threshold", float(real_number(self.threshold, "threshold", 0.0)))
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the standard deviation."""

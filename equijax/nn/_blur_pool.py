@@ -61,8 +61,10 @@ class BlurPool(WindowedLayer):
         in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
-        d = len(window_of(strides, group))
-        self.group = require_group(group, d)
+        d = len(window_of(strides, group, "strides"))
+        self.group = require_group(group, d, "strides")
+        if not d:
+            raise ValueError("`strides` is (); blurring needs a grid.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
         self.out_fibre = self.in_fibre
         point_group: Any = self.in_fibre.group

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from equijax._arguments import one_of
 from equijax._dtypes import widened
 from equijax.actions import Action
 from equijax.groups import Group
-from equijax.nn._conv import Conv, merge_fibre, split_fibre
+from equijax.nn._conv import Conv, merge_fibre, split_fibre, window_of
 from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._layer import Layer, require_input, sized
 from equijax.nn._lost import require_kept
@@ -137,8 +138,8 @@ class CentredConv(Centred):
       in_features: number of input features.
       out_features: number of output features.
       kernel_size: one int per grid axis.
-      strides: one int per grid axis, or one for all.
-      group: as in :class:`Conv`.
+      strides: one int per grid axis, or one for all; None is 1.
+      group: as in :class:`Conv`; None means translations.
       allow_inexact: accept input shapes at which elements of the point group are lost (unequal strides, or sides).
       rngs: key source.
       **options: further arguments of :class:`Conv`, except ``padding``.
@@ -158,9 +159,9 @@ class CentredConv(Centred):
         in_features: int,
         out_features: int,
         kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 2,
+        strides: int | Sequence[int] | None = 2,
         *,
-        group: Group,
+        group: Group | None,
         allow_inexact: bool = False,
         rngs: nnx.Rngs,
         **options: Any,
@@ -190,7 +191,7 @@ class CentredPool(Centred):
       window_shape: one int per grid axis.
       strides: steps; None is ``window_shape``.
       mode: ``"max"`` or ``"mean"``; borders count as −∞ or 0.
-      group: as in :class:`Conv`.
+      group: as in :class:`Conv`; None means translations.
       in_fibre: representation of the point group; None is ``Regular`` (``Scalar`` on translations).
       allow_inexact: accept input shapes at which elements of the point group are lost.
 
@@ -206,13 +207,13 @@ class CentredPool(Centred):
         strides: int | Sequence[int] | None = None,
         *,
         mode: str = "max",
-        group: Group,
+        group: Group | None,
         in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
         kinds = {"max": MaxPool, "mean": AvgPool}
-        if mode not in kinds:
-            raise ValueError(f"`mode` is {mode!r}; it must be 'max' or 'mean'.")
+        one_of(mode, "mode", kinds)
+        window_of(window_shape, group, "window_shape")
         steps = window_shape if strides is None else strides
         self.inner = kinds[mode](window_shape, steps, "VALID", group=group, in_fibre=in_fibre, allow_inexact=True)
         self.allow_inexact = allow_inexact

@@ -124,8 +124,9 @@ class Conv(WindowedLayer):
         self.group = require_group(group, len(window))
         if self._lifts and not window and in_fibre is None:
             raise ValueError(
-                f"`in_fibre` is missing: on the plain finite group {group!r} a scalar has no base to move on, so say how "
-                "the input is permuted, for example in_fibre=Quotient(subgroup) or PermutationRepresentation(group, table)."
+                f"`in_fibre` is missing: with `kernel_size` () on the plain finite group {group!r} a scalar has no base to "
+                "move on, so say how the input is permuted, for example in_fibre=Quotient(subgroup) or "
+                "PermutationRepresentation(group, table)."
             )
         self.in_fibre = resolve_fibre(in_fibre, self.group, self._default_in, "in_fibre")
         self.out_fibre = resolve_fibre(out_fibre, self.group, self._default_out, "out_fibre")
@@ -134,8 +135,8 @@ class Conv(WindowedLayer):
         self.feature_group_count = require_groups(feature_group_count, in_features, out_features)
         self.sampling = Sampling(
             window,
-            per_axis(strides, len(window), "strides"),
-            per_axis(kernel_dilation, len(window), "kernel_dilation"),
+            per_axis(strides, len(window), "strides", "kernel_size"),
+            per_axis(kernel_dilation, len(window), "kernel_dilation", "kernel_size"),
             canonical_padding(padding, len(window), TRANSPOSED_MODES if self._transposed else FORWARD_MODES),
             self._transposed,
         )
@@ -198,13 +199,20 @@ class Conv(WindowedLayer):
         return jnp.moveaxis(by_group, -2, -3).reshape(full.shape)
 
 
-def window_of(kernel_size: int | Sequence[int], group: Group | None) -> tuple[int, ...]:
-    """Returns the window as a tuple; an int stands for all grid axes of the group (one axis where there is none)."""
-    if isinstance(kernel_size, (tuple, list)):
-        return per_axis(kernel_size, len(kernel_size), "kernel_size")
+def window_of(sizes: int | Sequence[int], group: Group | None, name: str = "kernel_size") -> tuple[int, ...]:
+    """Returns the window as a tuple; an int stands for all grid axes of the group (one axis where there is none).
+
+    Raises:
+      TypeError: an entry is no integer.
+      ValueError: an entry is not positive.
+    """
+    if sizes is None:
+        raise TypeError(f"`{name}` is None; give one positive integer for each grid axis, or one for all.")
+    if isinstance(sizes, (tuple, list)):
+        return per_axis(sizes, len(sizes), name)
     if group is not None:
         require_is_group(group, "group", "it must be a Group, e.g. wallpaper('p4m')")
-    return per_axis(kernel_size, 1 if group is None else max(group.grid_ndim, 1), "kernel_size")
+    return per_axis(sizes, 1 if group is None else max(group.grid_ndim, 1), name)
 
 
 def require_groups(count: int, in_features: int, out_features: int) -> int:

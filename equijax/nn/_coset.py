@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import real_number
 from equijax._dtypes import unit_for_powers, widened
 from equijax.groups import Subgroup
+from equijax.groups._elements import numeric
+from equijax.groups._subgroup import require_is_subgroup
 from equijax.nn._choices import known_where, require_numbers
 from equijax.nn._phases import sorted_sum
 
@@ -33,6 +36,7 @@ def coset_subsample(
       ``(*batch, |K|, features)``, elements of K in increasing order; and the coset's number, int32 ``(*batch,)``.
 
     Raises:
+      TypeError: ``x`` is no array of numbers, ``subgroup`` none, or ``coset`` no integers.
       ValueError: the axis -2 is not a function on the group, or ``coset`` has another shape or is out of range.
 
     References:
@@ -45,6 +49,8 @@ def coset_subsample(
       >>> y[:, 0].tolist(), int(p)
       ([5.0, 6.0], 1)
     """
+    require_is_subgroup(subgroup)
+    x, order = numeric(x, "x"), real_number(order, "order", positive=True)
     group = subgroup.group
     if x.ndim < 2 or x.shape[-2] != group.order:
         raise ValueError(
@@ -53,10 +59,10 @@ def coset_subsample(
         )
     given = None
     if coset is not None:
-        given = _known(subgroup, coset, x.shape[:-2], "x")
+        coset, given = _known(subgroup, coset, x.shape[:-2], "x")
     else:
         sizes = jnp.abs(widened(x)[0])
-        unit = unit_for_powers(sizes.max((-2, -1), keepdims=True), order)
+        unit = unit_for_powers(sizes.max((-2, -1), keepdims=True, initial=0), order)
         terms = ((sizes / jnp.broadcast_to(unit, sizes.shape)) ** order).sum(-1)
         own = jnp.take(terms, jnp.asarray(subgroup.cosets), axis=-1)
         coset = jnp.argmax(sorted_sum(own, 1), axis=-1).astype(jnp.int32)
@@ -86,25 +92,27 @@ def coset_unpool(y: jax.Array, subgroup: Subgroup, coset: jax.Array) -> jax.Arra
       >>> ej.nn.coset_unpool(jnp.asarray([[5.0], [6.0]]), even, jnp.int32(1))[:, 0].tolist()
       [0.0, 5.0, 0.0, 6.0]
     """
+    require_is_subgroup(subgroup)
+    y = numeric(y, "y")
     if y.ndim < 2 or y.shape[-2] != subgroup.order:
         raise ValueError(f"`y` has shape {y.shape}; a function on {subgroup!r} is (*batch, {subgroup.order}, features).")
     places = _places(subgroup)
     back = np.full((len(places), subgroup.group.order), -1, np.int32)
     for p, row in enumerate(places):
         back[p, row] = np.arange(len(row))
-    known = _known(subgroup, coset, y.shape[:-2], "y")
+    coset, known = _known(subgroup, coset, y.shape[:-2], "y")
     index = jnp.take(jnp.asarray(back), coset, axis=0, mode="clip")[..., None]
     taken = jnp.take_along_axis(y, jnp.maximum(index, 0), axis=-2, mode="clip")
     return known_where(known, jnp.where(jnp.broadcast_to(index >= 0, taken.shape), taken, jnp.zeros((), y.dtype)))
 
 
-def _known(subgroup: Subgroup, coset: jax.Array, batch: tuple[int, ...], of: str) -> jax.Array:
-    """Returns whether there is the coset of every sample, bool ``(*batch,)``, after checking what is known of it."""
+def _known(subgroup: Subgroup, coset: jax.Array, batch: tuple[int, ...], of: str) -> tuple[jax.Array, jax.Array]:
+    """Returns the cosets, and whether there is that of every sample, bool ``(*batch,)``, after checking what is known."""
     count = len(subgroup.cosets)
     numbers = require_numbers(coset, np.array(count, np.int32), "coset")
     if numbers.shape != batch:
         raise ValueError(f"`coset` has shape {numbers.shape}; with `{of}` it must have one number for each sample, {batch}.")
-    return (numbers >= 0) & (numbers < count)
+    return numbers, (numbers >= 0) & (numbers < count)
 
 
 def _places(subgroup: Subgroup) -> np.ndarray:

@@ -8,20 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import listed, real_number
 from equijax._dtypes import require_real, widened
-from equijax._numbers import positive_int
+from equijax._numbers import each_positive, positive_int
 from equijax.actions import Action, GridAction
 from equijax.actions._grid_motions import mapping_boxes
 from equijax.actions._kept import Nothing
 from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
+from equijax.groups._elements import numeric
 from equijax.groups._space import grid_ndim
 from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._given import checked
-from equijax.nn._layer import Layer, require_group, require_input, require_same_group, resolve_fibre, sized
+from equijax.nn._layer import Layer, require_input, require_same_group, resolve_fibre, sized
 from equijax.nn._lost import require_kept
 from equijax.nn._parameters import read
-from equijax.nn._phases import require_divided, strides_of, subsampled_shape
+from equijax.nn._phases import group_for, require_divided, strides_of, subsampled_shape
 from equijax.nn._pointwise import claimed
 from equijax.nn._returned import require_pointwise
 from equijax.reps import Representation, Scalar
@@ -40,15 +42,21 @@ def fourier_shift(x: jax.Array, shift: Sequence[float], trailing: int = 1) -> ja
       shift: τ, one number for each axis of the grid, in samples.
       trailing: number of axes behind the grid.
 
+    Raises:
+      TypeError: ``x`` is no array of real numbers, or a shift no number.
+      ValueError: ``x`` has too few axes, or a shift is not finite.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> wave = jnp.sin(2 * jnp.pi * jnp.arange(8.0) / 8)[:, None]
       >>> bool(jnp.allclose(ej.nn.fourier_shift(wave, (2,)), jnp.roll(wave, 2, 0), atol=1e-6))
       True
     """
-    axes = _grid_axes(x, len(tuple(shift)), trailing)
+    steps = [real_number(step, "shift") for step in listed(shift, "shift", "numbers, one for each axis of the grid")]
+    x = numeric(x, "x")
+    axes = _grid_axes(x, len(steps), positive_int(trailing, "trailing", 0))
     x, dtype = _wide(x, "x", "fourier_shift")
-    for axis, step in zip(axes, shift, strict=True):
+    for axis, step in zip(axes, steps, strict=True):
         n = x.shape[axis]
         factor = np.exp(-2j * np.pi * np.fft.rfftfreq(n) * float(step))
         if n % 2 == 0:
@@ -71,10 +79,10 @@ def low_pass(x: jax.Array, factors: Sequence[int], trailing: int = 1) -> jax.Arr
 
     Raises:
       TypeError: a factor is no integer, or ``x`` is complex.
-      ValueError: a factor is not positive.
+      ValueError: a factor is not positive, or ``x`` has too few axes.
     """
-    factors = tuple(positive_int(factor, "factors", 1, factors) for factor in factors)
-    x, dtype = _wide(x, "x", "low_pass")
+    factors, trailing = each_positive(factors, "factors"), positive_int(trailing, "trailing", 0)
+    x, dtype = _wide(numeric(x, "x"), "x", "low_pass")
     for axis, factor in zip(_grid_axes(x, len(factors), trailing), factors, strict=True):
         n = x.shape[axis]
         kept = (np.arange(n // 2 + 1) < n / (2 * factor)).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
@@ -106,6 +114,8 @@ def _wide(x: jax.Array, name: str, what: str) -> tuple[jax.Array, Any]:
 
 
 def _grid_axes(x: jax.Array, d: int, trailing: int) -> range:
+    if x.ndim < trailing + d:
+        raise ValueError(f"`x` has shape {x.shape}; it must have {d} axes of a grid, and {trailing} behind them.")
     return range(x.ndim - trailing - d, x.ndim - trailing)
 
 
@@ -140,7 +150,7 @@ class FourierDownsample(Layer):
         allow_inexact: bool = False,
     ):
         self.allow_inexact = allow_inexact
-        self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
+        self.group = group_for(strides, group)
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
         self.strides = strides_of(strides, grid_ndim(self.group))
 

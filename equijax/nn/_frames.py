@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax._arguments import boolean
+from equijax._arguments import boolean, function, one_of
 from equijax._dtypes import require_real, unit_for_powers, widened
+from equijax.groups._elements import numeric
 from equijax.nn._returned import require_returned
 
 _OUTPUTS = ("scalars", "vectors", "points")
@@ -40,6 +41,7 @@ def pca_frames(points: jax.Array, *, special: bool = False) -> tuple[jax.Array, 
       >>> frames.shape, centre.shape
       ((8, 3, 3), (1, 3))
     """
+    points = numeric(points, "points")
     frames, centre = _frames(points, boolean(special, "special"), flat=False)
     dtype = widened(points)[1]
     return frames.astype(dtype), centre.astype(dtype)
@@ -67,7 +69,7 @@ def frame_determined(points: jax.Array) -> jax.Array:
       >>> bool(ej.nn.frame_determined(straight)), bool(ej.nn.frame_determined(square))
       (True, False)
     """
-    values = jnp.linalg.eigvalsh(_covariance(points)[0])
+    values = jnp.linalg.eigvalsh(_covariance(numeric(points, "points"))[0])
     equal, flat = _degenerate(values)
     return ~(equal & ~flat).any((-2, -1))
 
@@ -105,8 +107,8 @@ def frame_average(
       >>> bool(jnp.allclose(*values, atol=1e-5))
       True
     """
-    if output not in _OUTPUTS:
-        raise ValueError(f"`output` is {output!r}; it must be 'scalars', 'vectors' or 'points'.")
+    function(fn, "fn", "a function of one cloud of points")
+    points, output = numeric(points, "points"), one_of(output, "output", _OUTPUTS)
     frames, centre = _frames(points, boolean(special, "special"), flat=output == "scalars")
     wide, dtype = widened(points)
     offset = wide - jnp.broadcast_to(centre, points.shape)
@@ -190,7 +192,7 @@ def _axes_jvp(flat: bool, primals: tuple, tangents: tuple) -> tuple[jax.Array, j
 
 def _degenerate(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns which pairs of different eigenvalues, ``(…, d, d)``, are equal, and which of them are both zero."""
-    d, largest = values.shape[-1], jnp.abs(values).max(-1)[..., None, None]
+    d, largest = values.shape[-1], jnp.abs(values).max(-1, initial=0)[..., None, None]
     limit = jnp.asarray(16 * d * float(jnp.finfo(values.dtype).eps), values.dtype) * largest
     apart = jnp.abs(values[..., None, :] - values[..., :, None])
     size = jnp.maximum(jnp.abs(values)[..., None, :], jnp.abs(values)[..., :, None])

@@ -110,8 +110,8 @@ def _on_tori(action: Action, shape: tuple[int, ...]) -> Action:
     return action if all(a is b for a, (b, _) in zip(factors, parts, strict=True)) else ProductAction(*factors)
 
 
-def require_group(group: Any, kernel_ndim: int | None) -> Group:
-    """Returns the group of a layer with windows on ``kernel_ndim`` axes; None becomes the translations.
+def require_group(group: Any, kernel_ndim: int | None, name: str = "kernel_size") -> Group:
+    """Returns the group of a layer with windows on ``kernel_ndim`` axes, so many as ``name`` has; None is the translations.
 
     Raises:
       TypeError: not a group.
@@ -119,7 +119,10 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
     """
     if group is None:
         if not kernel_ndim:
-            raise ValueError("`group` is None, which means translations, but there is no window axis. Give a group.")
+            raise ValueError(
+                f"`group` is None, which means translations, but `{name}` does not say of how many axes. Give a group, or a "
+                f"tuple as `{name}`."
+            )
         return Translation(kernel_ndim)
     require_is_group(group, "group", "it must be a Group, e.g. wallpaper('p4m')")
     if group.grid_ndim:
@@ -130,16 +133,16 @@ def require_group(group: Any, kernel_ndim: int | None) -> Group:
             )
         if kernel_ndim and group.grid_ndim != kernel_ndim:
             raise ValueError(
-                f"`kernel_size` has {kernel_ndim} entries, but {group!r} has {group.grid_ndim} grid axes. Give one for each."
+                f"`{name}` has {kernel_ndim} entries, but {group!r} has {group.grid_ndim} grid axes. Give one for each."
             )
         return group
     point_group_of(group)
     if kernel_ndim:
         in_space = has_matrices(group)
-        remedy = f"Write group=SpaceGroup({group!r})" if in_space else "Use kernel_size=()"
+        remedy = f"Write group=SpaceGroup({group!r})" if in_space else f"Use {name}=()"
         raise ValueError(
             f"`group` is {group!r}, which has no translations, but the layer has a window on {kernel_ndim} axes. {remedy}"
-            f"{', or kernel_size=() for functions on the group itself' if in_space else ''}."
+            f"{f', or {name}=() for functions on the group itself' if in_space else ''}."
         )
     return group
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from equijax._arguments import real_number, shown
 from equijax._numbers import positive_int
 from equijax.nn._invariant import Aggregation
 from equijax.nn._members import Members
@@ -30,9 +31,10 @@ class Quantiles(Aggregation):
 
     def __post_init__(self) -> None:
         given = self.probabilities
-        values = tuple(map(float, given)) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+        numbers = given if isinstance(given, Sequence) and not isinstance(given, str) else ()
+        values = tuple(float(real_number(p, "probabilities")) for p in numbers)
         if not values or not all(0 <= p <= 1 for p in values):
-            raise ValueError(f"`probabilities` is {given!r}; give numbers from 0 to 1, e.g. (0.25, 0.5, 0.75).")
+            raise ValueError(f"`probabilities` is {shown(given)}; give numbers from 0 to 1, e.g. (0.25, 0.5, 0.75).")
         object.__setattr__(self, "probabilities", values)
 
     def out_features(self, features: int) -> int:
@@ -72,7 +74,9 @@ class OrderStatistics(Aggregation):
 
     def __post_init__(self) -> None:
         if not isinstance(self.ranks, Sequence) or isinstance(self.ranks, str) or not self.ranks:
-            raise ValueError(f"`ranks` is {self.ranks!r}; give integers, e.g. (0, -1) for the smallest and the largest.")
+            raise ValueError(
+                f"`ranks` is {shown(self.ranks)}; give integers, e.g. (0, -1) for the smallest and the largest."
+            )
         ranks = tuple(positive_int(rank, "ranks", -(2**31), self.ranks) for rank in self.ranks)
         object.__setattr__(self, "ranks", ranks)
 

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from equijax._dtypes import widened
+from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.nn._conv import Conv
 from equijax.nn._given import checked
@@ -53,6 +54,7 @@ class PhaseScore(nnx.Module):
         rngs: nnx.Rngs,
         param_dtype: Any = jnp.float32,
     ):
+        features, hidden = positive_int(features, "features"), positive_int(hidden, "hidden")
         options: dict[str, Any] = {"padding": "CIRCULAR", "param_dtype": param_dtype, "allow_inexact": True}
         self.conv = Conv(features, hidden, kernel_size, group=group, in_fibre=in_fibre, rngs=rngs, **options)
         self.weight = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (hidden,), param_dtype))

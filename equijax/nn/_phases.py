@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import real_number, shown
 from equijax._dtypes import unit_for_powers, widened
 from equijax._exported import exported
 from equijax._extrema import largest
-from equijax._numbers import per_axis, positive_int
+from equijax._numbers import each_positive, per_axis, positive_int
+from equijax.groups._elements import integers, numeric
 from equijax.nn._choices import known_where, require_numbers
+from equijax.nn._layer import require_group
 
 
 @exported
@@ -51,9 +54,9 @@ def phases(x: jax.Array, strides: Sequence[int], trailing: int = 1) -> jax.Array
       >>> ej.nn.phases(jnp.arange(6)[:, None], (2,))[..., 0].tolist()
       [[0, 2, 4], [1, 3, 5]]
     """
-    strides = _positive(strides)
+    x, strides, trailing = _as_grid(x, "x", strides, trailing)
     d = len(strides)
-    sizes = require_divided(x.shape, strides, trailing)
+    sizes = require_divided(x.shape, strides, trailing, "x")
     first = x.ndim - trailing - d
     split = [n for size, s in zip(sizes, strides, strict=True) for n in (size // s, s)]
     parts = x.reshape(*x.shape[:first], *split, *x.shape[first + d :])
@@ -67,15 +70,24 @@ def phases(x: jax.Array, strides: Sequence[int], trailing: int = 1) -> jax.Array
 def from_phases(parts: jax.Array, strides: Sequence[int], trailing: int = 1) -> jax.Array:
     """Inverse of :func:`phases`.
 
+    Raises:
+      TypeError: ``parts`` is no array of numbers, or a stride no integer.
+      ValueError: ``parts`` has not as many phases as the strides make.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> x = jnp.arange(12).reshape(4, 3, 1)
       >>> bool((ej.nn.from_phases(ej.nn.phases(x, (2, 3)), (2, 3)) == x).all())
       True
     """
-    strides = _positive(strides)
-    d = len(strides)
+    parts, strides, trailing = _as_grid(parts, "parts", strides, trailing)
+    d, count = len(strides), math.prod(strides)
     first = parts.ndim - trailing - d - 1
+    if first < 0 or parts.shape[first] != count:
+        raise ValueError(
+            f"`parts` has shape {parts.shape}; it must be (*batch, {count} phases, {d} axes of the grid, "
+            f"{trailing} behind them)."
+        )
     coarse = parts.shape[first + 1 : first + 1 + d]
     split = parts.reshape(*parts.shape[:first], *strides, *parts.shape[first + 1 :])
     order = [axis for k in range(d) for axis in (first + d + k, first + k)]
@@ -96,7 +108,7 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
     if order == np.inf:
         return largest(sizes, (*grid, *rest))
-    unit = unit_for_powers(sizes.max((grid[0] - 1, *grid, *rest), keepdims=True), order)
+    unit = unit_for_powers(sizes.max((grid[0] - 1, *grid, *rest), keepdims=True, initial=0), order)
     powers = (sizes / jnp.broadcast_to(unit, sizes.shape)) ** order
     terms = jnp.sort(powers, axis=-2) if trailing > 1 else powers
     return sorted_sum(terms.sum(rest), d)
@@ -147,6 +159,10 @@ def polyphase_downsample(
     Returns:
       ``(*batch, *sizes / strides, *rest)``, and the choice.
 
+    Raises:
+      TypeError: ``x`` is no array of numbers, ``choice`` no :class:`Choice`, a stride no integer, or ``order`` no number.
+      ValueError: a stride does not divide a size, ``order`` is not positive, or the choice is one for another batch.
+
     References:
       Chaman and Dokmanić, "Truly shift-invariant convolutional neural networks", CVPR 2021.
 
@@ -160,10 +176,11 @@ def polyphase_downsample(
       >>> y[:, 0].tolist(), choice.phase.tolist()
       ([6.0, 5.0], [0])
     """
-    parts = phases(x, strides, trailing)
+    x, strides, trailing = _as_grid(x, "x", strides, trailing)
+    parts, order = phases(x, strides, trailing), require_order(order)
     if choice is not None:
         return given_phase(parts, choice, strides, trailing), choice
-    choice = choice_of(norm_scores(parts, len(tuple(strides)), trailing, order), strides)
+    choice = choice_of(norm_scores(parts, len(strides), trailing, order), strides)
     return taken_phase(parts, choice, strides, trailing), choice
 
 
@@ -182,6 +199,7 @@ def taken_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], traili
 
 def given_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], trailing: int) -> jax.Array:
     """Returns the phase of every sample that a caller chose; see :func:`equijax.nn._choices.known_where`."""
+    choice = require_choice(choice, len(strides))
     return known_where(_known(choice, strides), taken_phase(parts, choice, strides, trailing))
 
 
@@ -199,12 +217,13 @@ def polyphase_upsample(y: jax.Array, choice: Choice, strides: Sequence[int], *, 
       >>> ej.nn.polyphase_upsample(y, choice, (2,))[:, 0].tolist()
       [0.0, 5.0, 0.0, 6.0]
     """
-    strides = _positive(strides)
+    y, strides, trailing = _as_grid(y, "y", strides, trailing)
+    choice = require_choice(choice, len(strides))
     axis = y.ndim - trailing - len(strides)
-    if choice.phase.shape != (*y.shape[:axis], len(strides)):
+    if axis < 0 or choice.phase.shape != (*y.shape[:axis], len(strides)):
         raise ValueError(
             f"`choice` has phases of shape {choice.phase.shape}, but `y` of shape {y.shape} needs "
-            f"{(*y.shape[:axis], len(strides))}. Pass the choice that made y."
+            f"{(*y.shape[: max(axis, 0)], len(strides))}. Pass the choice that made y."
         )
     known = _known(choice, strides)
     number = phase_number(choice.phase, strides)
@@ -223,18 +242,47 @@ def _known(choice: Choice, strides: Sequence[int]) -> jax.Array:
     return ((phase >= 0) & (phase < jnp.broadcast_to(limits, phase.shape))).all(-1)
 
 
-def _positive(strides: Sequence[int]) -> tuple[int, ...]:
-    return tuple(positive_int(s, "strides", 1, strides) for s in strides)
+def _as_grid(x: Any, name: str, strides: Any, trailing: Any) -> tuple[jax.Array, tuple[int, ...], int]:
+    """Returns what functions of a grid are given, after checking each by itself."""
+    return numeric(x, name), each_positive(strides, "strides"), positive_int(trailing, "trailing", 0)
 
 
-def require_divided(shape: tuple[int, ...], strides: tuple[int, ...], trailing: int) -> tuple[int, ...]:
+def require_order(order: Any) -> float:
+    """Returns the power of a norm, a positive number or infinity.
+
+    Raises:
+      TypeError: it is no number.
+      ValueError: it is not positive.
+    """
+    if isinstance(order, float) and order == math.inf:
+        return order
+    return real_number(order, "order", positive=True, what="power of a norm, math.inf or a finite number")
+
+
+def require_choice(choice: Any, d: int) -> Choice:
+    """Returns a choice of phases of a grid of ``d`` axes, a numpy array where they are known.
+
+    Raises:
+      TypeError: it is none, or its phases are no integers.
+      ValueError: its phases have another number of axes.
+    """
+    if not isinstance(choice, Choice):
+        raise TypeError(
+            f"`choice` is {shown(choice)}; it must be a Choice, as the layer or function that kept a phase gives it."
+        )
+    return choice._replace(phase=integers(choice.phase, "choice.phase", (d,)))
+
+
+def require_divided(
+    shape: tuple[int, ...], strides: tuple[int, ...], trailing: int, name: str = "inputs"
+) -> tuple[int, ...]:
     """Returns the sizes of the grid, after checking that the strides divide them."""
     d = len(strides)
-    sizes = tuple(shape[len(shape) - trailing - d : len(shape) - trailing])
+    sizes = tuple(shape[max(len(shape) - trailing - d, 0) : max(len(shape) - trailing, 0)])
     if len(sizes) != d or any(n % s for n, s in zip(sizes, strides, strict=True)):
         nearest = tuple(-(-n // s) * s for n, s in zip(sizes, strides, strict=False))
         raise ValueError(
-            f"`inputs` has shape {shape}, whose grid sizes {sizes} the strides {strides} don't divide. Phases need sizes "
+            f"`{name}` has shape {shape}, whose grid sizes {sizes} the strides {strides} don't divide. Phases need sizes "
             f"that are multiples of the strides, for example {nearest}."
         )
     return sizes
@@ -247,9 +295,15 @@ def subsampled_shape(shape: tuple[int, ...], strides: tuple[int, ...], trailing:
     return (*shape[:first], *sizes, *shape[first + len(strides) :])
 
 
-def strides_of(strides: Any, ndim: int) -> tuple[int, ...]:
+def group_for(strides: Any, group: Any) -> Any:
+    """Returns the group of a layer with these strides; None stands for translations of as many axes as a tuple has."""
+    ndim = len(strides) if group is None and isinstance(strides, (tuple, list)) else None
+    return require_group(group, ndim, "strides")
+
+
+def strides_of(strides: Any, ndim: int, of: str = "") -> tuple[int, ...]:
     """Returns one stride for each axis, after checking that at least one is larger than 1."""
-    result = per_axis(strides, ndim, "strides")
-    if max(result) < 2:
-        raise ValueError(f"`strides` is {strides}; subsampling needs a stride of at least 2 along one axis.")
+    result = per_axis(strides, ndim, "strides", of)
+    if max(result, default=1) < 2:
+        raise ValueError(f"`strides` is {shown(strides)}; subsampling needs a stride of at least 2 along one axis.")
     return result

@@ -10,23 +10,26 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import shown
 from equijax._dtypes import as_floats
 from equijax._extrema import largest
 from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
+from equijax.groups._elements import numeric
 from equijax.groups._space import grid_ndim
-from equijax.nn._conv import Conv
+from equijax.nn._conv import Conv, window_of
 from equijax.nn._exactness import Exactness, between_grids
-from equijax.nn._layer import Layer, require_group, require_input, require_permuted, require_same_group, resolve_fibre, sized
+from equijax.nn._layer import Layer, require_input, require_permuted, require_same_group, resolve_fibre, sized
 from equijax.nn._phases import (
     Choice,
     choice_of,
     given_phase,
+    group_for,
     norm_scores,
     phases,
-    polyphase_upsample,
     require_divided,
+    require_order,
     strides_of,
     subsampled_shape,
     taken_phase,
@@ -48,14 +51,15 @@ class Polyphase(Layer):
 
     def _define(self, strides: Any, group: Any, in_fibre: Any, order: float, score: Any, allow_inexact: bool) -> None:
         self.allow_inexact = allow_inexact
-        self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
+        self.group = group_for(strides, group)
         d = grid_ndim(self.group)
         if not d:
             raise ValueError(f"`group` is {self.group!r}, which moves no grid. Use coset_subsample for plain finite groups.")
-        if not (order == np.inf or order > 0):
-            raise ValueError(f"`order` is {order}; the norm needs a positive number or inf.")
+        order = require_order(order)
         if score is not None and not callable(score):
-            raise TypeError(f"`score` is {score!r}; it must be a module or function of one phase, such as PhaseScore(...).")
+            raise TypeError(
+                f"`score` is {shown(score)}; it must be a module or function of one phase, such as PhaseScore(...)."
+            )
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
         if score is None and not (order == 2 and self.in_fibre.is_orthogonal):
             require_permuted(self.in_fibre, "in_fibre", f"the norm of order {order}, by which the phase is chosen,")
@@ -146,10 +150,11 @@ class Polyphase(Layer):
             give marked samples where they are traced: see :func:`polyphase_downsample`.
 
         Raises:
-          TypeError: ``score`` returned no floats.
+          TypeError: ``inputs`` are no array of numbers, or ``score`` returned no floats.
           ValueError: a size that the stride does not divide, a choice for another batch or out of range, or a ``score`` that
             does not return one number for each phase.
         """
+        inputs = numeric(inputs, "inputs")
         require_input(inputs.shape, self.in_action, None)
         require_divided(inputs.shape, self.strides, self.trailing)
         self._require_exact(inputs.shape)
@@ -265,6 +270,7 @@ class PolyphaseMaxPool(Polyphase):
         score: Callable[[jax.Array], jax.Array] | None = None,
         allow_inexact: bool = False,
     ):
+        window_of(window_shape, group, "window_shape")
         self._define(window_shape if strides is None else strides, group, in_fibre, order, score, allow_inexact)
         options: dict[str, Any] = {"padding": "CIRCULAR", "group": self.group, "in_fibre": self.in_fibre}
         options["allow_inexact"] = allow_inexact
@@ -323,6 +329,8 @@ class PolyphaseConv(Polyphase):
             raise ValueError(
                 f"`padding` is {options['padding']!r}; phases are chosen on a torus, padding is always CIRCULAR."
             )
+        strides_of(strides, len(window_of(kernel_size, group)), "kernel_size")  # before a key is drawn
+        require_order(order)
         given: dict[str, Any] = {"group": group, "in_fibre": in_fibre, "out_fibre": out_fibre, "rngs": rngs, **options}
         given["allow_inexact"] = allow_inexact
         self.conv = Conv(in_features, out_features, kernel_size, padding="CIRCULAR", **given)
@@ -343,61 +351,3 @@ class PolyphaseConv(Polyphase):
     def full(self, inputs: jax.Array) -> jax.Array:
         """Returns the convolution at stride 1."""
         return self.conv(inputs)
-
-
-class PolyphaseUpsample(Layer):
-    """Puts samples back on the fine grid at the phase they were taken from, zeros elsewhere.
-
-    Law: with the choice that was made on the way down, down and up commute with every circular shift.
-
-    Args:
-      strides: those of the layer that made the choice.
-      group: as in :class:`PolyphaseDownsample`.
-      in_fibre: as in :class:`PolyphaseDownsample`.
-
-    Example:
-      >>> import equijax as ej, jax.numpy as jnp
-      >>> down, up = ej.nn.PolyphaseDownsample((2,)), ej.nn.PolyphaseUpsample((2,))
-      >>> y, choice = down.with_choice(jnp.asarray([[0.0], [5.0], [1.0], [6.0]]))
-      >>> up(y, choice)[:, 0].tolist()
-      [0.0, 5.0, 0.0, 6.0]
-    """
-
-    def __init__(
-        self,
-        strides: int | Sequence[int],
-        *,
-        group: Group | None = None,
-        in_fibre: Representation | None = None,
-    ):
-        self.group = require_group(group, len(strides) if group is None and isinstance(strides, (tuple, list)) else None)
-        self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
-        self.strides = strides_of(strides, grid_ndim(self.group))
-
-    @property
-    def in_action(self) -> Action:
-        """The action on the input: every ``strides``-th sample of a torus."""
-        return GridAction(self.group, self.in_fibre, spacing=self.strides)  # pyright: ignore[reportArgumentType]
-
-    def out_action_for(self, in_action: Action, choice: Sequence[int] | None = None) -> Action:
-        """Returns the action on the fine grid, where the input sits at the phase ``choice``."""
-        require_same_group(self.in_action, in_action)
-        grid: Any = in_action
-        offset = tuple(int(i) for i in np.asarray(choice)) if choice is not None else (0,) * len(self.strides)
-        spacing = tuple(a // s for a, s in zip(grid.spacing, self.strides, strict=True))
-        origin = tuple(p - a * i for p, a, i in zip(grid.origin, spacing, offset, strict=True))
-        return GridAction(grid.group, grid.fibre, grid.boundary, spacing, origin, grid.torus)
-
-    def __call__(self, inputs: jax.Array, choice: Choice) -> jax.Array:
-        """Returns ``(*batch, *sizes · strides, fibre, features)``.
-
-        Args:
-          inputs: ``(*batch, *sizes, fibre, features)``.
-          choice: what the downsampling layer returned.
-
-        Raises:
-          ValueError: a choice for another batch, or a known phase out of range. A traced one gives marked samples: NaN for
-            floats, see :func:`polyphase_downsample`.
-        """
-        require_input(inputs.shape, self.in_action, None)
-        return polyphase_upsample(inputs, choice, self.strides, trailing=1 + len(self.in_fibre.shape))

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equijax._arguments import one_of
 from equijax._dtypes import require_real, widened
 from equijax._extrema import largest
 from equijax.actions import Action, TrivialAction
 from equijax.actions._fibre import FibreAction, field_action
 from equijax.groups import Group, Subgroup
+from equijax.groups._elements import numeric
 from equijax.groups._space import point_group_of
 from equijax.groups._subgroup import require_is_subgroup
 from equijax.nn._layer import (
@@ -54,7 +56,8 @@ def coset_pool(
       ``(*batch, |G| / |K|, features)``, cosets numbered by their smallest elements.
 
     Raises:
-      ValueError: the axis -2 is not a function on the group.
+      TypeError: ``x`` is no array of numbers, or ``subgroup`` none.
+      ValueError: the axis -2 is not a function on the group, or the mode is unknown.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
@@ -63,7 +66,8 @@ def coset_pool(
       [3.0, 4.0]
     """
     require_mode(mode)
-    order = subgroup.group.order
+    require_is_subgroup(subgroup)
+    x, order = numeric(x, "x"), subgroup.group.order
     if x.ndim < 2 or x.shape[-2] != order:
         raise ValueError(
             f"`x` has shape {x.shape}; pooling over cosets of {subgroup!r} needs functions on the group, "
@@ -215,8 +219,7 @@ class GlobalPool(Layer):
 
 def require_mode(mode: str) -> None:
     """Raises ``ValueError`` where no reduction is called ``mode``."""
-    if mode not in _MODES:
-        raise ValueError(f"`mode` is {mode!r}; use one of {', '.join(_MODES)}.")
+    one_of(mode, "mode", _MODES)
 
 
 def with_fibre(action: Action, fibre: Representation) -> Action:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from equijax._arguments import shown
 from equijax._numbers import positive_int
 from equijax.actions import GridAction
 
@@ -34,8 +35,8 @@ def canonical_padding(padding: Any, ndim: int, modes: tuple[str, ...]) -> str | 
         pairs = ()
     if len(pairs) != ndim or any(len(p) != 2 for p in pairs):
         raise ValueError(
-            f"`padding` is {padding!r}; give a mode ({', '.join(modes)}), an int ≥ 0, or one int or pair (before, after) "
-            f"for each of the {ndim} grid axes."
+            f"`padding` is {shown(padding)}; give a mode ({', '.join(modes)}), an int ≥ 0, or one int or pair (before, "
+            f"after) for each of the {ndim} grid axes."
         )
     return pairs  # pyright: ignore[reportReturnType]
 

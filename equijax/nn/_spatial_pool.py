@@ -40,8 +40,8 @@ class SpatialPool(WindowedLayer):
         in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
-        sizes = window_of(window_shape, group)
-        self.group = require_group(group, len(sizes))
+        sizes = window_of(window_shape, group, "window_shape")
+        self.group = require_group(group, len(sizes), "window_shape")
         if not sizes:
             raise ValueError("`window_shape` is (); spatial pooling needs a grid. FibrePool pools over the fibre.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
@@ -50,11 +50,11 @@ class SpatialPool(WindowedLayer):
         self.out_fibre = self.in_fibre
         self.sampling = Sampling(
             sizes,
-            per_axis(strides, len(sizes), "strides"),
+            per_axis(strides, len(sizes), "strides", "window_shape"),
             (1,) * len(sizes),
             canonical_padding(padding, len(sizes), _POOL_MODES),
         )
-        require_window(self.in_fibre.group, sizes)
+        require_window(self.in_fibre.group, sizes, "window_shape")
         self.allow_inexact = allow_inexact
 
     @property

@@ -13,7 +13,8 @@ from equijax._arguments import function, shown
 from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.actions import Action
-from equijax.actions._acting import require_elements
+from equijax.actions._acting import require_elements, require_stacked
+from equijax.actions._action import require_action
 from equijax.groups import Group
 from equijax.groups._group import Element, require_is_group
 from equijax.nn._given import checked
@@ -155,7 +156,7 @@ def canonicalize(
       The canonical input, and g*, so that ``action(g*, x_can) == x``. The first winner is taken where several are equal.
 
     Raises:
-      TypeError: ``score`` returns no real number.
+      TypeError: ``action`` is none, or ``score`` no function or returns no real number.
       ValueError: ``score`` returns an array with axes; ``elements`` is empty, or known and no group as they act.
 
     References:
@@ -169,7 +170,11 @@ def canonicalize(
       >>> upright[..., 0].tolist(), bool((act(g, upright) == x).all())
       ([[6.0, 3.0], [2.0, 1.0]], True)
     """
+    require_action(action, "action", "it must be an Action, for example GridAction(group)")
+    function(score, "score", "a function of what `action` moves")
     group = action.group
+    if elements is not None:
+        require_stacked(group, elements)
     listed = _all_elements(group) if elements is None else elements
     known = None if elements is None else listed_or_none(elements)
     if known is not None and not is_closed(group, known):

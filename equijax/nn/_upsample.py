@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import shown
 from equijax._dtypes import widened
 from equijax._numbers import per_axis
 from equijax.actions import Action, GridAction
@@ -64,13 +65,13 @@ class Upsample(Layer):
         in_fibre: Representation | None = None,
         allow_inexact: bool = False,
     ):
-        d = len(window_of(strides, group))
-        self.group = require_group(group, d)
+        d = len(window_of(strides, group, "strides"))
+        self.group = require_group(group, d, "strides")
         if not d:
             raise ValueError("`strides` is (); upsampling needs a grid.")
         for name, value, known in (("method", method, _METHODS), ("padding", padding, _PADDINGS)):
-            if value not in known:
-                raise ValueError(f"`{name}` is {value!r}; use one of {', '.join(known)}.")
+            if not isinstance(value, str) or value not in known:
+                raise ValueError(f"`{name}` is {shown(value)}; use one of {', '.join(known)}.")
         self.in_fibre = resolve_fibre(in_fibre, self.group, pool_default(self.group), "in_fibre")
         self.strides, self.method, self.padding = per_axis(strides, d, "strides"), method, padding
         self.allow_inexact = allow_inexact

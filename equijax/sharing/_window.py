@@ -8,18 +8,18 @@ from equijax.groups import FiniteGroup
 from equijax.groups._point import has_matrices
 
 
-def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> None:
+def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...], name: str = "kernel_size") -> None:
     """Raises ``ValueError`` where the point group does not map a window of this size to itself."""
     if not kernel_size:
         return
     if not has_matrices(point_group):
         raise ValueError(
-            f"`kernel_size` is {kernel_size}, but {point_group!r} has no matrices that would move a window. Use "
-            "kernel_size=(), or a PointGroup."
+            f"`{name}` is {kernel_size}, but {point_group!r} has no matrices that would move a window. Use "
+            f"{name}=(), or a PointGroup."
         )
     if len(kernel_size) != point_group.ndim:
         raise ValueError(
-            f"`kernel_size` is {kernel_size}, but {point_group!r} acts on {point_group.ndim} axes: give one size for each, "
+            f"`{name}` is {kernel_size}, but {point_group!r} acts on {point_group.ndim} axes: give one size for each, "
             "or () for no grid."
         )
     if point_group.order == 1:
@@ -28,13 +28,13 @@ def require_window(point_group: FiniteGroup, kernel_size: tuple[int, ...]) -> No
     for i, j in np.argwhere((np.abs(point_group.integer_matrices) > 0).any(0)):
         if sizes[i] != sizes[j]:
             raise ValueError(
-                f"`kernel_size` is {kernel_size}, but {point_group!r} exchanges axes {min(i, j)} and {max(i, j)}. "
+                f"`{name}` is {kernel_size}, but {point_group!r} exchanges axes {min(i, j)} and {max(i, j)}. "
                 f"Make the kernel equally long along both, for example {(int(sizes.max()),) * len(sizes)}, or use a group "
                 "of reflections of single axes."
             )
     if point_group.is_lattice_centred and (sizes % 2 == 0).any():
         raise ValueError(
-            f"`kernel_size` is {kernel_size}, but a hexagonal lattice has no windows of even size: no lattice point lies "
+            f"`{name}` is {kernel_size}, but a hexagonal lattice has no windows of even size: no lattice point lies "
             "at their centre. Use 1, 3, 5, …"
         )
 

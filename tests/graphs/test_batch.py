@@ -174,6 +174,15 @@ WRONG = {
     "valid in padding": (lambda: unbatch(PAIR.replace(graph_mask=[False])), ValueError, ["node 0 is valid", "graph_mask"]),
     "batch size": (lambda: GraphBudget.of(GRAPHS, 0), ValueError, ["`batch_size`"]),
     "spread": (lambda: GraphBudget.of(GRAPHS, 2, spread=-1), ValueError, ["`spread` is -1"]),
+    "spread of words": (lambda: GraphBudget.of(GRAPHS, 2, spread="ab"), TypeError, ["`spread`", "'ab'"]),  # pyright: ignore
+    "spread of nothing": (lambda: GraphBudget.of(GRAPHS, 2, spread=float("nan")), ValueError, ["`spread` is nan"]),
+    "tables": (lambda: GraphBudget.of(GRAPHS, 2, tables=1), TypeError, ["`tables`", "True or False"]),  # pyright: ignore
+    "one graph alone": (lambda: batch(PAIR), TypeError, ["`graphs`", "list of graphs"]),  # pyright: ignore
+    "a list of lists": (lambda: batch([[PAIR]], GraphBudget(9, 9, 9)), TypeError, ["`graphs[0]` is a list"]),  # pyright: ignore
+    "no key": (lambda: batches(GRAPHS, GraphBudget(14, 20, 7), key=3), TypeError, ["`key`", "3"]),  # pyright: ignore
+    "no permutation": (
+        lambda: GraphBudget(9, 9, 3).pack(np.ones((2, 3), int), np.array([0, 0])), ValueError, ["`order`", "permutation"]),
+    "sizes": (lambda: GraphBudget(9, 9, 3).pack(np.ones((2, 2), int)), ValueError, ["`sizes`", "(2, 2)", "(n, 3)"]),
     "no nodes": (lambda: GraphBudget(0, 1, 1), ValueError, ["`nodes`"]),
     "table": (lambda: GraphBudget(1, 1, 1, table=3), TypeError, ["`table`", "TableShapes"]),
     "a tuple": (lambda: batch(GRAPHS, budget=(9, 9, 9)), TypeError, ["`budget` is a tuple", "GraphBudget.of"]),

@@ -142,6 +142,12 @@ WRONG = {
     "weights": (lambda: to_scipy(TRIANGLE, np.ones(5)), ValueError, ["`weights`", "(5,)", "(6,)"]),
     "positions": (lambda: to_jraph(random_graph()), ValueError, ["`graph.positions`", "Put it among the nodes"]),
     "full": (lambda: to_jraph(batch(GRAPHS), padded=True), ValueError, ["no padding node", "padded=False"]),
+    "no tuple": (lambda: from_jraph(3, padded=False), TypeError, ["`graph`", "3", "GraphsTuple"]),
+    "no networkx": (lambda: from_networkx(3), TypeError, ["`graph`", "3", "networkx"]),
+    "no name": (lambda: from_networkx(nx.path_graph(2), nodes=3), TypeError, ["`nodes`", "3", "attribute"]),  # pyright: ignore
+    "no atoms": (lambda: from_ase(3, 1.0), TypeError, ["`atoms`", "3", "ase.Atoms"]),
+    "cutoff": (lambda: from_ase(ase.build.molecule("H2O"), -1.0), ValueError, ["`cutoff`", "-1.0"]),
+    "words as weights": (lambda: to_scipy(TRIANGLE, "ab"), TypeError, ["`weights`", "'ab'"]),
     "counts": (lambda: from_jraph(to_jraph(TRIANGLE)._replace(n_edge=np.array([5])), padded=False), ValueError, ["`graph.n_edge`", "5"]),
 }  # fmt: skip
 

@@ -108,6 +108,12 @@ WRONG = {
         lambda: from_dense(DenseGraph(jnp.ones((1, 3, 2)), jnp.ones((1, 2, 2)), None, None)), ValueError, ["`nodes`", "(1, 3, 2)"]),
     "mask": (
         lambda: from_dense(DenseGraph(None, jnp.ones((1, 2, 2)), None, jnp.ones(2, bool))), ValueError, ["`mask`", "(2,)", "(1, 2)"]),
+    "no arrays": (lambda: from_dense(3), TypeError, ["`dense`", "3", "DenseGraph"]),  # pyright: ignore[reportArgumentType]
+    "a number": (lambda: from_dense(DenseGraph(None, 1.0, None, None)), ValueError, ["`adjacency`", "()"]),
+    "numbers as mask": (
+        lambda: from_dense(DenseGraph(None, jnp.ones((1, 2, 2)), None, jnp.ones((1, 2)))), TypeError, ["`mask`", "float64", "bool"]),
+    "values of two graphs": (lambda: nodes_from_dense(jnp.ones((2, 5, 2)), GRAPHS[1]), ValueError, ["`values`", "(2, 5, 2)", "(1, n, …)"]),
+    "no square of values": (lambda: edges_from_dense(jnp.ones((1, 5, 6)), GRAPHS[1]), ValueError, ["`values`", "(1, 5, 6)"]),
     "values": (lambda: nodes_from_dense(jnp.ones((1, 4, 2)), GRAPHS[1]), ValueError, ["`max_nodes` is 4", "5 nodes"]),
 }  # fmt: skip
 

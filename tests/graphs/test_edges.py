@@ -80,6 +80,15 @@ def test_all_pairs():
     assert (complete_graph(1).num_edges, complete_graph(0).num_nodes) == (0, 0)
 
 
+def test_known_points_are_joined_inside_jit():
+    joined = jax.jit(lambda nodes: radius_graph([[0.0], [1.0], [9.0]], 1.5, nodes=nodes).in_degrees())(jnp.ones((3, 1)))
+    assert joined.tolist() == [1, 1, 0]
+
+
+def test_points_of_bfloat16_are_real_numbers():
+    assert radius_graph(jnp.asarray([[0.0], [1.0]], jnp.bfloat16), 1.5).num_edges == 2
+
+
 WRONG = {
     "radius": (lambda: radius_graph(randn((3, 2)), 0.0), ValueError, ["`radius` is 0.0", "positive", "complete_graph"]),
     "infinite": (lambda: radius_graph(randn((3, 2)), jnp.inf), ValueError, ["`radius` is inf", "finite", "complete_graph"]),
@@ -89,6 +98,10 @@ WRONG = {
     "traced fill": (
         lambda: jax.jit(add_self_loops)(complete_graph(2).replace(edges=jnp.ones((2, 1), bool)), 0.0),
         TypeError, ["`fill`", "bool"]),
+    "fill without features": (lambda: add_self_loops(complete_graph(2), "ab"), TypeError, ["`fill`", "'ab'"]),  # pyright: ignore
+    "radius of words": (lambda: radius_graph(randn((3, 2)), "ab"), TypeError, ["`radius`", "'ab'"]),  # pyright: ignore
+    "bools": (lambda: radius_graph(np.ones((3, 2), bool), 1.0), TypeError, ["`positions`", "real numbers"]),
+    "traced points": (lambda: jax.jit(lambda x: radius_graph(x, 1.0).nodes)(jnp.ones((3, 2))), TypeError, ["`positions`", "traced"]),
     "batch axes": (lambda: radius_graph(randn((2, 3, 2)), 1.0), ValueError, ["`positions`", "(2, 3, 2)", "(N, d)"]),
     "NaN": (lambda: radius_graph(jnp.full((2, 2), jnp.nan), 1.0), ValueError, ["`positions`", "not finite"]),
     "owners": (lambda: radius_graph(randn((3, 2)), 1.0, node_graph=[0, 0]), ValueError, ["`node_graph`", "3 nodes"]),

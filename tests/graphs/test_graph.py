@@ -97,6 +97,10 @@ def test_a_table_of_other_edges_is_refused():
         check_message(wrong, ValueError, ["`table`", "4 nodes", "6", "with_table()"])
 
 
+def test_lists_are_arrays_for_replace_as_for_the_constructor():
+    assert path().replace(nodes=[[1.0], [2.0], [3.0], [4.0]]).nodes.shape == (4, 1)
+
+
 def test_repr_is_short():
     assert repr(path(edges=jnp.ones((3, 5)))) == "Graph(4 nodes, 3 edges, 1 graph; nodes float64[4,3], edges float64[3,5])"
 
@@ -120,6 +124,12 @@ WRONG = {
     "node of a padding graph": (lambda: path(graph_mask=[False]), ValueError, ["`node_mask`", "node 0", "graph_mask", "padding"]),
     "far out of range": (lambda: ej.Graph(jnp.ones((2, 1)), np.array([2**32]), [1]), ValueError, ["`senders`", "4294967296", "2 nodes"]),
     "too many graphs": (lambda: path(node_graph=[0, 0, 0, 2**40]), ValueError, ["`node_graph`", str(2**40), "32 bits"]),
+    "a word": (lambda: ej.Graph("ab", [0], [1]), TypeError, ["`nodes`", "'ab'", "array of numbers"]),
+    "a word in a tree": (lambda: ej.Graph({"a": "ab"}, [0], [1]), TypeError, ["`nodes['a']`", "'ab'"]),
+    "bools in space": (lambda: path(positions=jnp.ones((4, 3), bool)), TypeError, ["`positions`", "bool", "real"]),
+    "ragged": (lambda: ej.Graph(jnp.ones((2, 1)), [[0], [0, 1]], [1]), TypeError, ["`senders`", "integers"]),
+    "no function": (lambda: path().map_nodes(3), TypeError, ["`fn`", "3"]),  # pyright: ignore[reportArgumentType]
+    "replaced by a word": (lambda: path().replace(nodes="ab"), TypeError, ["`nodes`", "'ab'"]),
     "globals": (lambda: path(globals=jnp.ones((2, 1)), graph_mask=[True]), ValueError, ["`globals`", "(2, 1)", "1 graph"]),
 }  # fmt: skip
 

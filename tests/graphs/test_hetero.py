@@ -77,6 +77,10 @@ def test_no_edges_at_all():
 
 TWO = {"user": jnp.ones((2, 4)), "film": jnp.ones((3, 8))}
 WRONG = {
+    "no mapping": (lambda: HeteroGraph(3, {}), TypeError, ["`nodes`", "3", "dictionary"]),
+    "an array of masks": (lambda: HeteroGraph(TWO, {}, node_mask=jnp.ones(2, bool)), TypeError, ["`node_mask`", "dictionary"]),
+    "no edges": (lambda: HeteroGraph(TWO, {SAW: 3}), TypeError, ["`edges[('user', 'saw', 'film')]`", "3", "EdgeSet"]),
+    "tables of no types": (lambda: HeteroGraph(TWO, {}).with_table(3), TypeError, ["`shapes`", "3"]),  # pyright: ignore
     "unknown type": (lambda: HeteroGraph(TWO, {("user", "saw", "play"): ([0], [0])}), ValueError, ["`edges`", "'play'", "'film'"]),
     "unknown mask": (lambda: HeteroGraph(TWO, {}, node_mask={"play": [True]}), ValueError, ["'play'"]),
     "sender range": (lambda: HeteroGraph(TWO, {SAW: ([2], [0])}), ValueError, ["'saw'", "`senders` holds 2", "2 nodes 'user'"]),

@@ -207,6 +207,7 @@ WRONG = {
     "no positions": (lambda: edge_vectors(line(positions=None, node_mask=[True, True])), ValueError, ["no positions", "edge_vectors"]),
     "whole positions": (lambda: edge_vectors(line(positions=jnp.zeros((2, 3), int))), TypeError, ["`graph.positions`", "int64"]),
     "no graph": (lambda: strain(jnp.ones((2, 3)), jnp.eye(3)), TypeError, ["`graph`", "strain", "Graph("]),
+    "strain of words": (lambda: strain(SHIFTED, "ab"), TypeError, ["`eps`", "'ab'"]),
     "strain": (lambda: strain(SHIFTED, jnp.eye(2)), ValueError, ["`eps`", "(2, 2)", "(3, 3)", "(1, 3, 3)"]),
     "dense": (lambda: to_dense(SHIFTED), ValueError, ["`graph.shifts`", "a dense graph", "shifts=None"]),
     "matrix": (lambda: to_scipy(SHIFTED), ValueError, ["`graph.shifts`", "a matrix"]),

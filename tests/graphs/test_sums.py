@@ -351,6 +351,10 @@ def test_chunks_need_not_divide_the_edges(monkeypatch):
 def test_wrong_words_and_messages():
     with pytest.raises(ValueError, match="`reductions` holds 'mean'; the words are"):
         message_reduce(lambda s, r, e: s, GRAPH, jnp.ones((60, 1)), reductions="mean")
+    with pytest.raises(ValueError, match=r"`reductions` is \[.*; it must be a word, or have the tree"):
+        message_reduce(lambda s, r, e: s, GRAPH, jnp.ones((60, 1)), reductions=["max", "max"])
+    with pytest.raises(TypeError, match="`nodes` is 'ab'"):
+        message_reduce(lambda s, r, e: s, GRAPH, "ab")
     with pytest.raises(ValueError, match=r"`fn\(…\)\[1\]` has shape \(\); its axis 0 must run over the 400 edges"):
         message_reduce(lambda s, r, e: (s, jnp.sum(s)), GRAPH, jnp.ones((60, 1)))
     with pytest.raises(ValueError, match=r"`nodes\['x'\]` has shape \(3,\)"):

@@ -87,6 +87,9 @@ WRONG = {
     "shapes": (lambda: build([0], [1], 3, shapes=(9, 9)), TypeError, ["`shapes` is a tuple", "TableShapes"]),
     "rows": (lambda: RowShapes(8, 2**30, 0), ValueError, ["`width * (nodes + splits)`", "32 bits"]),
     "broken rows": (lambda: RowShapes(8, 3.0, 0), TypeError, ["`nodes` is 3.0"]),
+    "no rows": (lambda: TableShapes(3, 3), TypeError, ["`incoming`", "3", "RowShapes"]),  # pyright: ignore
+    "no triples": (lambda: table_shapes([3], 9, 9), TypeError, ["`graphs[0]`", "3", "triple"]),  # pyright: ignore
+    "no permutation": (lambda: build([0], [1], 2).relabelled([0, 0], [0]), ValueError, ["`p`", "permutation"]),  # pyright: ignore
     "shapes of floats": (lambda: table_shapes([([0.5], [1], 2)], 9, 9), TypeError, ["`senders`", "float64"]),
     "shapes of others": (lambda: table_shapes([([0], [2], 2)], 9, 9), ValueError, ["`receivers` holds 2", "2 nodes"]),
     "huge shapes": (lambda: table_shapes([([0], [1], 2)], 2**40, 9), ValueError, ["`num_nodes`", "32 bits"]),

@@ -76,6 +76,16 @@ WRONG = {
         ValueError,
         ["`kernel_size`", "3 entries", "2 grid axes"],
     ),
+    "no kernel size": (lambda: conv(kernel=None), TypeError, ["`kernel_size` is None"]),
+    "no window shape": (lambda: ej.nn.MaxPool(None, group=P4), TypeError, ["`window_shape` is None"]),  # pyright: ignore
+    "window of words": (lambda: ej.nn.MaxPool("ab", group=P4), TypeError, ["`window_shape`", "'ab'"]),  # pyright: ignore
+    "uneven window": (lambda: ej.nn.AvgPool((3, 5), group=P4), ValueError, ["`window_shape`", "(3, 5)", "(5, 5)"]),
+    "strides of a blur": (lambda: ej.nn.BlurPool(3, (0, 2), group=P4), ValueError, ["`strides`", "(0, 2)"]),
+    "a list as mode": (
+        lambda: ej.nn.coset_pool(jnp.ones((4, 1)), C4.subgroup([2]), ["max"]),
+        ValueError,
+        ["`mode`", "['max']"],
+    ),  # pyright: ignore
     "kernel of size zero": (lambda: conv(kernel=0), ValueError, ["`kernel_size`", "positive"]),
     "negative kernel": (lambda: conv(kernel=(3, -3)), ValueError, ["`kernel_size`", "(3, -3)"]),
     "strides of the wrong length": (lambda: conv(strides=(2, 2, 2)), ValueError, ["`strides`", "(2, 2, 2)", "2 grid axes"]),

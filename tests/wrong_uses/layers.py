@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "CosetPool": ({"subgroup": HALF, "group": P4}, (3, 3, 4, 2)),
     "GlobalPool": ({"group": P4}, (3, 3, 4, 2)),
     "Restrict": ({"subgroup": HALF, "group": P4, "in_fibre": Regular(C4)}, (3, 3, 4, 2)),
-    "Upsample": ({"strides": 2, "group": P4}, (3, 3, 4, 2)),
+    "Upsample": ({"strides": (2, 2), "group": P4}, (3, 3, 4, 2)),
     "Declared": ({"fn": same, "in_action": POINTS}, (3, 2)),
     "Symmetrize": ({"fn": same, "group": C4, "in_action": ej.FibreAction(Regular(C4)), "out_action": ej.FibreAction(Regular(C4)),
                     "elements": np.arange(4, dtype=np.int32)}, (4, 2)),
@@ -92,10 +92,15 @@ KINDS_OF_NAMES = {
     "param_dtype": "dtype",
     "rngs": "rngs",
     "precision": "precision",
-    "kernel_size": "skip",
-    "strides": "skip",
-    "padding": "skip",
-    "kernel_dilation": "skip",
+    "kernel_size": "kernel",
+    "score": "optional function",
+    "order": "positive number",
+    "element": "thing",
+    "fns": "thing",
+    "window_shape": "window",
+    "strides": "optional window",
+    "padding": "padding",
+    "kernel_dilation": "optional window",
     "group": "optional group",
     "out_action": "optional action",
     "axis_name": "axis name",
@@ -111,12 +116,23 @@ KINDS_OF_NAMES = {
 }
 
 
+def described(fn: Any) -> Any:
+    """Returns the function, of whose result the shape alone is found: nothing is compiled."""
+
+    def call(**given: Any) -> Any:
+        return jax.eval_shape(lambda: fn(**given))
+
+    call.__signature__ = inspect.signature(fn)  # type: ignore[attr-defined]
+    return call
+
+
 def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, right: Any = None) -> list[Use]:
     """The constructor of a class of layers, and one layer's call and exactness."""
     cls = getattr(nn, name)
     own = inspect.signature(cls.__init__).parameters
     given = {**given, **({"rngs": _rngs()} if "rngs" in own or "options" in own else {})}
     given |= {option: _zeros for option in own if option.endswith("_init")}
+    given = {option: (1, 1) for option in ("strides", "kernel_dilation") if option in own} | given
     build = inspect.signature(cls.__init__)
 
     def made(**options: Any) -> Any:
@@ -136,11 +152,7 @@ def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, rig
         graph = not isinstance(inputs, tuple)
         layer = cls(**given)
 
-        first = next(iter(inspect.signature(layer.__call__).parameters))
-
-        def call(**given: Any) -> Any:
-            return jax.eval_shape(lambda: layer(**given))  # nothing is compiled
-
+        first, call = next(iter(inspect.signature(layer.__call__).parameters)), described(layer.__call__)
         call.__signature__ = inspect.Signature([inspect.Parameter(first, inspect.Parameter.KEYWORD_ONLY)])  # type: ignore[attr-defined]
         uses.append(
             Use(
@@ -155,4 +167,5 @@ def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, rig
     return uses
 
 
-USES = [use for name, (given, shape) in LAYERS.items() for use in uses_of(name, given, shape)]
+OWN = {"Upsample": {"padding": "choice"}}
+USES = [use for name, (given, shape) in LAYERS.items() for use in uses_of(name, given, shape, OWN.get(name))]

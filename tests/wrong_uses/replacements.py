@@ -52,7 +52,7 @@ def _each(change: Any, value: Any) -> Any:
 
 
 def _negative(value: Any) -> Any:
-    return -value - 1
+    return -np.asarray(value, int) - 1 if _is_array(value) and value.dtype == bool else -value - 1
 
 
 def _half(value: Any) -> Any:
@@ -234,6 +234,45 @@ KINDS: dict[str, dict[str, str]] = {
         "1.5": NUMBER,
         "np.int64": NUMBER,
     },
+    "kernel": {
+        "list": SEQUENCE,
+        "lower rank": "one number stands for all axes",
+        "np.int64": "integers of any width",
+        "()": "either: a group may have no grid",
+    },
+    "window": {
+        "list": SEQUENCE,
+        "lower rank": "one number stands for all axes",
+        "np.int64": "integers of any width",
+    },
+    "optional window": {
+        "None": "1 along each axis, or as the docstring says",
+        "list": SEQUENCE,
+        "lower rank": "one number stands for all axes",
+        "np.int64": "integers of any width",
+    },
+    "strides": {"list": SEQUENCE, "np.int64": "integers of any width"},
+    "shift": {
+        "list": SEQUENCE,
+        "np.int64": NUMBER,
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "2**40": NUMBER,
+        "()": "no axes",
+        "size 0": "no axes",
+    },
+    "any array": {
+        "list": SEQUENCE,
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "NaN": "NaN gives NaN",
+        "2**40": NUMBER,
+        "higher rank": "either: " + BATCH,
+        "traced": "arrays may be traced",
+        "size 0": "either: there may be no features",
+        "bool": "bools are numbers",
+    },
+    "padding": {"lower rank": "one number for each axis", "np.int64": "one number stands for all axes"},
     "sizes": {"list": SEQUENCE, "np.int64": "integers of any width"},
     "sizes of": {"list": SEQUENCE, "np.int64": "integers of any width", "()": ITSELF},
     "known elements": {
@@ -246,6 +285,39 @@ KINDS: dict[str, dict[str, str]] = {
     "optional fibre": {"None": ITSELF},
     "named sizes": {"None": ITSELF, "list": SEQUENCE, "()": "no types", "size 0": "no types"},
     "graph": {},
+    "thing": {},  # an object of one class
+    "optional thing": {"None": ITSELF},
+    "features": {  # of a graph
+        "None": ITSELF,
+        "list": SEQUENCE,
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "2**40": NUMBER,
+        "NaN": "NaN gives NaN",
+        "traced": "arrays may be traced",
+        "bool": "bools are numbers",
+        "size 0": "no features",
+        "()": "an empty tree",
+    },
+    "points": {
+        "None": ITSELF,
+        "list": SEQUENCE,
+        "negative": NUMBER,
+        "1.5": NUMBER,
+        "2**40": NUMBER,
+        "NaN": "NaN gives NaN",
+        "traced": "arrays may be traced",
+    },
+    "indices": {"list": SEQUENCE, "np.int64": "integers of any width", "traced": "arrays may be traced"},
+    "optional indices": {
+        "None": ITSELF,
+        "list": SEQUENCE,
+        "np.int64": "integers of any width",
+        "traced": "arrays may be traced",
+    },
+    "optional integers": {"None": ITSELF, "list": SEQUENCE, "np.int64": "integers of any width"},
+    "mask": {"None": ITSELF, "list": SEQUENCE, "bool": "it is one", "traced": "arrays may be traced"},
+    "known mask": {"None": ITSELF, "list": SEQUENCE, "bool": "it is one"},
     "weights": {"list": SEQUENCE, "negative": NUMBER, "1.5": NUMBER, "2**40": NUMBER, "NaN": "NaN gives NaN"},
     "known reals": {"list": SEQUENCE, "negative": NUMBER, "1.5": NUMBER, "2**40": NUMBER},
     "optional reals": {"list": SEQUENCE, "None": ITSELF},

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import shown
 from equijax.actions import Action, HeteroGraphAction
 from equijax.actions._action import require_action
 from equijax.graphs import Graph, HeteroGraph
+from equijax.graphs._given import require_mapping
 from equijax.graphs._hetero import require_edge_type
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._dropout import as_streams
@@ -83,6 +85,7 @@ class HeteroConv(HeteroLayer):
     """
 
     def __init__(self, layers: Mapping[tuple[str, str, str], Callable[[Graph], Graph]], aggregation: Any = "sum"):
+        require_mapping(layers, "layers", "{type of edges: layer}")
         if not layers:
             raise ValueError("`layers` is empty; give a layer for at least one type of edges.")
         for kind in layers:
@@ -135,6 +138,9 @@ class HeteroMap(HeteroLayer):
     Args:
       fns: for each type of nodes a function from ``(N, …, in_features)`` to ``(N, …, out_features)``.
 
+    Raises:
+      TypeError: ``fns`` is no dictionary, a type of nodes no word, or what stands for it can't be called.
+
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> from flax import nnx
@@ -145,6 +151,10 @@ class HeteroMap(HeteroLayer):
     """
 
     def __init__(self, fns: Mapping[str, Callable[[Any], jax.Array]]):
+        require_mapping(fns, "fns", "{type of nodes: function}")
+        for name in fns:
+            if not isinstance(name, str):
+                raise TypeError(f"`fns` has a key {name!r}; a type of nodes is a word.")
         self.node_types = tuple(sorted(fns))
         self.fns = _callables([fns[name] for name in self.node_types], "fns")
 
@@ -168,7 +178,7 @@ class HeteroMap(HeteroLayer):
 def _callables(values: list[Any], argument: str) -> Any:
     for value in values:
         if not callable(value):
-            raise TypeError(f"`{argument}` holds {value!r}, which can't be called.")
+            raise TypeError(f"`{argument}` holds {shown(value)}, which can't be called.")
     return nnx.List(values)
 
 

@@ -12,6 +12,9 @@ from equijax._arguments import listed, real_number, shown
 from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.graphs import Graph
+from equijax.graphs._budget import sizes_of
+from equijax.graphs._given import graphs_of
+from equijax.graphs._host import on_host
 from equijax.nn._aggregation import Several, StandardDeviation, as_aggregation
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
@@ -31,15 +34,18 @@ def average_degrees(graphs: Graph | Iterable[Graph]) -> tuple[float, float]:
       graphs: one graph or several, not traced.
 
     Raises:
-      ValueError: there is no node.
+      TypeError: an entry is no graph.
+      ValueError: there is no node, or a graph is traced.
 
     Example:
       >>> import equijax as ej, jax.numpy as jnp
       >>> ej.nn.average_degrees([ej.Graph(jnp.ones((3, 1)), senders=[0, 1], receivers=[1, 2])])
       (0.6666666666666666, 0.46209812037329684)
     """
-    graphs = [graphs] if isinstance(graphs, Graph) else list(graphs)
-    degrees = [np.asarray(graph.in_degrees())[np.asarray(graph.node_mask)] for graph in graphs]
+    graphs = [graphs] if isinstance(graphs, Graph) else graphs_of(graphs)
+    sizes_of(graphs)  # which says what is no graph
+    hosts = [on_host(graph, "average_degrees") for graph in graphs]
+    degrees = [np.bincount(host.receivers[host.edge_mask], minlength=host.num_nodes)[host.node_mask] for host in hosts]
     d = np.concatenate([np.zeros(0), *degrees]).astype(np.float64)
     if not d.size:
         raise ValueError("`graphs` has no node, so there is no mean degree. Give the training graphs.")

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import shown
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, nodes_from_dense, to_dense
+from equijax.groups._elements import integers
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._layer import Layer
@@ -150,9 +152,11 @@ class BasisNet(GraphLayer):
           The graph with nodes ``(N, out_features)``, zeros at padding.
 
         Raises:
+          TypeError: ``groups`` are no integers.
           ValueError: a shape does not fit, or a graph has more nodes than there is room for.
         """
         vectors = require_nodes(graph, self.num_vectors, self)
+        groups = jnp.asarray(integers(groups, "groups", (), "numbers of eigenspaces"))
         if groups.shape != (graph.num_graphs, self.num_vectors):
             raise ValueError(f"`groups` has shape {groups.shape}; it must be {(graph.num_graphs, self.num_vectors)}.")
         dense = to_dense(graph.replace(nodes=vectors, edges=None, shifts=None), self.nodes_per_graph)
@@ -169,5 +173,5 @@ class BasisNet(GraphLayer):
 
 def _graph_layer(part: Any, name: str) -> Any:
     if not callable(part):
-        raise TypeError(f"`{name}` is {part!r}, which can't be called. Give a module, a function, or a graph layer.")
+        raise TypeError(f"`{name}` is {shown(part)}, which can't be called. Give a module, a function, or a graph layer.")
     return part if isinstance(part, Layer) else MapNodes(part)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from equijax._arguments import shown
 from equijax.actions import Action, ProductAction, SetAction
 from equijax.nn._layer import Layer
 from equijax.nn._mask import keep, require_mask
@@ -39,7 +40,7 @@ class MapElements(ElementLayer):
     def __init__(self, element: Layer):
         if not isinstance(element, Layer):
             raise TypeError(
-                f"`element` is {element!r}; it must be a layer of equijax. Functions and Flax modules that treat every "
+                f"`element` is {shown(element)}; it must be a layer of equijax. Functions and Flax modules that treat every "
                 "element alike need no wrapper."
             )
         self.element = element

@@ -100,6 +100,12 @@ def test_parameters_train():
 
 
 WRONG = {
+    "no mapping of layers": (lambda: ej.nn.HeteroConv(3), TypeError, ["`layers`", "3", "dictionary"]),  # pyright: ignore
+    "no mapping of functions": (lambda: ej.nn.HeteroMap([jax.nn.relu]), TypeError, ["`fns`", "dictionary"]),  # pyright: ignore
+    "numbered functions": (lambda: ej.nn.HeteroMap({0: jax.nn.relu}), TypeError, ["`fns`", "0", "word"]),  # pyright: ignore
+    "degrees of no graph": (lambda: ej.nn.average_degrees([3]), TypeError, ["`graphs[0]`", "int"]),  # pyright: ignore
+    "traced degrees": (
+        lambda: jax.jit(ej.nn.average_degrees)(ej.graphs.complete_graph(2)), ValueError, ["`graph` is traced", "average_degrees"]),
     "empty": (lambda: ej.nn.HeteroConv({}), ValueError, ["`layers` is empty"]),
     "key": (lambda: ej.nn.HeteroConv({"saw": Neighbours(0)}), TypeError, ["`layers`", "'saw'", "relation"]),
     "not callable": (lambda: ej.nn.HeteroConv({SAW: 3}), TypeError, ["`layers`", "3"]),
