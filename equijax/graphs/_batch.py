@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from equijax._arguments import boolean
 from equijax.graphs._budget import Budget, GraphBudget, sizes_of
 from equijax.graphs._graph import Graph
 from equijax.graphs._hetero import HeteroGraph
@@ -162,7 +163,7 @@ def batches(
       >>> [int(flat.graph_mask.sum()) for flat in ej.graphs.batches(graphs, budget)]
       [2, 2]
     """
-    graphs = list(graphs)
+    graphs, drop_last = list(graphs), boolean(drop_last, "drop_last")
     _require_budget(budget, Budget)
     sizes = budget.sizes(graphs)
     order = None if key is None else np.asarray(jax.random.permutation(key, len(graphs)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import boolean, real_number
 from equijax._indices import bounded_int
 from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
@@ -182,7 +183,7 @@ class GraphBudget(Budget):
           >>> print(budget.report(graphs))
           4 batches, filled: nodes 64%, edges 55%, graphs 58%
         """
-        graphs = list(graphs)
+        graphs, tables = list(graphs), boolean(tables, "tables")
         sizes, count = sizes_of(graphs), positive_int(batch_size, "batch_size")
         require_spread(graphs, spread)
         nodes, edges = (room_for(column, count, spread) for column in sizes[:, :2].T)
@@ -226,8 +227,8 @@ def require_spread(graphs: Sequence[Any], spread: float) -> None:
     """Raises ``ValueError`` where there is no graph to compute a budget from, or a negative spread."""
     if not graphs:
         raise ValueError("`graphs` is empty; a budget is computed from the graphs of a data set.")
-    if not spread >= 0:
-        raise ValueError(f"`spread` is {spread}; it must be a number of standard deviations, at least 0.")
+    if not (isinstance(spread, float) and spread == math.inf):
+        real_number(spread, "spread", 0.0, what="number of standard deviations, or inf,")
 
 
 def sizes_of(graphs: Sequence[Graph]) -> np.ndarray:

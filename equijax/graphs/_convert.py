@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from equijax._arguments import boolean
 from equijax._indices import indices
 from equijax.graphs._batch import batch, unbatch
 from equijax.graphs._graph import Graph
@@ -90,6 +91,7 @@ def from_jraph(graph: Any, *, padded: bool) -> Graph:
       >>> ej.graphs.from_jraph(jraph.pad_with_graphs(tuple_, 5, 10), padded=True).node_mask.tolist()
       [True, True, True, False, False]
     """
+    padded = boolean(padded, "padded")
     n_node, n_edge = (np.asarray(indices(getattr(graph, name), f"graph.{name}")) for name in ("n_node", "n_edge"))
     senders = () if graph.senders is None else graph.senders
     receivers = () if graph.receivers is None else graph.receivers
@@ -129,6 +131,7 @@ def to_jraph(graph: Graph, *, padded: bool = False) -> Any:
       >>> ej.graphs.to_jraph(ej.graphs.complete_graph(3)).n_edge.tolist()
       [6]
     """
+    padded = boolean(padded, "padded")
     jraph = library("jraph")
     require_graph(graph, "to_jraph")
     for name in ("positions", "velocities"):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import real_number
 from equijax._indices import bounded_int
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import on_host, require_graph
@@ -165,13 +166,16 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
     points = np.asarray(positions)
     if points.ndim != 2:
         raise ValueError(f"`positions` has shape {points.shape}; it must be (N, d), a point for each node.")
+    if not (jnp.issubdtype(points.dtype, jnp.floating) or jnp.issubdtype(points.dtype, jnp.integer)):
+        raise TypeError(f"`positions` has dtype {points.dtype}; coordinates are real. Write positions.astype(float).")
     if not np.isfinite(points).all():
         raise ValueError("`positions` holds values that are not finite. Take padding away before building edges.")
-    if not 0 < radius < np.inf:
+    if isinstance(radius, (int, float)) and not isinstance(radius, bool) and not 0 < radius < np.inf:
         raise ValueError(
             f"`radius` is {radius}; it must be positive and finite. For edges between all points use "
             "complete_graph(len(positions)).replace(positions=positions)."
         )
+    radius = float(real_number(radius, "radius", positive=True))
     if cell is not None and not np.issubdtype(points.dtype, np.floating):
         raise TypeError(
             f"`positions` has dtype {points.dtype}; in a cell they must be floats. Write positions.astype(float)."

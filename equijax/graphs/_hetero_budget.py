@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from equijax._arguments import boolean
 from equijax._indices import bounded_int
 from equijax._numbers import positive_int
 from equijax.graphs._budget import Budget, require_spread, room_for
@@ -89,6 +90,7 @@ class HeteroBudget(Budget):
           3 batches, filled: nodes 83%, edges 100%, graphs 67%
         """
         graphs, count = list(graphs), positive_int(batch_size, "batch_size")
+        tables = boolean(tables, "tables")
         require_spread(graphs, spread)
         names, kinds = types_of(graphs)
         columns = sizes_by_type(graphs, names, kinds).T

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
+from equijax.groups._elements import known_reals
+
 
 def lattice(cell: Any, dimension: int) -> np.ndarray:
     """Returns the vectors by which a structure repeats, float64 ``(k, d)``, after checking them.
@@ -12,7 +14,7 @@ def lattice(cell: Any, dimension: int) -> np.ndarray:
     Raises:
       ValueError: another shape, vectors that are not finite, or that depend on each other.
     """
-    vectors = np.asarray(cell, float)
+    vectors = known_reals(cell, "cell", "vectors of real numbers")
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise ValueError(
             f"`cell` has shape {vectors.shape}; it must be (k, {dimension}), a vector of length {dimension} for each "

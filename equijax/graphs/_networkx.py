@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from equijax._arguments import boolean
 from equijax.graphs._batch import unbatch
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import library, on_host, require_no_shifts, require_one_graph
@@ -85,6 +86,7 @@ def to_networkx(graph: Graph, *, directed: bool = True) -> Any:
       >>> print(ej.graphs.to_networkx(ej.graphs.complete_graph(3), directed=False))
       MultiGraph with 3 nodes and 3 edges
     """
+    directed = boolean(directed, "directed")
     networkx = library("networkx")
     require_one_graph(graph, "to_networkx")
     host = on_host(unbatch(graph)[0], "to_networkx")

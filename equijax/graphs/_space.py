@@ -9,6 +9,7 @@ from equijax._masked import keep
 from equijax._rows import take
 from equijax.graphs._graph import Graph
 from equijax.graphs._host import require_graph
+from equijax.groups._elements import reals
 
 
 def edge_vectors(graph: Graph) -> jax.Array:
@@ -73,7 +74,8 @@ def strain(graph: Graph, eps: Any) -> Graph:
       [[0.25]]
     """
     positions = _positions(graph, "strain")
-    eps, dimension = jnp.asarray(eps, positions.dtype), positions.shape[1]
+    dimension = positions.shape[1]
+    eps = reals(eps, "eps", (), "real numbers").astype(positions.dtype)
     if eps.shape not in ((dimension, dimension), (graph.num_graphs, dimension, dimension)):
         raise ValueError(
             f"`eps` has shape {eps.shape}; it must be {(dimension, dimension)}, or "

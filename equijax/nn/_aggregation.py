@@ -1,14 +1,13 @@
 """Sums, means, extremes and spreads of sets, and the words for them."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from equijax._arguments import shown
+from equijax._arguments import real_number, shown
 from equijax.nn._invariant import Aggregation as Aggregation
 from equijax.nn._members import Members
 from equijax.nn._order_statistics import OrderStatistics as OrderStatistics
@@ -102,9 +101,7 @@ class StandardDeviation(Aggregation):
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        threshold = float(self.threshold)
-        if not 0 <= threshold < math.inf:
-            raise ValueError(f"`threshold` is {self.threshold}; it must be a finite number, at least 0.")
+        threshold = float(real_number(self.threshold, "threshold", 0.0))
         object.__setattr__(self, "threshold", threshold)
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:

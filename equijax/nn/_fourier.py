@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from equijax._arguments import listed, real_number
 from equijax._dtypes import require_real, widened
 from equijax._numbers import positive_int
 from equijax.actions import Action, GridAction
@@ -46,11 +47,12 @@ def fourier_shift(x: jax.Array, shift: Sequence[float], trailing: int = 1) -> ja
       >>> bool(jnp.allclose(ej.nn.fourier_shift(wave, (2,)), jnp.roll(wave, 2, 0), atol=1e-6))
       True
     """
-    axes = _grid_axes(x, len(tuple(shift)), trailing)
+    shift = [float(real_number(step, "shift")) for step in listed(shift, "shift", "numbers")]
+    axes = _grid_axes(x, len(shift), trailing)
     x, dtype = _wide(x, "x", "fourier_shift")
     for axis, step in zip(axes, shift, strict=True):
         n = x.shape[axis]
-        factor = np.exp(-2j * np.pi * np.fft.rfftfreq(n) * float(step))
+        factor = np.exp(-2j * np.pi * np.fft.rfftfreq(n) * step)
         if n % 2 == 0:
             factor[-1] = factor[-1].real
         spectrum = jnp.fft.rfft(x, axis=axis)
@@ -106,7 +108,10 @@ def _wide(x: jax.Array, name: str, what: str) -> tuple[jax.Array, Any]:
 
 
 def _grid_axes(x: jax.Array, d: int, trailing: int) -> range:
-    return range(x.ndim - trailing - d, x.ndim - trailing)
+    first = x.ndim - positive_int(trailing, "trailing", 0) - d
+    if first < 0:
+        raise ValueError(f"`x` has shape {x.shape}; it needs {d} grid axes in front of {trailing} further ones.")
+    return range(first, first + d)
 
 
 class FourierDownsample(Layer):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._arguments import real_number
 from equijax._dtypes import unit_for_powers, widened
 from equijax._exported import exported
 from equijax._extrema import largest
@@ -91,6 +92,7 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     score of a shifted phase is the same to the last bit. All phases of a sample are divided by one unit, so that powers of
     huge and tiny numbers stay in the range; the scores are in at least float32.
     """
+    require_order(order)
     sizes = jnp.abs(widened(parts)[0])
     rest = tuple(range(parts.ndim - trailing, parts.ndim))
     grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
@@ -100,6 +102,17 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     powers = (sizes / jnp.broadcast_to(unit, sizes.shape)) ** order
     terms = jnp.sort(powers, axis=-2) if trailing > 1 else powers
     return sorted_sum(terms.sum(rest), d)
+
+
+def require_order(order: Any) -> None:
+    """Raises where the order of a norm is no positive number, nor infinite.
+
+    Raises:
+      TypeError: it is no number.
+      ValueError: it is not positive.
+    """
+    if not (isinstance(order, (float, np.floating)) and order == np.inf):
+        real_number(order, "order", positive=True, what="number, or inf,")
 
 
 def sorted_sum(terms: jax.Array, d: int) -> jax.Array:

@@ -16,6 +16,7 @@ from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
+from equijax.nn._choices import places_of
 from equijax.nn._conv import Conv
 from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._layer import Layer, require_group, require_input, require_permuted, require_same_group, resolve_fibre, sized
@@ -27,6 +28,7 @@ from equijax.nn._phases import (
     phases,
     polyphase_upsample,
     require_divided,
+    require_order,
     strides_of,
     subsampled_shape,
     taken_phase,
@@ -52,8 +54,7 @@ class Polyphase(Layer):
         d = grid_ndim(self.group)
         if not d:
             raise ValueError(f"`group` is {self.group!r}, which moves no grid. Use coset_subsample for plain finite groups.")
-        if not (order == np.inf or order > 0):
-            raise ValueError(f"`order` is {order}; the norm needs a positive number or inf.")
+        require_order(order)
         if score is not None and not callable(score):
             raise TypeError(f"`score` is {score!r}; it must be a module or function of one phase, such as PhaseScore(...).")
         self.in_fibre = resolve_fibre(in_fibre, self.group, Scalar, "in_fibre")
@@ -92,7 +93,7 @@ class Polyphase(Layer):
         return self._resampled(in_action, choice)
 
     def _resampled(self, action: Any, choice: Sequence[int] | None) -> Action:
-        offset = (0.0,) * len(self.strides) if choice is None else tuple(float(i) for i in np.asarray(choice))
+        offset = tuple(map(float, places_of(choice, self.strides)))
         return action.resampled(self.strides, offset)
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
@@ -383,7 +384,7 @@ class PolyphaseUpsample(Layer):
         """Returns the action on the fine grid, where the input sits at the phase ``choice``."""
         require_same_group(self.in_action, in_action)
         grid: Any = in_action
-        offset = tuple(int(i) for i in np.asarray(choice)) if choice is not None else (0,) * len(self.strides)
+        offset = places_of(choice, self.strides)
         spacing = tuple(a // s for a, s in zip(grid.spacing, self.strides, strict=True))
         origin = tuple(p - a * i for p, a, i in zip(grid.origin, spacing, offset, strict=True))
         return GridAction(grid.group, grid.fibre, grid.boundary, spacing, origin, grid.torus)
