@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax._arguments import as_shape, shown
+from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action
 from equijax.actions._fibre import FibreAction, require_fibre_of
@@ -218,7 +219,8 @@ def turned(vectors: jax.Array | None, space: Group, u: Element) -> jax.Array | N
     if not jnp.issubdtype(vectors.dtype, jnp.floating):
         raise TypeError(f"`x` has positions or velocities of dtype {vectors.dtype}; motions of space need floats.")
     turn = space.point_group.matrix(space.split(u)[1])  # type: ignore[attr-defined]
-    return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
+    wide, dtype = widened(vectors)
+    return jnp.einsum("ij,nj->ni", turn.astype(wide.dtype), wide, precision="highest").astype(dtype)
 
 
 def _require_graph(x: Any) -> Graph:
