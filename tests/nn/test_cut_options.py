@@ -1,5 +1,7 @@
 """Numbers, words and results of functions that were once cut, coerced or added over a batch without a word."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,16 @@ from flax import nnx
 import equijax as ej
 
 G = ej.graphs
-X = np.arange(4, dtype=np.float32)[:, None]
+WORD: Any = "False"
+HALF: Any = "0.5"
+CUT: Any = (0.7,)
+PHASES: Any = np.array([1j, 2.0])
+WIDE: Any = np.array([3 * 10**9, 1], np.uint32)
+WHOLE: Any = np.ones((4, 1), np.int32)
+ONE: Any = "1"
+X: Any = np.arange(4, dtype=np.float32)[:, None]
 GRAPH = ej.Graph(X, [0, 1], [1, 2], positions=np.arange(12, dtype=np.float32).reshape(4, 3))
-SETS = np.ones((2, 4, 3), np.float32)
+SETS: Any = np.ones((2, 4, 3), np.float32)
 UP, DOWN = ej.nn.PolyphaseUpsample((2,)), ej.nn.PolyphaseDownsample((2,))
 NAN = float("nan")
 
@@ -19,22 +28,22 @@ REFUSED = {
     "order nan": (lambda: ej.nn.polyphase_downsample(X, (2,), order=NAN), ValueError, "`order` is nan"),
     "order 0": (lambda: ej.nn.polyphase_downsample(X, (2,), order=0), ValueError, "`order` is 0"),
     "order True": (lambda: ej.nn.PolyphaseDownsample((2,), order=True), TypeError, "`order` is True"),
-    "shift word": (lambda: ej.nn.fourier_shift(X, ["1"]), TypeError, "`shift` is '1'"),
+    "shift word": (lambda: ej.nn.fourier_shift(X, [ONE]), TypeError, "`shift` is '1'"),
     "shift nan": (lambda: ej.nn.fourier_shift(X, [NAN]), ValueError, "`shift` is nan"),
     "shift axes": (lambda: ej.nn.fourier_shift(X, [1.0] * 3), ValueError, "needs 3 grid axes"),
     "trailing": (lambda: ej.nn.low_pass(X, [2], trailing=5), ValueError, "5 further ones"),
-    "phase cut": (lambda: UP.out_action_for(UP.in_action, (0.7,)), TypeError, "`choice` is (0.7,)"),
+    "phase cut": (lambda: UP.out_action_for(UP.in_action, CUT), TypeError, "`choice` is (0.7,)"),
     "phase of none": (lambda: DOWN.out_action_for(DOWN.in_action, (2,)), ValueError, "`choice` holds 2"),
     "phases": (lambda: DOWN.out_action_for(DOWN.in_action, (1, 1)), ValueError, "`choice` has shape (2,)"),
-    "threshold": (lambda: ej.nn.StandardDeviation("0.5"), TypeError, "`threshold` is '0.5'"),  # type: ignore[arg-type]
+    "threshold": (lambda: ej.nn.StandardDeviation(HALF), TypeError, "`threshold` is '0.5'"),
     "probability": (lambda: ej.nn.Quantiles((True,)), TypeError, "`probabilities` is True"),
     "radius": (lambda: G.radius_graph(X, True), TypeError, "`radius` is True"),
     "complex points": (lambda: G.radius_graph(X * 1j, 1.0), TypeError, "`positions` has dtype complex64"),
     "complex cell": (lambda: G.radius_graph(X, 1.0, cell=[[2j]]), TypeError, "`cell` is"),
     "complex strain": (lambda: G.strain(GRAPH, 1j * np.eye(3)), TypeError, "`eps` is"),
-    "complex weights": (lambda: G.neighbour_sum(X, GRAPH, np.array([1j, 2.0])), TypeError, "`weights` are complex"),
+    "complex weights": (lambda: G.neighbour_sum(X, GRAPH, PHASES), TypeError, "`weights` are complex"),
     "wide weights": (
-        lambda: G.neighbour_sum(np.ones((4, 1), np.int32), GRAPH, np.array([3 * 10**9, 1], np.uint32)),
+        lambda: G.neighbour_sum(WHOLE, GRAPH, WIDE),
         TypeError,
         "`weights` are uint32",
     ),
@@ -43,12 +52,12 @@ REFUSED = {
         TypeError,
         "a max needs real numbers",
     ),
-    "directed": (lambda: G.to_networkx(GRAPH, directed="False"), TypeError, "`directed` is 'False'"),  # type: ignore
-    "padded": (lambda: G.to_jraph(GRAPH, padded="False"), TypeError, "`padded` is 'False'"),  # type: ignore
-    "tables": (lambda: G.GraphBudget.of([GRAPH], 1, tables="False"), TypeError, "`tables` is 'False'"),  # type: ignore
+    "directed": (lambda: G.to_networkx(GRAPH, directed=WORD), TypeError, "`directed` is 'False'"),
+    "padded": (lambda: G.to_jraph(GRAPH, padded=WORD), TypeError, "`padded` is 'False'"),
+    "tables": (lambda: G.GraphBudget.of([GRAPH], 1, tables=WORD), TypeError, "`tables` is 'False'"),
     "spread": (lambda: G.GraphBudget.of([GRAPH], 1, spread=True), TypeError, "`spread` is True"),
     "drop_last": (
-        lambda: G.batches([GRAPH], G.GraphBudget.of([GRAPH], 1), drop_last="False"),  # type: ignore[arg-type]
+        lambda: G.batches([GRAPH], G.GraphBudget.of([GRAPH], 1), drop_last=WORD),
         TypeError,
         "`drop_last` is 'False'",
     ),
@@ -59,9 +68,9 @@ REFUSED = {
     "no edges": (lambda: ej.nn.MapEdges(lambda x: x)(GRAPH), ValueError, "no features"),
     "lists": (lambda: ej.nn.JanossyPool(lambda x: x.tolist(), 2)(SETS), TypeError, "`fn` returned a list"),
     "no graph": (
-        lambda: ej.nn.GraphTransformerBlock(1, 1, local=lambda g: g.nodes, rngs=nnx.Rngs(0))(GRAPH),  # type: ignore
+        lambda: ej.nn.GraphTransformerBlock(1, 1, local=lambda g: g.nodes, rngs=nnx.Rngs(0))(GRAPH),
         TypeError,
-        "`local` returned",
+        "`local` returns",
     ),
 }
 
@@ -79,15 +88,15 @@ def test_words_are_no_switches_of_a_call(option):
     sets, graphs = ej.nn.MultiheadAttentionBlock(3, 1, rngs=nnx.Rngs(0)), ej.nn.GATConv(1, 1, rngs=nnx.Rngs(0))
     for call in (lambda value: sets(SETS, SETS, **value), lambda value: graphs(GRAPH, **value)):
         with pytest.raises(TypeError, match=f"`{option}` is 'False'"):
-            call({option: "False"})
+            call({option: WORD})
     with pytest.raises(TypeError, match="`deterministic` is 'False'"):
-        graphs.set_view(deterministic="False")  # type: ignore[arg-type]
+        graphs.set_view(deterministic=WORD)
 
 
 def test_quantiles_at_the_ends_of_the_range():
-    values = np.array([[-3e38], [3e38]], np.float32)
+    values: Any = np.array([[-3e38], [3e38]], np.float32)
     assert ej.nn.Quantiles((0.5, 0.75)).over_axis(values).tolist() == pytest.approx([0.0, 1.5e38])
-    infinite = np.array([[-np.inf], [1.0]], np.float32)
+    infinite: Any = np.array([[-np.inf], [1.0]], np.float32)
     assert ej.nn.Quantiles((0.25, 1.0)).over_axis(infinite).tolist() == [-np.inf, 1.0]
 
 
@@ -98,7 +107,7 @@ def test_a_centred_maximum_of_eight_bits():
 
 
 def test_eigenspaces_that_do_not_exist():
-    net = ej.nn.BasisNet(1, 2, nodes_per_graph=4, rngs=nnx.Rngs(0))
+    net: Any = ej.nn.BasisNet(1, 2, nodes_per_graph=4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="`groups` holds 1"):
         net(GRAPH, np.array([[1]]))
     with pytest.raises(TypeError, match="`groups` is"):

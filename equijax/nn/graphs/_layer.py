@@ -73,7 +73,7 @@ def require_same_graph(graph: Any, before: Graph, name: str) -> Graph:
       ValueError: it has another number of nodes or graphs.
     """
     if not isinstance(graph, Graph):
-        raise TypeError(f"`{name}` returned a {type(graph).__name__}; it must return a Graph, as graph.replace(nodes=…).")
+        raise TypeError(f"`{name}` returns a {type(graph).__name__}; it must return a Graph, as graph.replace(nodes=…).")
     if (graph.num_nodes, graph.num_graphs) != (before.num_nodes, before.num_graphs):
         raise ValueError(
             f"`{name}` returned {graph!r}; it was given {before.num_nodes} nodes of {before.num_graphs} graphs, to be "
