@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax._arguments import as_shape, shown
+from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis, require_action
 from equijax.actions._fibre import FibreAction, require_fibre_of
@@ -14,8 +15,9 @@ from equijax.actions._product import all_permute
 from equijax.actions._tensor import SetAction
 from equijax.graphs import Graph
 from equijax.groups import DirectProduct, Group, Permutation
-from equijax.groups._elements import integers, require_tuple
+from equijax.groups._elements import concrete, integers, poison, require_tuple
 from equijax.groups._group import Element, require_is_group
+from equijax.groups._permutation import is_permutation
 from equijax.reps import Representation
 
 
@@ -156,6 +158,7 @@ class GraphAction(Action):
                 raise ValueError(f"`g` permutes {part.shape} {name}; the graph has {size}, padding included.")
         for part in (p, q):
             Permutation().require_element(part)
+        known = None if concrete((p, q)) is not None else is_permutation(p) & is_permutation(q)
         node_source, edge_source = jnp.argsort(p), jnp.argsort(q)
         by_node = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, node_source, axis=0, mode="clip"), tree)  # noqa: E731
         by_edge = lambda tree: jax.tree.map(lambda leaf: jnp.take(leaf, edge_source, axis=0, mode="clip"), tree)  # noqa: E731
@@ -169,6 +172,7 @@ class GraphAction(Action):
             velocities, shifts = (turned(vectors, self.space, u) for vectors in (velocities, shifts))
         if self.node_action is not None:
             nodes = self.node_action(motions[0], nodes)
+        nodes, positions, velocities, edges, shifts = marked((nodes, positions, velocities, edges, shifts), known)
         fields = dict(
             nodes=nodes,
             positions=positions,
@@ -186,6 +190,13 @@ class GraphAction(Action):
         )
         names = [field.name for field in dataclasses.fields(Graph)]
         return Graph.tree_unflatten(None, [fields[name] for name in names])
+
+
+def marked(features: Any, known: jax.Array | None) -> Any:
+    """Marks the features of a graph that traced images which are no permutations have moved; None is known to be right."""
+    if known is None:
+        return features
+    return jax.tree.map(lambda x: jnp.where(known, x, jnp.asarray(poison(x.dtype), x.dtype)), features)
 
 
 def require_parts(g: Element, count: int) -> tuple[Element, ...]:
@@ -208,7 +219,8 @@ def turned(vectors: jax.Array | None, space: Group, u: Element) -> jax.Array | N
     if not jnp.issubdtype(vectors.dtype, jnp.floating):
         raise TypeError(f"`x` has positions or velocities of dtype {vectors.dtype}; motions of space need floats.")
     turn = space.point_group.matrix(space.split(u)[1])  # type: ignore[attr-defined]
-    return jnp.einsum("ij,nj->ni", turn.astype(vectors.dtype), vectors, precision="highest")
+    wide, dtype = widened(vectors)
+    return jnp.einsum("ij,nj->ni", turn.astype(wide.dtype), wide, precision="highest").astype(dtype)
 
 
 def _require_graph(x: Any) -> Graph:

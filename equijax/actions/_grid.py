@@ -237,6 +237,7 @@ class GridAction(FieldAction):
           Flat index of the source of every sample, int ``(samples,)``; whether it lies inside the array, bool
           ``(samples,)``; whether the element maps the grid to itself, bool.
         """
+        t, known = self._near(xp, sizes, t)
         backward, may_mix = _matrices(self.point_group, self._equal_sizes(sizes))
         back, fits = xp.asarray(backward)[h], xp.asarray(may_mix)[h]
         spacing, origin = (xp.asarray(row, np.int32)[None] for row in (self.spacing, np.rint(2 * np.array(self.origin))))
@@ -248,9 +249,19 @@ class GridAction(FieldAction):
         index, rest = offset // (2 * spacing), offset % (2 * spacing)
         length = xp.asarray(sizes, np.int32)[None]
         inside = ((index >= 0) & (index < length)).all(1)
-        acts = fits & (rest == 0).all() & (inside.all() if self.boundary == "wrap" else True)
+        acts = known & fits & (rest == 0).all() & (inside.all() if self.boundary == "wrap" else True)
         place = xp.asarray(np.cumprod((1, *sizes[:0:-1]))[::-1].astype(np.int32))[None]
         return (index * place).sum(1), inside, acts
+
+    def _near(self, xp: Any, sizes: tuple[int, ...], t: Any) -> tuple[Any, Any]:
+        """Returns a short translation that moves the grid as ``t`` does, so that nothing wraps; and whether t is known."""
+        known = (t != poison(np.int32)).all()
+        if self.boundary == "wrap":
+            return t % xp.asarray(self.period(sizes), np.int32), known
+        steps = math.lcm(*self.spacing)
+        longest = max(n * s for n, s in zip(sizes, self.spacing, strict=True))
+        far = steps * math.ceil(4 * (max(map(abs, self.origin)) + longest))
+        return xp.where(t > far, far + t % steps, xp.where(t < -far, t % steps - far, t)), known
 
     def _equal_sizes(self, sizes: tuple[int, ...]) -> tuple[tuple[bool, ...], ...]:
         lengths = list(zip(self.spacing, sizes, self.period(sizes), strict=True))
@@ -287,7 +298,7 @@ def _numbers(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     values = tuple(value) if several else (value,) * ndim
     if len(values) != ndim:
         raise ValueError(f"`{name}` is {shown(value)}; give one number for each of the {ndim} grid axes.")
-    return tuple(float(real_number(v, name, -(2.0**30), 2.0**30)) for v in values)
+    return tuple(float(real_number(v, name, -(2.0**24), 2.0**24)) for v in values)
 
 
 @bounded

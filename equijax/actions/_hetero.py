@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from equijax._arguments import as_shape, listed, shown
 from equijax._numbers import positive_int
 from equijax.actions._action import Action, Axis
-from equijax.actions._graph import moved, turned
+from equijax.actions._graph import marked, moved, turned
 from equijax.actions._tensor import SetAction
 from equijax.graphs import EdgeSet, HeteroGraph
 from equijax.graphs._hetero import assembled
 from equijax.groups import DirectProduct, Group, Permutation
-from equijax.groups._elements import integers
+from equijax.groups._elements import concrete, integers
 from equijax.groups._group import Element, require_is_group
+from equijax.groups._permutation import is_permutation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,9 @@ class HeteroGraphAction(Action):
                 raise ValueError(f"`g` permutes {moves[name].shape} of {name!r}; the graph has {size}, padding included.")
         for move in moves.values():
             SetAction().require_acts(move, ())
+        known = None
+        if concrete(tuple(moves.values())) is None:
+            known = jnp.stack([is_permutation(move) for move in moves.values()]).all()
         sources = {name: jnp.argsort(move) for name, move in moves.items()}
         take = lambda tree, name: jax.tree.map(lambda x: jnp.take(x, sources[name], axis=0, mode="clip"), tree)  # noqa: E731
         edges = {}
@@ -129,6 +133,8 @@ class HeteroGraphAction(Action):
             senders = jnp.take(moves[kind[0]], given.senders, mode="clip")
             receivers = jnp.take(moves[kind[2]], given.receivers, mode="clip")
             edges[kind] = take(EdgeSet(senders, receivers, given.edges, given.edge_mask, given.shifts), kind)
+            features = marked((edges[kind].edges, edges[kind].shifts), known)
+            edges[kind] = edges[kind]._replace(edges=features[0], shifts=features[1])
             if given.table is not None:
                 edges[kind] = edges[kind]._replace(table=given.table.relabelled(_joined(kind, moves, graph), moves[kind]))
         by_node = lambda trees: {name: take(tree, name) for name, tree in trees.items()}  # noqa: E731
@@ -139,8 +145,8 @@ class HeteroGraphAction(Action):
                 edges[kind] = given._replace(shifts=turned(given.shifts, self.space, g[-1]))
         return assembled(
             graph,
-            nodes=by_node(graph.nodes),
-            positions=positions or None,
+            nodes=marked(by_node(graph.nodes), known),
+            positions=marked(positions, known) or None,
             edges=edges,
             node_graph=by_node(graph.node_graph),
             node_mask=masks,

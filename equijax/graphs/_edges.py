@@ -169,6 +169,8 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
     points = np.asarray(positions)
     if points.ndim != 2:
         raise ValueError(f"`positions` has shape {points.shape}; it must be (N, d), a point for each node.")
+    if not (jnp.issubdtype(points.dtype, jnp.floating) or jnp.issubdtype(points.dtype, jnp.integer)):
+        raise TypeError(f"`positions` has dtype {points.dtype}; coordinates are real. Write positions.astype(float).")
     if not np.isfinite(points).all():
         raise ValueError("`positions` holds values that are not finite. Take padding away before building edges.")
     if not (isinstance(radius, float) and radius in (np.inf, -np.inf)):
@@ -178,6 +180,7 @@ def radius_graph(positions: Any, radius: float, *, nodes: Any = None, node_graph
             f"`radius` is {radius}; it must be positive and finite. For edges between all points use "
             "complete_graph(len(positions)).replace(positions=positions)."
         )
+    radius = float(real_number(radius, "radius", positive=True))
     if cell is not None and not np.issubdtype(points.dtype, np.floating):
         raise TypeError(
             f"`positions` has dtype {points.dtype}; in a cell they must be floats. Write positions.astype(float)."

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from equijax._exported import exported
 from equijax._numbers import positive_int
 from equijax.graphs._graph import Graph
-from equijax.graphs._host import on_host, order_by_graph
+from equijax.graphs._host import on_host, order_by_graph, require_no_shifts
 
 _COLUMNS = 1024  # of a matrix power that are computed at once
 _GAP = 1e-8  # eigenvalues this close count as one
@@ -55,7 +55,7 @@ def random_walk_encoding(graph: Graph, steps: int) -> jax.Array:
       Float array ``(N, K)`` of JAX's default dtype; zeros at padding.
 
     Raises:
-      ValueError: the graph is traced.
+      ValueError: the graph is traced, or has shifts: a crystal would get another encoding for each choice of its cell.
 
     Example: on a triangle one comes back after two steps with probability ½.
       >>> import equijax as ej
@@ -67,6 +67,7 @@ def random_walk_encoding(graph: Graph, steps: int) -> jax.Array:
       Representations", ICLR 2022, the random walk PE.
     """
     host, steps = on_host(graph, "random_walk_encoding"), positive_int(steps, "steps")
+    require_no_shifts(host, "an encoding")
     encoding = np.zeros((host.num_nodes, steps))
     for _, nodes, adjacency in _adjacencies(host):
         degrees = adjacency.sum(1)
@@ -105,7 +106,8 @@ def laplacian_encoding(graph: Graph, k: int) -> LaplacianEncoding:
       The eigenvectors, eigenvalues, and what is known about them; floats of JAX's default dtype.
 
     Raises:
-      ValueError: the graph is traced, or has an edge without one in the opposite direction.
+      ValueError: the graph is traced, or has an edge without one in the opposite direction, or shifts: a crystal would get
+        another encoding for each choice of its cell.
 
     Example: the two eigenvectors of a triangle have one eigenvalue, so neither is determined.
       >>> import equijax as ej
@@ -118,6 +120,7 @@ def laplacian_encoding(graph: Graph, k: int) -> LaplacianEncoding:
       encodings.
     """
     host, k = on_host(graph, "laplacian_encoding"), positive_int(k, "k")
+    require_no_shifts(host, "an encoding")
     vectors, values = np.zeros((host.num_nodes, k)), np.zeros((host.num_graphs, k))
     mask, determined = np.zeros((2, host.num_graphs, k), bool)
     groups = np.full((host.num_graphs, k), -1, np.int32)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equijax._dtypes import widened
 from equijax._masked import keep
 from equijax._rows import take
 from equijax.graphs._graph import Graph
@@ -75,7 +76,8 @@ def strain(graph: Graph, eps: Any) -> Graph:
       [[0.25]]
     """
     positions = _positions(graph, "strain")
-    eps, dimension = reals(eps, "eps", (), "real numbers").astype(positions.dtype), positions.shape[1]
+    dimension = positions.shape[1]
+    eps = reals(eps, "eps", (), "real numbers")
     if eps.shape not in ((dimension, dimension), (graph.num_graphs, dimension, dimension)):
         raise ValueError(
             f"`eps` has shape {eps.shape}; it must be {(dimension, dimension)}, or "
@@ -83,10 +85,11 @@ def strain(graph: Graph, eps: Any) -> Graph:
         )
 
     def strained(vectors: jax.Array, mask: jax.Array, owners: jax.Array) -> jax.Array:
-        known = keep(vectors, mask)
+        known, dtype = widened(keep(vectors, mask))
+        by = eps.astype(known.dtype)
         if eps.ndim == 2:
-            return vectors + jnp.einsum("na,ab->nb", known, eps, precision="highest")
-        return vectors + jnp.einsum("na,nab->nb", known, eps[owners], precision="highest")
+            return vectors + jnp.einsum("na,ab->nb", known, by, precision="highest").astype(dtype)
+        return vectors + jnp.einsum("na,nab->nb", known, by[owners], precision="highest").astype(dtype)
 
     owners = graph.node_graph
     changes = {"positions": strained(positions, graph.node_mask, owners)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from equijax._arguments import function, shown
@@ -124,6 +125,8 @@ def message_reduce(fn: Callable[..., Any], graph: Any, nodes: Any, edges: Any = 
     inputs, messages = _message_shapes(fn, graph, nodes, edges)
     words = _spread_words(reductions, messages)
     for word, message in zip(jax.tree.leaves(words), jax.tree.leaves(messages), strict=True):
+        if word != "sum" and jnp.issubdtype(message.dtype, jnp.complexfloating):
+            raise TypeError(f"`fn(…)` has dtype {message.dtype}; a {word} needs real numbers, which have an order.")
         if word == "sum":
             _require_room(message.dtype, "fn(…)")
 
@@ -215,3 +218,9 @@ def _require_fit(values: Array, graph: Any, weights: Array | None) -> None:
         )
     if jnp.issubdtype(weights.dtype, jnp.inexact) and not jnp.issubdtype(values.dtype, jnp.inexact):
         raise TypeError(f"`values` are {values.dtype} and `weights` {weights.dtype}. Write values.astype(weights.dtype).")
+    whole = not jnp.issubdtype(values.dtype, jnp.inexact)
+    is_complex = jnp.issubdtype(weights.dtype, jnp.complexfloating) and not jnp.issubdtype(values.dtype, jnp.complexfloating)
+    if is_complex or (whole and not np.can_cast(weights.dtype, values.dtype)):
+        raise TypeError(
+            f"`weights` are {weights.dtype}, which `values`, {values.dtype}, can't hold. Write values.astype(weights.dtype)."
+        )

@@ -247,7 +247,8 @@ class FiniteGroup(Group):
 
     def isclose(self, a: Element, b: Element) -> jax.Array:
         """Tells where ``a`` and ``b`` are the same element; bool array of the broadcast shape."""
-        return super().isclose(numbers(a, self.order, "a"), numbers(b, self.order, "b"))
+        a, b = jnp.broadcast_arrays(numbers(a, self.order, "a"), numbers(b, self.order, "b"))
+        return super().isclose(a, b) & (a >= 0) & (a < self.order)
 
     def compose(self, a: Element, b: Element) -> jax.Array:
         """Returns ``a ∘ b`` by table; int32, broadcasting.

@@ -10,6 +10,7 @@ import numpy as np
 
 from equijax._arrays import read_only
 from equijax._cache import bounded
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.groups._elements import numeric
 
@@ -35,10 +36,10 @@ def circular_harmonics(l: int, x: Any) -> jax.Array:
       >>> ej.reps.circular_harmonics(2, [0.0, 1.0]).round(3).tolist()
       [-1.4140000343322754, 0.0]
     """
-    l, x = positive_int(l, "l", 0, None, 1024), _points(x, 2)
+    l, (x, dtype) = positive_int(l, "l", 0, None, 1024), _points(x, 2)
     if l == 0:
-        return jnp.ones_like(x[..., :1])
-    return math.sqrt(2.0) * jnp.stack(complex_power(x[..., 0], x[..., 1], l), axis=-1)
+        return jnp.ones_like(x[..., :1], dtype)
+    return (math.sqrt(2.0) * jnp.stack(complex_power(x[..., 0], x[..., 1], l), axis=-1)).astype(dtype)
 
 
 def spherical_harmonics(l: int, x: Any) -> jax.Array:
@@ -70,7 +71,8 @@ def spherical_harmonics(l: int, x: Any) -> jax.Array:
       Varshalovich, Moskalev and Khersonskii, "Quantum Theory of Angular Momentum", World Scientific 1988, section 5.2.
       Normalised recurrence: Limpanuparb and Milthorpe, arXiv:1410.1748, equation (14).
     """
-    return _spherical(positive_int(l, "l", 0, None, 1024), _points(x, 3))
+    l, (x, dtype) = positive_int(l, "l", 0, None, 1024), _points(x, 3)
+    return _spherical(l, x).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -120,11 +122,12 @@ def complex_power(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Ar
     return (a * real - b * imaginary, a * imaginary + b * real) if n % 2 else (a, b)
 
 
-def _points(x: Any, dimension: int) -> jax.Array:
+def _points(x: Any, dimension: int) -> tuple[jax.Array, Any]:
+    """Returns real points, at least float32, and the dtype of the result."""
     x = numeric(x, "x")
-    if jnp.issubdtype(x.dtype, jnp.bool_):
-        raise TypeError(f"`x` has dtype {x.dtype}; it must hold the coordinates of points.")
+    if jnp.issubdtype(x.dtype, jnp.bool_) or jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"`x` has dtype {x.dtype}; it must hold the coordinates of points, real numbers.")
     x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
     if not x.ndim or x.shape[-1] != dimension:
         raise ValueError(f"`x` has shape {x.shape}; its last axis must hold the {dimension} coordinates of a point.")
-    return x
+    return x.astype(accumulation_dtype(x.dtype)), x.dtype

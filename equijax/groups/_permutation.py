@@ -72,7 +72,11 @@ class Permutation(Group):
 
     def isclose(self, a: Any, b: Any) -> jax.Array:
         """Tells where ``a`` and ``b`` are the same permutation; bool array of the broadcast leading shape."""
-        return super().isclose(self._images(a, "a"), self._images(b, "b"))
+        a, b = self._images(a, "a"), self._images(b, "b")
+        same = super().isclose(a, b)
+        if concrete((a, b)) is not None:
+            return same
+        return jnp.logical_and(*jnp.broadcast_arrays(same, is_permutation(jnp.asarray(a))))
 
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a[b]``, broadcasting over leading axes; the smallest int32 where a traced image is out of range."""
@@ -81,8 +85,8 @@ class Permutation(Group):
         a, b = jnp.broadcast_arrays(*pair)
         if known:
             return jnp.take_along_axis(a, b, axis=-1)
-        b = jnp.where(b < 0, a.shape[-1], b)
-        return jnp.take_along_axis(a, b, axis=-1, mode="fill", fill_value=poison(np.int32))
+        known = (is_permutation(a) & is_permutation(b))[..., None]
+        return jnp.where(known, jnp.take_along_axis(a, b, axis=-1, mode="clip"), poison(np.int32))
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns the image vector of the inverse; the smallest int32 throughout for a traced vector that is none."""
@@ -90,10 +94,7 @@ class Permutation(Group):
         back = jnp.argsort(jnp.asarray(a), axis=-1).astype(jnp.int32)
         if isinstance(a, np.ndarray):
             return back
-        is_image = jnp.take_along_axis(a, back, axis=-1) == jnp.broadcast_to(
-            jnp.arange(a.shape[-1], dtype=jnp.int32), a.shape
-        )
-        return jnp.where(is_image.all(-1, keepdims=True), back, poison(np.int32))
+        return jnp.where(is_permutation(a)[..., None], back, poison(np.int32))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws uniform permutations, int32 ``(*shape, n)``."""
@@ -111,8 +112,7 @@ class Permutation(Group):
         matrix = self._matrix(images)
         if not isinstance(images, Tracer):
             return matrix
-        inside = ((images >= 0) & (images < self._size))[..., None, :]
-        return jnp.where(inside, matrix, jnp.nan)
+        return jnp.where(is_permutation(images)[..., None, None], matrix, jnp.nan)
 
     def _matrix(self, images: jax.Array) -> jax.Array:
         return jnp.swapaxes(jax.nn.one_hot(images, self._size, dtype=float), -1, -2)
@@ -165,3 +165,9 @@ class Permutation(Group):
 
     def __repr__(self) -> str:
         return f"Permutation({'' if self.n is None else self.n})"
+
+
+def is_permutation(images: jax.Array) -> jax.Array:
+    """Tells, traced too, which rows of ``(…, n)`` hold every number below n once; bool ``(…,)``."""
+    every = jnp.arange(images.shape[-1], dtype=images.dtype)
+    return (jnp.sort(images, axis=-1) == jnp.broadcast_to(every, images.shape)).all(-1)

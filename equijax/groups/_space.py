@@ -14,6 +14,7 @@ from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._point import PointGroup
 from equijax.groups._product import SemidirectProduct
 from equijax.groups._translation import Translation
+from equijax.groups._vectors import transformed
 
 
 class SpaceGroup(SemidirectProduct):
@@ -120,13 +121,12 @@ class SpaceGroup(SemidirectProduct):
 
     def automorphism(self, h: Element, n: Element) -> jax.Array:
         """Returns ``h n``: the matrix of h applied to n; the smallest int32 for a traced h that is no element."""
-        self.normal.require_element(n, "n")
-        n, index = jnp.asarray(n, jnp.int32), numbers(h, self.quotient.order, "h")
-        table = jnp.asarray(self.point_group.integer_matrices)
+        index = numbers(h, self.quotient.order, "h")
+        n, table = self.normal._vectors(n, "n"), self.point_group.integer_matrices
         if isinstance(index, np.ndarray):
-            return self.normal.reduce(jnp.einsum("...ij,...j->...i", table[index], n))
+            return jnp.asarray(transformed(table[index], n, self.period))
         inside = (index >= 0) & (index < len(table))
-        moved = self.normal.reduce(jnp.einsum("...ij,...j->...i", table[jnp.where(inside, index, 0)], n))
+        moved = transformed(jnp.asarray(table)[jnp.where(inside, index, 0)], n, self.period)
         return jnp.where(inside[..., None], moved, poison(np.int32))
 
     def __eq__(self, other: object) -> bool:

@@ -14,9 +14,10 @@ from equijax._arrays import FrozenArray, read_only
 from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._catalogue import Trivial
-from equijax.groups._elements import integers
+from equijax.groups._elements import integers, poison
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._group import Group, too_many
+from equijax.groups._vectors import added, reduced
 
 _SAMPLE_RANGE = 8
 
@@ -25,7 +26,8 @@ _SAMPLE_RANGE = 8
 class Translation(Group):
     """The integer translations of an ``ndim``-dimensional grid; with ``period`` those of a torus.
 
-    Elements are int32 vectors ``(…, ndim)``; on a torus they are taken modulo the period.
+    Elements are int32 vectors ``(…, ndim)``; on a torus they are taken modulo the period. A sum that does not fit is a
+    ``ValueError``; where it is traced, it is the smallest int32, which marks what is unknown and stays when more is added.
     ``sample`` is uniform on a torus; on the infinite grid it draws every component uniformly from −8 … 8.
 
     Args:
@@ -57,29 +59,29 @@ class Translation(Group):
         self._vectors(g, name)
 
     def _vectors(self, g: Any, name: str) -> Any:
-        return integers(g, name, (self.ndim,), "integer vectors")
+        found = integers(g, name, (self.ndim,), "integer vectors")
+        if isinstance(found, np.ndarray) and (found == poison(np.int32)).any():
+            raise ValueError(f"`{name}` holds {poison(np.int32)}, the mark of what is unknown; it is no entry of a vector.")
+        return found
 
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a + b``, modulo the period."""
-        a, b = jnp.broadcast_arrays(self._vectors(a, "a"), self._vectors(b, "b"))
-        return self.reduce(a + b)
+        return jnp.asarray(added(self._vectors(a, "a"), self._vectors(b, "b"), self.period))
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns ``−a``, modulo the period."""
-        return self.reduce(-jnp.asarray(self._vectors(a, "a")))
+        return self.reduce(-self._vectors(a, "a"))
 
     def reduce(self, a: Any) -> jax.Array:
         """Returns the representative of ``a`` in ``0 … period - 1``; on the infinite grid ``a`` itself."""
-        a = jnp.asarray(self._vectors(a, "a"))
-        if self.period is None:
-            return a
-        return a % jnp.broadcast_to(jnp.asarray(self.period, jnp.int32), a.shape)
+        return jnp.asarray(reduced(self._vectors(a, "a"), self.period))
 
     def isclose(self, a: Any, b: Any) -> jax.Array:
         """Tells where ``a`` and ``b`` are the same translation."""
         self.require_element(a, "a")
         self.require_element(b, "b")
-        return super().isclose(self.reduce(a), self.reduce(b))
+        a, b = jnp.broadcast_arrays(self.reduce(a), self.reduce(b))
+        return super().isclose(a, b) & (a != poison(np.int32)).all(-1)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws translations: uniform on the torus, or uniform in −8 … 8 on the infinite grid; int32 (…, ndim)."""

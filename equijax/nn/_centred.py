@@ -17,7 +17,7 @@ from equijax.nn._conv import Conv, merge_fibre, split_fibre, window_of
 from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._layer import Layer, require_input, sized
 from equijax.nn._lost import require_kept
-from equijax.nn._spatial_pool import AvgPool, MaxPool
+from equijax.nn._spatial_pool import AvgPool, MaxPool, lowest
 from equijax.nn._windowed import WindowedLayer
 from equijax.reps import Representation
 
@@ -124,7 +124,7 @@ class Centred(Layer):
                 below, above = (lax.slice_in_dim(x, a, x.shape[k] - 1 + a, axis=k) for a in (0, 1))
                 x = (below + above) / jnp.asarray(2, wide.dtype)
         widths = [(0, 0)] * first + [(fit.pad, fit.pad) for fit in fits] + [(0, 0)]
-        x = jnp.pad(x.astype(dtype), widths, constant_values=jnp.asarray(self.fill, dtype))
+        x = jnp.pad(x.astype(dtype), widths, constant_values=jnp.asarray(lowest(dtype) if self.fill < 0 else 0, dtype))
         return self.inner(split_fibre(x, self.inner.in_fibre))
 
 

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from equijax._arguments import boolean
+
 Streams = nnx.Rngs | nnx.RngStream | jax.Array
 
 
@@ -33,7 +35,7 @@ class DropsAttention(nnx.Module):
           deterministic: if True, nothing is dropped.
         """
         if deterministic is not None:
-            self.deterministic = deterministic
+            self.deterministic = boolean(deterministic, "deterministic")
 
 
 def key_from(rngs: Streams | None, collection: str = "dropout") -> jax.Array:

@@ -58,7 +58,7 @@ def fourier_shift(x: jax.Array, shift: Sequence[float], trailing: int = 1) -> ja
     x, dtype = _wide(x, "x", "fourier_shift")
     for axis, step in zip(axes, steps, strict=True):
         n = x.shape[axis]
-        factor = np.exp(-2j * np.pi * np.fft.rfftfreq(n) * float(step))
+        factor = np.exp(-2j * np.pi * np.fft.rfftfreq(n) * step)
         if n % 2 == 0:
             factor[-1] = factor[-1].real
         spectrum = jnp.fft.rfft(x, axis=axis)

@@ -12,7 +12,7 @@ import numpy as np
 from equijax._arguments import boolean, function, one_of
 from equijax._dtypes import require_real, unit_for_powers, widened
 from equijax.groups._elements import numeric
-from equijax.nn._returned import require_returned
+from equijax.nn._returned import require_batch, require_returned
 
 _OUTPUTS = ("scalars", "vectors", "points")
 
@@ -127,7 +127,9 @@ def _require_value(value: jax.Array, output: str, shape: tuple[int, ...], dtype:
     """Returns what the user's function gave, after checking that frames can turn it."""
     *batch, _, d = shape
     given: Any = getattr(value, "shape", ())
-    if output == "scalars" or (len(given) > len(batch) + 1 and given[: len(batch)] == tuple(batch) and given[-1] == d):
+    if output == "scalars":
+        return require_returned(require_batch(value, tuple(batch), "fn"), given, "fn", f"scalars of {dtype}", jnp.inexact)
+    if len(given) > len(batch) + 1 and given[: len(batch)] == tuple(batch) and given[-1] == d:
         return require_returned(value, given, "fn", f"{output} of {dtype}", jnp.inexact)
     wanted = ", ".join(map(str, (*batch, "n", d)))
     raise ValueError(f"`fn` returned shape {given}; with output={output!r} it must return {output}, ({wanted}).")

@@ -75,6 +75,10 @@ def _require_options(signature: inspect.Signature, given: Mapping[str, Any]) -> 
 def _as_arrays(signature: inspect.Signature, given: Mapping[str, Any]) -> dict[str, Any]:
     """Arrays as arrays; what is annotated as ``Any`` may be a graph or another pytree of arrays."""
     changed = {}
+    for name, value in given.items():
+        default = signature.parameters[name].default
+        if isinstance(default, bool) or (name in _SWITCHES and value is not None):
+            changed[name] = boolean(value, name)
     for name in ("inputs", "x", "y"):
         if name not in given:
             continue
@@ -116,6 +120,7 @@ def _require_word(value: Any, name: str) -> None:
         raise TypeError(f"`{name}` is {shown(value)}; it must be a word.")
 
 
+_SWITCHES = frozenset(("deterministic", "use_running_average", "return_attention_weights"))
 _OPTIONAL = frozenset(("dtype", "param_dtype", "preferred_element_type", "precision", "activation", "score", "axis_name"))
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "rngs": lambda value, name: require_rngs(value),

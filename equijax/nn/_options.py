@@ -7,6 +7,7 @@ from typing import Any
 from flax import nnx
 
 from equijax.groups._elements import concrete
+from equijax.nn._reached import called, modules_reached
 
 _EACH_ALONE = (nnx.LayerNorm, nnx.RMSNorm)
 
@@ -33,9 +34,9 @@ def accepted_options(layer: Callable, options: dict[str, Any]) -> dict[str, Any]
         _require_none_lost(layer, {name: value for name, value in options.items() if name not in accepted})
     if "mask" in options and "mask" not in accepted:
         require_no_statistics(layer, options["mask"])
-    if isinstance(layer, _EACH_ALONE):
+    if isinstance(called(layer), _EACH_ALONE):
         accepted.pop("mask", None)
-    if isinstance(layer, nnx.BatchNorm) and accepted.get("mask") is not None:
+    if isinstance(called(layer), nnx.BatchNorm) and accepted.get("mask") is not None:
         accepted["mask"] = accepted["mask"][..., None]
     return accepted
 
@@ -54,8 +55,7 @@ def require_no_statistics(layer: Any, mask: Any) -> None:
     """
     if mask is None:
         return
-    owner = getattr(layer, "__self__", layer)
-    taking = [m for _, m in nnx.iter_modules(owner) if _takes_statistics(m)] if isinstance(owner, nnx.Module) else []
+    taking = [module for module in modules_reached(layer) if _takes_statistics(module)]
     if not taking:
         return
     known = concrete(mask)
@@ -69,8 +69,11 @@ def require_no_statistics(layer: Any, mask: Any) -> None:
 
 
 def _takes_statistics(module: nnx.Module) -> bool:
-    """Tells whether a norm takes the statistics of a batch: it has running averages, and does not use them."""
-    return getattr(module, "use_running_average", None) is False
+    """Tells whether a module takes the statistics of a batch: it has running averages, and does not use them."""
+    if hasattr(module, "use_running_average"):
+        return getattr(module, "use_running_average", None) is False
+    of_flax = type(module).__module__.startswith("flax.")  # whose other statistics are not of a batch
+    return not of_flax and any(isinstance(value, nnx.BatchStat) for value in vars(module).values())
 
 
 def takes_rngs(part: Any) -> bool:

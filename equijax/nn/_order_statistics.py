@@ -31,7 +31,7 @@ class Quantiles(Aggregation):
 
     def __post_init__(self) -> None:
         given = self.probabilities
-        numbers = given if isinstance(given, Sequence) and not isinstance(given, str) else ()
+        numbers = given if isinstance(given, Sequence) and not isinstance(given, (str, bytes)) else ()
         values = tuple(float(real_number(p, "probabilities")) for p in numbers)
         if not values or not all(0 <= p <= 1 for p in values):
             raise ValueError(f"`probabilities` is {shown(given)}; give numbers from 0 to 1, e.g. (0.25, 0.5, 0.75).")
@@ -45,13 +45,15 @@ class Quantiles(Aggregation):
         """Returns the quantiles, side by side on the features."""
         ranked, last = members.sorted(x), jnp.maximum(members.count - 1, 0)
         found = []
-        for probability in self.probabilities:
-            position = last.astype(x.dtype) * jnp.asarray(probability, x.dtype)
+        for share in self.probabilities:
+            position = last.astype(x.dtype) * jnp.asarray(share, x.dtype)
             below = jnp.floor(position)
             rank, weight = below.astype(jnp.int32), position - below
             low, high = members.at(ranked, rank), members.at(ranked, jnp.minimum(rank + 1, last))
-            between = (weight > 0) & (high != low)  # beside an infinite value the difference, or 0 times it, is NaN
-            found.append(low + jnp.where(between, weight * (high - low), jnp.zeros((), x.dtype)))
+            between = (weight > 0) & (high != low)  # beside an infinite value 0 times the difference is NaN
+            apart = high - low
+            inside = jnp.where(jnp.isfinite(apart), low + weight * apart, low * (1 - weight) + high * weight)
+            found.append(jnp.where(between, inside, low))
         return jnp.concatenate([_known(members, x, value) for value in found], axis=-1)
 
 

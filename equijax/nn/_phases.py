@@ -103,6 +103,7 @@ def norm_scores(parts: jax.Array, d: int, trailing: int = 1, order: float = 2) -
     score of a shifted phase is the same to the last bit. All phases of a sample are divided by one unit, so that powers of
     huge and tiny numbers stay in the range; the scores are in at least float32.
     """
+    require_order(order)
     sizes = jnp.abs(widened(parts)[0])
     rest = tuple(range(parts.ndim - trailing, parts.ndim))
     grid = tuple(range(parts.ndim - trailing - d, parts.ndim - trailing))
@@ -254,8 +255,8 @@ def require_order(order: Any) -> float:
       TypeError: it is no number.
       ValueError: it is not positive.
     """
-    if isinstance(order, float) and order == math.inf:
-        return order
+    if isinstance(order, (float, np.floating)) and order == math.inf:
+        return math.inf
     return real_number(order, "order", positive=True, what="power of a norm, math.inf or a finite number")
 
 

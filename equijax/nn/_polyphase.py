@@ -96,7 +96,7 @@ class Polyphase(Layer):
         return self._resampled(in_action, choice)
 
     def _resampled(self, action: Any, choice: Sequence[int] | None) -> Action:
-        offset = (0.0,) * len(self.strides) if choice is None else tuple(float(i) for i in np.asarray(choice))
+        offset = tuple(map(float, places_of(choice, self.strides)))
         return action.resampled(self.strides, offset)
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from equijax.actions import Action, GridAction
 from equijax.groups import Group
 from equijax.groups._space import grid_ndim
+from equijax.nn._choices import places_of
 from equijax.nn._layer import Layer, require_input, require_same_group, resolve_fibre
 from equijax.nn._phases import Choice, group_for, polyphase_upsample, strides_of
 from equijax.reps import Representation, Scalar
@@ -52,7 +52,7 @@ class PolyphaseUpsample(Layer):
         """Returns the action on the fine grid, where the input sits at the phase ``choice``."""
         require_same_group(self.in_action, in_action)
         grid: Any = in_action
-        offset = tuple(int(i) for i in np.asarray(choice)) if choice is not None else (0,) * len(self.strides)
+        offset = places_of(choice, self.strides)
         spacing = tuple(a // s for a, s in zip(grid.spacing, self.strides, strict=True))
         origin = tuple(p - a * i for p, a, i in zip(grid.origin, spacing, offset, strict=True))
         return GridAction(grid.group, grid.fibre, grid.boundary, spacing, origin, grid.torus)

@@ -32,6 +32,14 @@ def require_returned(value: Any, shape: tuple[int, ...], name: str, what: str, d
     return value
 
 
+def require_batch(value: Any, batch: tuple[int, ...], name: str) -> jax.Array:
+    """Returns what a function of the user gave, after checking that it is an array that begins with the axes of a batch."""
+    shape = getattr(value, "shape", ())
+    if hasattr(value, "dtype") and shape[: len(batch)] != tuple(batch):
+        raise ValueError(f"`{name}` returned shape {shape}; it must keep the batch axes {tuple(batch)}.")
+    return require_returned(value, shape, name, "one array")
+
+
 def require_scores(value: Any, shape: tuple[int, ...], name: str) -> jax.Array:
     """Returns the scores that a function of the user gave, real floats, one for each candidate."""
     value = require_returned(value, shape, name, "one number for each candidate", jnp.number)

@@ -17,6 +17,7 @@ from equijax.actions._acting import require_elements, require_stacked
 from equijax.actions._action import require_action
 from equijax.groups import Group
 from equijax.groups._group import Element, require_is_group
+from equijax.nn._choices import known_where
 from equijax.nn._given import checked
 from equijax.nn._listed import Listed, is_closed, listed_or_none, no_group, require_closed
 from equijax.nn._returned import require_returned, require_scores
@@ -181,6 +182,7 @@ def canonicalize(
         require_closed(known, action, x, "action")
     listed = jax.tree.map(jnp.asarray, listed, is_leaf=lambda leaf: isinstance(leaf, list))
     moved = jax.vmap(lambda g: action(group.inverse(g), x))(listed)
-    best = jnp.argmax(jax.vmap(lambda x: require_scores(score(x), (), "score"))(moved))
+    scores = jax.vmap(lambda x: require_scores(score(x), (), "score"))(moved)
+    best, known = jnp.argmax(scores), (scores == scores).all()
     take = lambda leaf: leaf[best]  # noqa: E731
-    return jax.tree.map(take, moved), jax.tree.map(take, listed)
+    return jax.tree.map(lambda leaf: known_where(known, leaf[best]), moved), jax.tree.map(take, listed)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.groups._elements import numeric
@@ -137,5 +138,6 @@ def _apply(values: Any, name: str, axis: int, matrix: Any, what: str) -> jax.Arr
             f"`axis` is {axis} of `{name}`, which has shape {values.shape}, but it must have the length {len(matrix)}, one "
             f"entry for each of {what}."
         )
-    moved = jnp.tensordot(values, jnp.asarray(matrix, values.dtype), axes=((axis,), (0,)), precision="highest")
-    return jnp.moveaxis(moved, -1, axis)
+    wide, dtype = widened(values)
+    moved = jnp.tensordot(wide, jnp.asarray(matrix, wide.dtype), axes=((axis,), (0,)), precision="highest")
+    return jnp.moveaxis(moved, -1, axis).astype(dtype)

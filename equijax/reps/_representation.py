@@ -10,6 +10,7 @@ import numpy as np
 from equijax._arguments import shown
 from equijax._arrays import read_only
 from equijax._cache import bounded
+from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.groups import FiniteGroup, Group
 from equijax.groups._elements import numeric
@@ -60,8 +61,9 @@ class Representation(abc.ABC):
         require_one(g, jnp.ndim(matrix) - 2)
         _require_square(self, jnp.shape(matrix))
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else matrix.dtype
-        moved = jnp.tensordot(matrix.astype(dtype), x.astype(dtype), axes=((1,), (axis,)), precision="highest")
-        return jnp.moveaxis(moved, 0, axis)
+        wide = accumulation_dtype(dtype)
+        moved = jnp.tensordot(matrix.astype(wide), x.astype(wide), axes=((1,), (axis,)), precision="highest")
+        return jnp.moveaxis(moved, 0, axis).astype(dtype)
 
     def sources(self, g: Element) -> np.ndarray:
         """Returns which coordinate moves to each coordinate, int ``(dim,)``, for a concrete ``g``; where it permutes.

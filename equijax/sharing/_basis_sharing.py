@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arrays import FrozenArray, read_only
+from equijax._dtypes import widened
 from equijax.groups._elements import known_reals
 from equijax.reps import Representation
 from equijax.sharing._sharing import Draws, Sharing, flat_weight, require_axes, require_rows
@@ -101,8 +102,9 @@ class BasisSharing(Sharing):
 
     def spread_bias(self, bias: jax.Array) -> jax.Array:
         """Multiplies the invariants with their biases, ``(output points, features)``."""
-        invariants = jnp.asarray(self.out_invariants.astype(bias.dtype))
-        return jnp.tensordot(invariants, bias, axes=((0,), (0,)), precision="highest")
+        wide, dtype = widened(bias)
+        invariants = jnp.asarray(self.out_invariants.astype(wide.dtype))
+        return jnp.tensordot(invariants, wide, axes=((0,), (0,)), precision="highest").astype(dtype)
 
     def project(self, weight: np.ndarray) -> np.ndarray:
         """Returns the nearest map in the span of the basis; float64."""

@@ -22,7 +22,7 @@ def adjacency(graph):
     return dense
 
 
-DIRECTED = [random_graph(k, n, e) for k, (n, e) in enumerate(((5, 9), (1, 0), (0, 0), (6, 5)))]
+DIRECTED = [random_graph(k, n, e, shifts=None) for k, (n, e) in enumerate(((5, 9), (1, 0), (0, 0), (6, 5)))]
 SIMPLE = [simple_graph(k, n) for k, n in enumerate((7, 8, 2, 1))]
 LOOSE = simple_graph(3, 9, 0.15)  # has several parts, isolated nodes among them
 BATCH = batch([*SIMPLE, LOOSE], GraphBudget(40, 200, 7))
@@ -133,3 +133,10 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_use(name):
     check_message(*WRONG[name])
+
+
+def test_crystals_have_no_encoding():
+    crystal = ej.graphs.radius_graph(np.zeros((1, 2)), 1.0, cell=np.eye(2))
+    for encode in (ej.graphs.random_walk_encoding, ej.graphs.laplacian_encoding):
+        with pytest.raises(ValueError, match="`graph.shifts` is set"):
+            encode(crystal, 2)

@@ -84,3 +84,31 @@ def test_wrong_lengths_are_explained():
         lambda: ej.reps.fourier(ej.Dihedral(4), jnp.ones((3, 7)), axis=1), ValueError, ["(3, 7)", "length 8", "Dihedral(4)"]
     )
     check_message(lambda: ej.reps.inverse_fourier(ej.Dihedral(4), jnp.ones(8), axis=1), ValueError, ["axis"])
+
+
+def test_half_precision_is_summed_and_squared_in_single():
+    group = ej.Cyclic(64)
+    values = np.linspace(0.1, 9.0, 64)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        rounded = jnp.asarray(values, dtype)
+        found = ej.reps.fourier(group, rounded, 0)
+        right = ej.reps.fourier(group, rounded.astype(jnp.float32), 0).astype(dtype)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found.astype(jnp.float32), right.astype(jnp.float32))
+    point = jnp.array([300.0, 0.0, 1.0], jnp.float16)
+    wide = ej.reps.spherical_harmonics(2, point.astype(jnp.float32)).astype(jnp.float16)
+    np.testing.assert_array_equal(ej.reps.spherical_harmonics(2, point), wide)
+    assert not jnp.isnan(wide).any()
+    for harmonics, length in ((ej.reps.spherical_harmonics, 3), (ej.reps.circular_harmonics, 2)):
+        with pytest.raises(TypeError, match="real numbers"):
+            harmonics(1, np.ones(length) * 1j)
+
+
+def test_half_precision_is_turned_in_single():
+    rep = ej.reps.Regular(ej.Cyclic(4)) * ej.reps.Irrep(ej.Cyclic(4), 1)
+    turns = ej.reps.Vector(ej.SO(3))
+    g = ej.SO(3).sample(jax.random.key(0))
+    for fibre, element in ((turns, g), (rep, 1)):
+        x = jnp.asarray(np.linspace(-1, 3, fibre.dim), jnp.bfloat16)
+        right = fibre.act(element, x.astype(jnp.float32), 0).astype(jnp.bfloat16)
+        np.testing.assert_array_equal(fibre.act(element, x, 0).astype(jnp.float32), right.astype(jnp.float32))

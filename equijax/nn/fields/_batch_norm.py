@@ -121,6 +121,7 @@ class FieldBatchNorm(FieldNorm):
           use_running_average: whether to use the stored averages; None is what the layer was built with.
           mask: bool ``(*batch, *positions)``: which vectors count in the statistics, such as those that are
             no padding; every vector is normalised. The law holds where the mask moves along. None is all.
+            Where none counts, the stored averages stay.
 
         Raises:
           ValueError: the mask has another shape.
@@ -139,16 +140,22 @@ class FieldBatchNorm(FieldNorm):
         mask = None if mask is None else require_mask(mask, v.shape[:-2])
         axes = tuple(range(v.ndim - 2))
         found = statistics(v, self.in_fibre, axes, self.num_features, True, mask, self.axis_name)
-        self._update(self.var, found.var)
+        counted = self._counts(v.shape[:-2], mask)
+        self._update(self.var, found.var, counted)
         if self.mean is not None:
-            self._update(self.mean, found.mean)
+            self._update(self.mean, found.mean, counted)
         return self._normalised(v, found, scale, bias, dtype)
 
-    def _update(self, average: nnx.Variable, found: jax.Array) -> None:
+    def _counts(self, shape: tuple[int, ...], mask: jax.Array | None) -> Any:
+        """Whether any vector is counted: the statistics of nothing are no reason to change what was seen before."""
+        some = jnp.asarray(0 not in shape) if mask is None else mask.any()
+        return some if self.axis_name is None else jax.lax.psum(some.astype(jnp.int32), self.axis_name) > 0
+
+    def _update(self, average: nnx.Variable, found: jax.Array, counted: Any) -> None:
         old = average[...]
         new = jax.lax.stop_gradient(found).reshape(old.shape).astype(old.dtype)
         momentum = jnp.asarray(self.momentum, old.dtype)
-        average[...] = momentum * old + (1 - momentum) * new
+        average[...] = jnp.where(counted, momentum * old + (1 - momentum) * new, old)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
         """Class method used by ``nnx.view``.
@@ -157,4 +164,4 @@ class FieldBatchNorm(FieldNorm):
           use_running_average: if True, the stored averages are used instead of those of the batch.
         """
         if use_running_average is not None:
-            self.use_running_average = use_running_average
+            self.use_running_average = boolean(use_running_average, "use_running_average")

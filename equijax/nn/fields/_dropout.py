@@ -99,4 +99,4 @@ class FieldDropout(FieldLayer):
           deterministic: if True, nothing is dropped.
         """
         if deterministic is not None:
-            self.deterministic = deterministic
+            self.deterministic = boolean(deterministic, "deterministic")

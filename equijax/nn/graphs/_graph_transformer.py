@@ -19,7 +19,7 @@ from equijax.nn._norm import normalised
 from equijax.nn._options import accepted_options
 from equijax.nn.graphs._edge_softmax import exponentials, softmax_of
 from equijax.nn.graphs._heads import apart, head_width, join_heads, per_head
-from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes
+from equijax.nn.graphs._layer import GraphLayer, masked, require_edges, require_nodes, require_same_graph
 from equijax.nn.graphs._messages import on_edges, with_fibre
 from equijax.nn.sets._multihead import FeedForward, attend
 
@@ -285,9 +285,10 @@ class GraphTransformerBlock(GraphLayer, DropsAttention):
         if self.local is not None:
             options = {"deterministic": deterministic, "rngs": rngs}
             given = {name: value for name, value in options.items() if value is not None}
-            graph = self.local(graph.replace(nodes=x), **accepted_options(self.local, given))
-            if graph.nodes.shape != x.shape:
-                raise ValueError(f"`local` returned nodes {graph.nodes.shape}; the block needs {x.shape}.")
+            before, graph = graph, self.local(graph.replace(nodes=x), **accepted_options(self.local, given))
+            graph = require_same_graph(graph, before, "local")
+            if jnp.shape(graph.nodes) != x.shape:
+                raise ValueError(f"`local` returned nodes {jnp.shape(graph.nodes)}; the block needs {x.shape}.")
             z = z + normalised(self.local_norm, x.astype(graph.nodes.dtype) + graph.nodes).astype(z.dtype)
         y = normalised(self.last_norm, z + self.feed_forward(z))
         return graph.replace(nodes=masked(y, graph.node_mask))

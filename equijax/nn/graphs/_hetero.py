@@ -17,7 +17,7 @@ from equijax.nn._aggregation import as_aggregation
 from equijax.nn._dropout import as_streams
 from equijax.nn._layer import Layer
 from equijax.nn._options import accepted_options
-from equijax.nn.graphs._layer import masked
+from equijax.nn.graphs._layer import masked, require_nodes, require_same_graph
 from equijax.nn.graphs._rows import on_rows
 
 
@@ -119,8 +119,8 @@ class HeteroConv(HeteroLayer):
         for kind, layer, given in zip(self.edge_types, self.layers, accepted, strict=True):
             flat = graph.relation(kind)
             out = layer(flat, **given)
-            if not isinstance(out, Graph):
-                raise TypeError(f"`layers[{kind!r}]` returns a {type(out).__name__}; it must return a Graph.")
+            out = require_same_graph(out, flat, f"layers[{kind!r}]")
+            require_nodes(out, None, layer)
             first = flat.num_nodes - graph.num_nodes[kind[2]]
             received.setdefault(kind[2], []).append(out.nodes[first:])
         new = {name: self.aggregation.over_axis(jnp.stack(parts, -2)) for name, parts in received.items()}

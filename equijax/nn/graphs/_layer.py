@@ -65,6 +65,23 @@ def require_graph(graph: Any, layer: Any) -> Graph:
     return graph
 
 
+def require_same_graph(graph: Any, before: Graph, name: str) -> Graph:
+    """Returns what a function of the user made of a graph, after checking that it is a graph of the same nodes.
+
+    Raises:
+      TypeError: it is no graph.
+      ValueError: it has another number of nodes or graphs.
+    """
+    if not isinstance(graph, Graph):
+        raise TypeError(f"`{name}` returns a {type(graph).__name__}; it must return a Graph, as graph.replace(nodes=…).")
+    if (graph.num_nodes, graph.num_graphs) != (before.num_nodes, before.num_graphs):
+        raise ValueError(
+            f"`{name}` returned {graph!r}; it was given {before.num_nodes} nodes of {before.num_graphs} graphs, to be "
+            "kept: graph.replace(nodes=…)."
+        )
+    return graph
+
+
 def require_nodes(graph: Any, features: int | None, layer: Any) -> Any:
     """Returns the node features of a graph after checking them: one array of floats ``(N, …, features)``.
 

@@ -10,7 +10,7 @@ from flax import nnx
 from equijax.graphs import Graph
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._dropout import Streams, as_streams, key_from
-from equijax.nn._options import takes_rngs
+from equijax.nn._options import accepted_options, takes_rngs
 from equijax.nn.graphs._layer import GraphLayer, masked, require_nodes
 from equijax.nn.graphs._messages import aggregate, aggregate_neighbours, side_by_side, with_rngs
 from equijax.nn.graphs._rows import on_rows
@@ -113,6 +113,8 @@ class MessagePassing(GraphLayer):
         options = {"rngs": rngs} if rngs is not None and takes_rngs(self.update_network if own else self.update) else {}
         if own:
             return on_rows(self.update_network, side_by_side(nodes, aggregated), mask, **options)
+        if not type(self).update.__module__.startswith("equijax."):
+            options |= accepted_options(self.update, {"mask": mask})
         return self.update(nodes, aggregated, **options)
 
     def __call__(self, graph: Graph, *, rngs: Streams | None = None) -> Graph:

@@ -31,7 +31,11 @@ def on_rows(fn: Any, x: Any, mask: Array, **options: Any) -> Any:
             x = on_rows(entry, x, mask, **options, **accepted_options(entry, shared))
             options = {}
         return x
+    if not jax.tree.leaves(x):
+        raise ValueError("`graph` has no features that the function could be applied to: graph.replace(nodes=…, edges=…).")
     y = fn(x, **{**_handed(fn, x, mask), **options})
+    if not jax.tree.leaves(y):
+        raise TypeError(f"`{getattr(fn, '__name__', type(fn).__name__)}` returned {y!r}; it must return an array.")
     for shape in map(jnp.shape, jax.tree.leaves(y)):
         if shape[:1] != mask.shape:
             name = getattr(fn, "__name__", type(fn).__name__)

@@ -4,12 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from equijax._arguments import shown
 from equijax._numbers import positive_int
 from equijax.graphs import Graph, nodes_from_dense, to_dense
-from equijax.groups._elements import integers
+from equijax.groups._elements import concrete, integers
 from equijax.nn._checked_linear import Linear
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._layer import Layer
@@ -159,6 +160,11 @@ class BasisNet(GraphLayer):
         groups = jnp.asarray(integers(groups, "groups", (), "numbers of eigenspaces"))
         if groups.shape != (graph.num_graphs, self.num_vectors):
             raise ValueError(f"`groups` has shape {groups.shape}; it must be {(graph.num_graphs, self.num_vectors)}.")
+        outside = (groups < -1) | (groups >= self.num_vectors)
+        known = concrete(outside)
+        if known is not None and known.any():
+            bad = np.asarray(groups)[known][0]
+            raise ValueError(f"`groups` holds {bad}; eigenspaces are numbered 0 … {self.num_vectors - 1}, and -1 is none.")
         dense = to_dense(graph.replace(nodes=vectors, edges=None, shifts=None), self.nodes_per_graph)
         spaces = jnp.arange(self.num_vectors, dtype=groups.dtype)
         member = groups[:, None, :] == spaces[None, :, None]  # (graphs, spaces, vectors)
@@ -168,6 +174,8 @@ class BasisNet(GraphLayer):
         found = jnp.where(member.any(-1)[..., None, None], found, jnp.zeros((), found.dtype))
         nodes = nodes_from_dense(jnp.moveaxis(found, 1, 2), graph)
         y = self.linear(jax.lax.collapse(nodes, 1))
+        unknown = jnp.take(outside.any(-1), graph.node_graph, axis=0, mode="clip")[:, None]
+        y = jnp.where(unknown, jnp.asarray(jnp.nan, y.dtype), y)
         return graph.replace(nodes=masked(y, graph.node_mask))
 
 

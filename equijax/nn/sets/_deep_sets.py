@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from equijax.nn._aggregation import as_aggregation
 from equijax.nn._mask import keep
 from equijax.nn._options import accepted_options
+from equijax.nn._returned import require_batch
 from equijax.nn.sets._layer import InvariantSetLayer, require_set
 
 
@@ -113,4 +114,4 @@ class DeepSet(InvariantSetLayer):
                 f"`phi` makes {jnp.shape(encoded)} of {inputs.shape}; it must keep the elements, (*batch, n, hidden): apply "
                 "it to each element alike, and leave pooling to `aggregation`."
             )
-        return self.rho(self.pool(encoded, mask))
+        return require_batch(self.rho(self.pool(encoded, mask)), inputs.shape[:-2], "rho")

@@ -15,6 +15,7 @@ from equijax._numbers import positive_int
 from equijax.nn._aggregation import Mean
 from equijax.nn._mask import keep
 from equijax.nn._options import accepted_options, require_no_statistics
+from equijax.nn._returned import require_returned
 from equijax.nn.sets._layer import InvariantSetLayer, require_set
 
 _LIMIT = 50_000
@@ -102,7 +103,8 @@ class JanossyPool(InvariantSetLayer):
             counted = present.all(axis=-1)
             require_no_statistics(self.fn, None if mask is None else counted)
             values = self.fn(keep(chosen, counted))
-        if jnp.ndim(values) < 2 or values.shape[:-1] != orders.shape[:-1]:
+        values = require_returned(values, getattr(values, "shape", ()), "fn", "one vector for each sequence")
+        if values.ndim < 2 or values.shape[:-1] != orders.shape[:-1]:
             raise ValueError(
                 f"`fn` makes {jnp.shape(values)} of {chosen.shape}; it must give one vector for each sequence, "
                 f"{(*orders.shape[:-1], 'out_features')}."
