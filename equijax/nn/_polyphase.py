@@ -18,6 +18,7 @@ from equijax.actions._kept_parts import kept_by
 from equijax.groups import Group
 from equijax.groups._elements import numeric
 from equijax.groups._space import grid_ndim
+from equijax.nn._choices import places_of
 from equijax.nn._conv import Conv, window_of
 from equijax.nn._exactness import Exactness, between_grids
 from equijax.nn._layer import Layer, require_input, require_permuted, require_same_group, resolve_fibre, sized
