@@ -16,9 +16,10 @@ def shown(value: Any) -> str:
     """Says what a value is in a few words: arrays by shape and dtype, long values by their beginning."""
     if isinstance(value, Tracer):
         return f"a traced array of shape {value.shape}, which has no value yet"
-    if isinstance(value, (np.ndarray, jax.Array)) and value.size > 8:
+    large = isinstance(value, (np.ndarray, jax.Array)) and value.size > 8
+    text = "" if large else " ".join(repr(value).split())
+    if isinstance(value, (np.ndarray, jax.Array)) and (large or len(text) > 80):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}… of type {type(value).__name__}"
 
 

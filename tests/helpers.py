@@ -25,7 +25,9 @@ def drawn(key, shape, dtype, scale=1.0):
     long = jax.random.normal(key, (max(8192, 1 << (size - 1).bit_length()),), dtype)
     if isinstance(long, jax.core.Tracer):
         return long[:size].reshape(shape) * scale
-    return jnp.asarray(np.asarray(long)[:size].reshape(shape) * scale, dtype)
+    return jax.device_put(
+        np.asarray(np.asarray(long)[:size].reshape(shape) * scale, dtype)
+    )  # jnp.asarray compiles a program
 
 
 def randn(shape, seed=0, dtype=jnp.float64):
@@ -51,7 +53,7 @@ def options(group, seed=0, **more):
 def dense_matrix(fn, shape):
     """Matrix of an affine map without its constant, ``(outputs, inputs)``, both flattened in C order."""
     size = int(np.prod(shape))
-    outputs = np.asarray(fn(jnp.asarray(np.eye(size + 1, size).reshape(size + 1, *shape))))  # the last input is zero
+    outputs = np.asarray(fn(jax.device_put(np.eye(size + 1, size).reshape(size + 1, *shape))))  # the last input is zero
     return (outputs[:-1] - outputs[-1]).reshape(size, -1).T
 
 

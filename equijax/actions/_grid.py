@@ -187,14 +187,15 @@ class GridAction(FieldAction):
         sizes = self.sizes(x.shape)
         self.require_acts(g, x.shape)
         t, h = self.group.split(g)
-        t, h = jnp.asarray(integers(t, "g", (self.ndim,))), jnp.asarray(integers(h, "g"))
+        t, h = integers(t, "g", (self.ndim,)), integers(h, "g")
         if t.shape != (self.ndim,) or h.shape != ():
             raise ValueError(
                 f"`g` has shapes {t.shape} and {h.shape}; one element of {self.group!r} has a translation of shape "
                 f"({self.ndim},). For many elements use jax.vmap(action, (0, None))(g, x)."
             )
-        source, inside, acts = self._sources(jnp, sizes, t, h)
-        acts &= (h >= 0) & (h < self.point_group.order)
+        xp = np if isinstance(t, np.ndarray) and isinstance(h, np.ndarray) else jnp  # a known element needs no program
+        source, inside, acts = self._sources(xp, sizes, xp.asarray(t), xp.asarray(h))
+        acts = acts & (h >= 0) & (h < self.point_group.order)
         first = x.ndim - 1 - self._moved
         flat = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + self.ndim :])
         moved = jnp.take(flat, source, axis=first, mode="clip")

@@ -180,8 +180,10 @@ def looked_up(table: Any, g: Any, name: str = "g") -> jax.Array:
       TypeError: they are no integers.
       ValueError: a known one is none of the elements'.
     """
-    table = jnp.asarray(table)
     index = numbers(g, len(table), name)
+    if isinstance(index, np.ndarray) and isinstance(table, np.ndarray):
+        return jnp.asarray(table[index])
+    table = jnp.asarray(table)
     return table[index] if isinstance(index, np.ndarray) else taken(table, index)
 
 

@@ -16,7 +16,7 @@ from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._characters import Characters
 from equijax.groups._closure import close
-from equijax.groups._elements import concrete, known_integers, looked_up, numbers, taken
+from equijax.groups._elements import known_integers, looked_up, numbers, taken
 from equijax.groups._finite_irreps import FiniteIrreps
 from equijax.groups._group import Element, Group
 from equijax.groups._subgroup import Subgroup, all_subgroups, closure_of, require_is_subgroup
@@ -259,10 +259,10 @@ class FiniteGroup(Group):
             int32, which is no element either.
         """
         pair = (numbers(a, self.order, "a"), numbers(b, self.order, "b"))
-        known = concrete(pair) is not None
+        if all(isinstance(part, np.ndarray) for part in pair):
+            return jnp.asarray(self.table[tuple(np.broadcast_arrays(*pair))])
         rows, columns = jnp.broadcast_arrays(*pair)
-        table = jnp.asarray(self.table)
-        return table[rows, columns] if known else taken(table, rows, columns)
+        return taken(jnp.asarray(self.table), rows, columns)
 
     def inverse(self, a: Element) -> jax.Array:
         """Returns the inverse by table; int32."""

@@ -178,7 +178,7 @@ class PointGroup(FiniteGroup):
 
     def matrix(self, g: Any) -> jax.Array:
         """Returns elements as Cartesian matrices, float ``(…, d, d)``: ``B M B⁻¹`` where a lattice basis B is given."""
-        return looked_up(jnp.asarray(_cartesian(self), float), g)
+        return looked_up(_cartesian(self), g)
 
     def element(self, matrix: Any) -> jax.Array:
         """Returns the numbers of the elements with these Cartesian matrices, int32.

@@ -43,7 +43,7 @@ def new_kernel(
     if len(parts) == 1 and plan.rows[0] is None and plan.shape == sharing.kernel_shape:
         return nnx.Param(parts[0], **metadata)
     flat = [part.reshape(-1, in_features, out_features) for part in parts]
-    kept = [part if rows is None else part[rows] for part, rows in zip(flat, plan.rows, strict=True)]
+    kept = [part if rows is None else jnp.take(part, rows, axis=0) for part, rows in zip(flat, plan.rows, strict=True)]
     return nnx.Param(kept[0] if len(kept) == 1 else jnp.concatenate(kept), **metadata)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from equijax._arguments import listed
@@ -109,7 +108,7 @@ class MatrixRepresentation(Representation):
 
     def __call__(self, g: Any) -> jax.Array:
         """Returns the matrix of ``g``, float ``(…, dim, dim)``."""
-        return looked_up(jnp.asarray(self.matrices, float), g)
+        return looked_up(self.matrices, g)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"MatrixRepresentation is immutable; make a new one instead of changing `{name}`.")

@@ -87,7 +87,7 @@ class OrbitSharing(Sharing):
     def weights(self, theta: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
         """Looks the weight of each entry up."""
         theta = require_rows(theta, self.count)
-        return theta[self._index(None if axes is None else require_axes(axes, len(self.shape)))]
+        return jnp.take(theta, self._index(None if axes is None else require_axes(axes, len(self.shape))), axis=0)
 
     def _index(self, axes: tuple[int, ...] | None) -> jax.Array:
         """The table as a constant of a compiled function, its axes in the given order."""
@@ -102,7 +102,7 @@ class OrbitSharing(Sharing):
         bias = numeric(bias, "bias")
         if not bias.ndim or bias.shape[:-1] != self.bias_shape:
             raise ValueError(f"`bias` has shape {bias.shape}; its leading axes must be {self.bias_shape}, features behind.")
-        return bias if bias.ndim == 1 else bias[jnp.asarray(self.out_orbits)]
+        return bias if bias.ndim == 1 else jnp.take(bias, self.out_orbits, axis=0)
 
     def project(self, weight: np.ndarray) -> np.ndarray:
         """Returns the nearest equivariant weight, ``P W``: the mean of W over each orbit; float64."""
