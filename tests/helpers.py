@@ -51,7 +51,7 @@ def options(group, seed=0, **more):
 def dense_matrix(fn, shape):
     """Matrix of an affine map without its constant, ``(outputs, inputs)``, both flattened in C order."""
     size = int(np.prod(shape))
-    outputs = np.asarray(fn(jnp.asarray(np.eye(size + 1, size).reshape(size + 1, *shape))))  # the last input is zero
+    outputs = np.asarray(fn(jnp.asarray(np.eye(size + 1, size).reshape(size + 1, *shape), float)))  # the last input is zero
     return (outputs[:-1] - outputs[-1]).reshape(size, -1).T
 
 
@@ -74,7 +74,7 @@ def moved(action, g, x):
 
 def stack(*trees):
     """Concatenates group elements along their leading axes."""
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *trees)
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves), leaves[0].dtype), *trees)
 
 
 def fibres_of(point_group):
