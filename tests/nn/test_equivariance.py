@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import os
 
 import jax
 import jax.numpy as jnp
@@ -136,6 +137,15 @@ def test_cubic_groups_in_weight_space(name, kernel, size):
     assert weight_errors([build(kind, CUBIC[name], kernel) for kind in kinds], (size,) * 3) <= 1e-12
 
 
+@pytest.fixture
+def optimised():
+    """Programs that run long and often are compiled as users compile them, whatever the rest of the suite does."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ)
+
+
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("kind", ["GroupConv", "ConvTranspose"])
 @pytest.mark.parametrize("name", ["rotations", "all"])
 def test_cubic_groups_from_regular_to_regular(name, kind):
@@ -191,6 +201,7 @@ def test_every_element_forward_and_gradient_before_and_after_training(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("kind", ["GroupConv", "ConvTranspose"])
 @pytest.mark.parametrize("name", ["rotations", "all"])
 def test_cubic_groups_with_gradients_before_and_after_training(name, kind):
