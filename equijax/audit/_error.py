@@ -97,7 +97,7 @@ def errors_at(
     count = len(jax.tree.leaves(known)[0])
     errors = np.empty(count)
     for i in range(count):
-        g = jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), known)
+        g = jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i], leaf.dtype), known)
         distance = _distance(fn(into(g, x)), out(g, y))
         errors[i] = distance / scale if scale else distance
     return errors

@@ -19,6 +19,7 @@ from equijax.actions._acting import require_elements, require_moved
 from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph, require_action_tree
 from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements, how_drawn
+from equijax.audit._error import moved
 from equijax.audit._frame import Frame
 from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._infinitesimal import lie_derivatives
@@ -172,8 +173,8 @@ def prepare(
     elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)
     frame = network.frame
-    moved = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
-    return Subject(network, network.trace.x, moved, model)
+    images = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
+    return Subject(network, network.trace.x, images, model)
 
 
 def network_of(
@@ -246,9 +247,9 @@ def _moved(in_action: Any, g: Element, x: Any, traced: Trace) -> tuple[Any, ...]
     if is_action(in_action):
         shape = np.shape(traced.x[0]) if len(traced.x) == 1 else ()
         in_action.require_acts(g, shape)
-        return tuple(jax.tree.leaves(in_action(g, x)))
+        return tuple(jax.tree.leaves(moved(in_action, g, x)))
     actions = _per_leaf(in_action, traced.x_tree)
-    return tuple(action(g, leaf) for action, leaf in zip(actions, traced.x, strict=True))
+    return tuple(moved(action, g, leaf) for action, leaf in zip(actions, traced.x, strict=True))
 
 
 def _output_layouts(out_action: Any, traced: Trace, frame: Frame) -> list[Layout | None]:
@@ -293,8 +294,8 @@ def jittered_state(network: Network, state: tuple[Any, ...]) -> tuple[Any, ...] 
         positive = bool((value > 0).all()) and ("var" in name or "scale" in name)
         size = float(np.std(value.astype(np.float64))) or 0.3
         noise = 0.3 * size * random.standard_normal(value.shape)
-        moved = value * np.exp(0.1 * random.standard_normal(value.shape)) if positive else value + noise
-        result.append(jnp.asarray(moved.astype(value.dtype)))
+        other = value * np.exp(0.1 * random.standard_normal(value.shape)) if positive else value + noise
+        result.append(jnp.asarray(other.astype(value.dtype), value.dtype))
         changed = True
     return tuple(result) if changed else None
 

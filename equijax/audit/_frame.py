@@ -228,7 +228,10 @@ def _on_fibre(fibre: Representation, g: Element, value: np.ndarray, axis: int) -
     """Moves one axis of an array, as actions on fields do."""
     if fibre.is_permutation:
         return np.take(value, fibre.sources(g), axis=axis)
-    return np.asarray(fibre.act(g, value, axis))
+    return np.asarray(_acted(fibre, axis, g, value))
+
+
+_acted = jax.jit(lambda fibre, axis, g, value: fibre.act(g, value, axis), static_argnums=(0, 1))
 
 
 def embedded(own: Group, h: Element, theirs: Group) -> Element | None:

@@ -21,7 +21,7 @@ from equijax.audit._layout import Base, Fibre, Layout
 from equijax.audit._network import Network, Step, joined
 from equijax.audit._report import Infinitesimal
 from equijax.audit._walk import Walk
-from equijax.nn._jaxpr import Values, evaluate
+from equijax.nn._jaxpr import Program, Values, evaluate, read
 
 #: Below this part of the derivative of the activations a Lie derivative is rounding.
 ROUNDING = 1e-3
@@ -35,10 +35,12 @@ def lie_derivatives(network: Network, found: Walk) -> tuple[Infinitesimal, ...]:
     frame = network.frame
     shifts = range(len(frame.centre)) if frame.wraps else ()
     turns = range(len(frame.group.algebra)) if frame.places is None else ()
-    return (
-        *(_along(network, found, f"{SHIFT} {axis}", functools.partial(derivative, frame, axis)) for axis in shifts),
-        *(_along(network, found, f"direction {k} of the Lie algebra", functools.partial(turning, frame, k)) for k in turns),
-    )
+    flows = {
+        **{f"{SHIFT} {axis}": functools.partial(derivative, frame, axis) for axis in shifts},
+        **{f"direction {k} of the Lie algebra": functools.partial(turning, frame, k) for k in turns},
+    }
+    known: dict[Any, _Step] = {}
+    return tuple(_along(network, found, name, flow, known) for name, flow in flows.items())
 
 
 def turning(frame: Frame, direction: int, value: Any, layout: Layout | None) -> np.ndarray | None:
@@ -86,23 +88,25 @@ def _spectral(size: int, spacing: float) -> np.ndarray:
     return np.fft.ifft(columns, axis=0).real
 
 
-def _along(network: Network, found: Walk, name: str, flow_of: Callable[[Any, Layout | None], Any]) -> Infinitesimal:
+def _along(
+    network: Network, found: Walk, name: str, flow_of: Callable[[Any, Layout | None], Any], known: dict[Any, "_Step"]
+) -> Infinitesimal:
     clean = found.clean
     flows = {v: flow_of(clean[v], network.layouts.get(v)) for v in clean if _is_float(clean[v])}
     groups = _groups([finding.step for finding in found.findings], flows)
     tangent = {v: flows[v] for v in network.trace.x_variables if v in flows}
     local: list[float] = []
     gaps: list[dict[int, np.ndarray]] = []
-    pullbacks: list[Any] = []
+    pullbacks: list[_Step] = []
     for _, step in groups:
-        own = _Step(found.statics, step, clean)
-        exact, pull = own.pushed(flows)
-        moved, _ = own.pushed(tangent)
+        key = (step.before, step.equations)
+        known[key] = own = known.get(key) or _Step(found.statics, step, clean)
+        exact, moved = own.pushed(flows), own.pushed(tangent)
         gap = {v: exact[v] - flow for v, flow in flows.items() if v in exact and flow is not None}
         scale = np.sqrt(sum(np.sum(widened(clean[v]) ** 2) for v in gap)) or 1.0
         local.append(float(np.sqrt(sum(np.sum(g**2) for g in gap.values())) / scale))
         gaps.append(gap)
-        pullbacks.append((own, pull))
+        pullbacks.append(own)
         tangent = {**{v: tangent[v] for v in step.after if v in tangent}, **moved}
     results = [v for v in dict.fromkeys(network.trace.result_variables) if flows.get(v) is not None and v in tangent]
     total = {v: tangent[v] - flow for v, flow in flows.items() if v in results and flow is not None}
@@ -119,27 +123,28 @@ def _along(network: Network, found: Walk, name: str, flow_of: Callable[[Any, Lay
 
 
 def _shares(
-    pullbacks: Sequence[Any], gaps: Sequence[dict[int, np.ndarray]], total: dict[int, np.ndarray], size: float
+    pullbacks: Sequence["_Step"], gaps: Sequence[dict[int, np.ndarray]], total: dict[int, np.ndarray], size: float
 ) -> list[float]:
     """Returns ⟨D(f_N … f_i+1)[gap_i], D⟩ / |D|² for every step, by one pass backwards."""
     cotangent = dict(total)
     shares = [0.0] * len(pullbacks)
     for i in reversed(range(len(pullbacks))):
         shares[i] = float(sum(np.sum(gap * cotangent[v]) for v, gap in gaps[i].items() if v in cotangent)) / (size or 1.0)
-        own, pull = pullbacks[i]
-        back = own.pulled(pull, cotangent)
+        own = pullbacks[i]
+        back = own.pulled(cotangent)
         passing = {v: cotangent[v] for v in own.step.before if v in cotangent and v not in own.step.written}
         cotangent = {v: passing.get(v, 0.0) + back.get(v, 0.0) for v in {*passing, *back}}
     return shares
 
 
 class _Step:
-    """One step as a function of the floats that enter it."""
+    """One step as a function of the floats that enter it, and its derivative: traced once, for all directions."""
 
     def __init__(self, statics: Values, step: Step, clean: Values):
         self.statics, self.step, self.clean = statics, step, clean
         self.inputs = tuple(v for v in step.before if _is_float(clean[v]))
         self.outputs = tuple(v for v in step.written if _is_float(clean[v]))
+        self.points = tuple(jnp.asarray(clean[v]) for v in self.inputs)
 
     def function(self, *arrays: Any) -> tuple[Any, ...]:
         """Evaluates the step."""
@@ -148,23 +153,35 @@ class _Step:
         evaluate(self.step.equations, values)
         return tuple(values[v] for v in self.outputs)
 
-    def pushed(self, tangents: dict[int, Any]) -> tuple[dict[int, np.ndarray], Any]:
-        """Returns the tangents of what the step writes, and the linear map."""
-        points = tuple(jnp.asarray(self.clean[v]) for v in self.inputs)
-        given = tuple(_like(tangents.get(v), p) for v, p in zip(self.inputs, points, strict=True))
-        _, linear = jax.linearize(self.function, *points)
-        return dict(zip(self.outputs, (widened(t) for t in linear(*given)), strict=True)), linear
+    def pushed(self, tangents: dict[int, Any]) -> dict[int, np.ndarray]:
+        """Returns the tangents of what the step writes."""
+        return dict(zip(self.outputs, self._at(self.forwards, self.inputs, tangents), strict=True))
 
-    def pulled(self, linear: Any, cotangents: dict[int, Any]) -> dict[int, np.ndarray]:
+    def pulled(self, cotangents: dict[int, Any]) -> dict[int, np.ndarray]:
         """Returns the cotangents of what enters the step."""
-        points = tuple(jnp.asarray(self.clean[v]) for v in self.inputs)
-        outs = tuple(_like(cotangents.get(v), jnp.asarray(self.clean[v])) for v in self.outputs)
-        back = jax.linear_transpose(linear, *points)(outs)
-        return dict(zip(self.inputs, (widened(b) for b in back), strict=True))
+        return dict(zip(self.inputs, self._at(self.backwards, self.outputs, cotangents), strict=True))
+
+    def _at(self, derivative: Program, variables: Sequence[int], given: dict[int, Any]) -> list[np.ndarray]:
+        arrays = [_like(given.get(v), self.clean[v]) for v in variables]
+        return [widened(t) for t in derivative(*self.points, *arrays)]
+
+    @functools.cached_property
+    def forwards(self) -> Program:
+        """The points and their tangents → the tangents of the results."""
+        return self._traced(lambda points, given: jax.jvp(self.function, points, given)[1], self.inputs)
+
+    @functools.cached_property
+    def backwards(self) -> Program:
+        """The points and the cotangents of the results → those of the points."""
+        return self._traced(lambda points, given: jax.vjp(self.function, *points)[1](given), self.outputs)
+
+    def _traced(self, derivative: Callable[[Any, Any], Any], variables: Sequence[int]) -> Program:
+        return read(jax.make_jaxpr(derivative)(self.points, tuple(jnp.asarray(self.clean[v]) for v in variables))).needed()
 
 
-def _like(value: Any, point: jax.Array) -> jax.Array:
-    return jnp.zeros_like(point) if value is None else jnp.asarray(value).astype(point.dtype)
+def _like(value: Any, point: Any) -> np.ndarray:
+    point = np.asarray(point)
+    return np.zeros_like(point) if value is None else np.asarray(value).astype(point.dtype)
 
 
 def _is_float(value: Any) -> bool:

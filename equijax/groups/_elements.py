@@ -32,8 +32,9 @@ def as_arrays(g: Any) -> Any:
 
 def batch_shape(group: Any, g: Any) -> tuple[int, ...]:
     """Returns the leading axes of elements ``g`` of ``group``."""
-    leaf, described = jax.tree.leaves(as_arrays(g))[0], jax.tree.leaves(group.element_shape)[0]
-    return leaf.shape[: leaf.ndim - len(described.shape)]
+    leaf = jax.tree.leaves(g, is_leaf=lambda leaf: isinstance(leaf, list))[0]
+    shape, described = np.shape(leaf), jax.tree.leaves(group.element_shape)[0]
+    return shape[: len(shape) - len(described.shape)]
 
 
 def require_one(group: Any, g: Any, name: str = "g") -> None:

@@ -62,7 +62,7 @@ class Group(abc.ABC):
     @property
     def element_shape(self) -> Any:
         """Pytree of ``jax.ShapeDtypeStruct`` that describes one element without batch axes."""
-        return jax.eval_shape(lambda: self.identity)
+        return _element_shape(self, jnp.result_type(float))
 
     @abc.abstractmethod
     def compose(self, a: Element, b: Element) -> Element:
@@ -319,3 +319,10 @@ def _leaf_isclose(x: Any, y: Any, event_ndim: int) -> jax.Array:
     else:
         same = x == y
     return jnp.all(same, axis=tuple(range(same.ndim - event_ndim, same.ndim)))
+
+
+@bounded
+def _element_shape(group: Group, default: Any) -> Any:
+    """What describes an element where ``default`` is the dtype of floats: float32, or float64 where it is enabled."""
+    del default
+    return jax.eval_shape(lambda: group.identity)

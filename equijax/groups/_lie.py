@@ -123,7 +123,7 @@ class LieGroup(Group):
     @property
     def identity(self) -> Element:
         """The unit matrix."""
-        return self._made(jnp.eye(self.matrix_size))
+        return self._made(jnp.asarray(np.eye(self.matrix_size), float))
 
     def matrix(self, g: Element) -> jax.Array:
         """Returns the elements as matrices, float ``(…, n, n)``."""

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.nn._host import on_host
+
 Values = dict[int, Any]
 
 CALLS = frozenset(
@@ -55,7 +57,7 @@ class Equation:
       scope: the calls of submodules around it, outermost first.
       line: file and line of the user's code, or ``""``.
       caller: name of the function that it was written out of, such as ``"relu"``, or ``""``.
-      bind: evaluates the primitive on arrays, with other parameters where they are given.
+      bind: evaluates the primitive on arrays, with other parameters where they are given; by numpy where that is as good.
     """
 
     name: str
@@ -122,6 +124,13 @@ class Program:
             if not found.isdisjoint(equation.outputs):
                 found.update(equation.inputs)
         return frozenset(found)
+
+    def needed(self) -> "Program":
+        """Returns the program without the equations whose results nobody reads."""
+        wanted = self.needed_for(self.outputs)
+        return dataclasses.replace(
+            self, equations=tuple(eq for eq in self.equations if not wanted.isdisjoint(eq.outputs)), marks=()
+        )
 
     def __call__(self, *arguments: Any) -> list[Any]:
         """Evaluates the program; it may be traced, so ``jax.jit(program)`` works."""
@@ -234,7 +243,11 @@ def _inner(eqn: Any, arguments: int) -> Any:
 
 def _binder(primitive: Any, params: Mapping[str, Any]) -> Callable[..., list[Any]]:
     def bind(arguments: Sequence[Any], **changes: Any) -> list[Any]:
-        result = primitive.bind(*arguments, **primitive.get_bind_params({**params, **changes}))
+        params_now = {**params, **changes}
+        near = on_host(primitive.name, params_now, arguments)
+        if near is not None:
+            return near
+        result = primitive.bind(*arguments, **primitive.get_bind_params(params_now))
         return list(result) if primitive.multiple_results else [result]
 
     return bind

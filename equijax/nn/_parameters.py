@@ -42,9 +42,15 @@ def new_kernel(
     parts = [drawn(kernel_init, k, shape, param_dtype, "kernel_init") for k in keys]
     if len(parts) == 1 and plan.rows[0] is None and plan.shape == sharing.kernel_shape:
         return nnx.Param(parts[0], **metadata)
-    flat = [part.reshape(-1, in_features, out_features) for part in parts]
-    kept = [part if rows is None else jnp.take(part, rows, axis=0) for part, rows in zip(flat, plan.rows, strict=True)]
-    return nnx.Param(kept[0] if len(kept) == 1 else jnp.concatenate(kept), **metadata)
+    return nnx.Param(_kept(parts, plan.rows), **metadata)
+
+
+@jax.jit
+def _kept(parts: list[jax.Array], wanted: tuple[Any, ...]) -> jax.Array:
+    """Returns the wanted rows of all parts behind each other; None stands for all rows of one."""
+    flat = [part.reshape(-1, *part.shape[-2:]) for part in parts]
+    kept = [part if rows is None else part[rows] for part, rows in zip(flat, wanted, strict=True)]
+    return kept[0] if len(kept) == 1 else jnp.concatenate(kept)
 
 
 def new_bias(

@@ -12,7 +12,7 @@ import equijax as ej
 from equijax.reps import Irrep, Scalar, Vector
 from equijax.testing import check_action, check_equivariance
 from tests.audit.networks import DOUBLE, Chain, conv, linear
-from tests.helpers import BIAS, randn
+from tests.helpers import BIAS, KERNEL, randn
 
 D4, C4, SO2, SO3, O3, LORENTZ = ej.Dihedral(4), ej.Cyclic(4), ej.SO(2), ej.SO(3), ej.O(3), ej.Lorentz()
 FIBRES = {
@@ -32,7 +32,7 @@ def options(seed=0, **more):
 def mapped(into, out, inputs=4, outputs=4, seed=0):
     """A linear map between two fibres."""
     ends = ej.FibreAction(into), ej.FibreAction(out)
-    return ej.nn.EquivariantLinear(*ends, inputs, outputs, **options(seed, bias_init=BIAS))
+    return ej.nn.EquivariantLinear(*ends, inputs, outputs, **options(seed, kernel_init=KERNEL, bias_init=BIAS))
 
 
 def network(fibre, *steps, **modules):
@@ -61,14 +61,18 @@ def across(x):
 
 def weighted(dim):
     """A dense layer over the coordinates of the fibre."""
-    return nnx.Linear(dim, dim, use_bias=False, **options(5))
+    return nnx.Linear(dim, dim, use_bias=False, **options(5, kernel_init=KERNEL))
 
 
 FAULTS = {
     "dense": (lambda dim: ((across, "bad", across), {"bad": weighted(dim)}), "bad", "fibre"),
     "relu": (lambda dim: ((jax.nn.relu,), {}), "max", "nonlinearity"),
     "silu": (lambda dim: ((jax.nn.silu,), {}), "mul", "nonlinearity"),
-    "feature bias": (lambda dim: (("bad",), {"bad": nnx.Linear(4, 4, bias_init=BIAS, **options(6))}), "bad", "fibre"),
+    "feature bias": (
+        lambda dim: (("bad",), {"bad": nnx.Linear(4, 4, **options(6, kernel_init=KERNEL, bias_init=BIAS))}),
+        "bad",
+        "fibre",
+    ),
     "fibre bias": (lambda dim: (("bad",), {"bad": FibreBias(dim)}), "bad", "fibre"),
     "one coordinate": (lambda dim: ((lambda x: x * x[..., -1:, :],), {}), "mul", "fibre"),
 }
@@ -263,7 +267,7 @@ def test_an_action_of_the_users_own(action):
 def test_a_layer_on_an_action_of_the_users_own():
     """Built by the library, its claim measured, audited inside a chain."""
     action, x = Corners(Vector(C4)), randn((2, 4, 2, 3))
-    layer = ej.nn.EquivariantLinear(action, action, 3, 3, **options())
+    layer = ej.nn.EquivariantLinear(action, action, 3, 3, **options(kernel_init=KERNEL))
     elements = layer.exactness(x.shape).elements()
     assert len(elements) == 4 and ej.equivariance_error(layer, action, action, x, elements).max() < 1e-13
     ej.audit.explain(Chain("layer", longer, layer=layer), x, in_action=action, out_action=action).assert_exact()
@@ -274,7 +278,7 @@ def test_a_layer_on_an_action_of_the_users_own():
 @pytest.mark.parametrize("group", [O3, LORENTZ], ids=repr)
 def test_multilayer_networks(group):
     vector = Vector(group)
-    model = ej.nn.EMLP(2 * vector, vector, hidden=40, layers=2, **options())
+    model = ej.nn.EMLP(2 * vector, vector, hidden=40, layers=2, **options(kernel_init=KERNEL))
     x = randn((4, 2 * vector.dim, 1))
     found = ej.audit.explain(model, x, in_action=model.in_action, infinitesimal=True)
     found.assert_exact()

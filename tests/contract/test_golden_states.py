@@ -56,7 +56,7 @@ def recorded(case, dtype, kind, like):
     arrays = golden()[0].get((case.name, dtype, kind), {})
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(like)[0]]
     assert set(paths) == set(arrays), f"{case.name}: {kind} has {paths}, recorded {list(arrays)}"
-    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[path]) for path in paths])
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[path], arrays[path].dtype) for path in paths])
 
 
 @every_family

@@ -1,6 +1,9 @@
 """Exactness of every convolution: all elements, float64 and float32, forward and gradient, before and after training."""
 
+import functools
 import itertools
+import math
+import os
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ from flax import nnx
 import equijax as ej
 from equijax.reps import Regular
 from equijax.testing import check_equivariance
-from tests.helpers import compiled, dense_matrix, options, randn, stack
+from tests.helpers import compiled, options, randn, stack
 
 KINDS = ["Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose"]  # [2::2] go from fibre to fibre
 LINE = ej.SpaceGroup(ej.Reflection(1))
@@ -34,12 +37,35 @@ def in_shape(layer, sizes):
     return (*sizes, *layer.in_fibre.shape, layer.in_features)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def applied(definitions, states, inputs):
+    """Several layers, each to its input, as one program."""
+    return [nnx.merge(*pair)(x) for *pair, x in zip(definitions, states, inputs, strict=True)]
+
+
+def dense_matrices(layers, sizes):
+    """The matrices of several layers on grids of one size."""
+    definitions, states = zip(*map(nnx.split, layers), strict=True)
+    shapes = [in_shape(layer, sizes) for layer in layers]
+    units = [np.eye(math.prod(shape) + 1, math.prod(shape)).reshape(-1, *shape) for shape in shapes]
+    outputs = map(np.asarray, applied(definitions, states, units))
+    return [(y[:-1] - y[-1]).reshape(len(y) - 1, -1).T for y in outputs]  # the last input is zero
+
+
 def weight_error(layer, sizes):
     """Largest relative error of ``W·P_in(g) = P_out(g)·W`` over all point elements with their shifts and one more step."""
+    return weight_errors([layer], sizes)
+
+
+def weight_errors(layers, sizes):
+    """The largest of these errors among several layers, which are one program."""
+    return np.max([_weight_error(*pair, sizes) for pair in zip(layers, dense_matrices(layers, sizes), strict=True)])
+
+
+def _weight_error(layer, matrix, sizes):
     shape = in_shape(layer, sizes)
     exactness = layer.exactness(shape)
     assert exactness.keeps_point_group, str(exactness)
-    matrix = dense_matrix(compiled(layer), shape)
     out_sizes = layer.sampling.out_sizes(sizes)
     into, out = exactness.in_action.on(sizes), exactness.out_action.on(out_sizes)
     worst = 0.0
@@ -78,19 +104,18 @@ def square_cases():
 
 @pytest.mark.parametrize(("name", "kernel", "size"), list(square_cases()))
 def test_wallpaper_groups_in_weight_space(name, kernel, size):
-    for kind in KINDS if (kernel, size) == (2, 4) else KINDS[2::2]:
-        assert weight_error(build(kind, ej.wallpaper(name), kernel), (size, size)) <= 1e-12
+    kinds = KINDS if (kernel, size) == (2, 4) else KINDS[2::2]
+    assert weight_errors([build(kind, ej.wallpaper(name), kernel) for kind in kinds], (size, size)) <= 1e-12
 
 
 @pytest.mark.parametrize("name", ["p4m", "cmm"])
 def test_strides_and_borders_in_weight_space(name):
     group = ej.wallpaper(name)
-    for kind, (kernel, padding, size) in itertools.product(
-        KINDS[:-1], [(3, "CIRCULAR", 4), (2, "CIRCULAR", 4), (2, "SAME", 4), (3, "VALID", 5)]
-    ):
-        assert weight_error(build(kind, group, kernel, 2, padding), (size, size)) <= 1e-12
-    for kernel, padding in [(2, "SAME"), (4, "VALID"), (3, "CIRCULAR"), (2, "CIRCULAR")]:
-        assert weight_error(build("ConvTranspose", group, kernel, 2, padding), (3, 3)) <= 1e-12
+    for kernel, padding, size in [(3, "CIRCULAR", 4), (2, "CIRCULAR", 4), (2, "SAME", 4), (3, "VALID", 5)]:
+        assert weight_errors([build(kind, group, kernel, 2, padding) for kind in KINDS[:-1]], (size, size)) <= 1e-12
+    cases = [(2, "SAME"), (4, "VALID"), (3, "CIRCULAR"), (2, "CIRCULAR")]
+    transposed = [build("ConvTranspose", group, kernel, 2, padding) for kernel, padding in cases]
+    assert weight_errors(transposed, (3, 3)) <= 1e-12
 
 
 @pytest.mark.parametrize("padding", ["CIRCULAR", "SAME", "VALID", "REFLECT"])
@@ -108,10 +133,19 @@ def test_line_in_weight_space(kernel, padding):
 @pytest.mark.parametrize("name", CUBIC)
 def test_cubic_groups_in_weight_space(name, kernel, size):
     order = CUBIC[name].point_group.order
-    for kind in KINDS if order <= 2 else ("Conv", "LiftingConv", "ProjectionConv"):
-        assert weight_error(build(kind, CUBIC[name], kernel), (size,) * 3) <= 1e-12
+    kinds = KINDS if order <= 2 else ("Conv", "LiftingConv", "ProjectionConv")
+    assert weight_errors([build(kind, CUBIC[name], kernel) for kind in kinds], (size,) * 3) <= 1e-12
 
 
+@pytest.fixture
+def optimised():
+    """Programs that run long and often are compiled as users compile them, whatever the rest of the suite does."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ)
+
+
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("kind", ["GroupConv", "ConvTranspose"])
 @pytest.mark.parametrize("name", ["rotations", "all"])
 def test_cubic_groups_from_regular_to_regular(name, kind):
@@ -125,7 +159,6 @@ def test_cubic_groups_from_regular_to_regular(name, kind):
 def train(layer, x, steps=10):
     """Ten steps of gradient descent towards a random target; returns how far the parameters moved."""
     graph, start = nnx.split(layer)
-    start = jax.tree.map(lambda leaf: leaf.copy(), start)
     target = randn(jax.eval_shape(layer, x).shape, seed=7)
 
     @jax.jit
@@ -134,16 +167,17 @@ def train(layer, x, steps=10):
         return jax.lax.fori_loop(0, steps, lambda _, s: jax.tree.map(lambda p, g: p - 0.1 * g, s, gradient(s)), state)
 
     end = descend(start)
+    moves = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), start, end)
     nnx.update(layer, end)
-    return max(float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(end), strict=True))
+    return np.max(jax.tree.leaves(moves))
 
 
 def gradient_matrix(layer, shape):
     """Matrix of the vector-Jacobian product, ``(inputs, outputs)``."""
-    out_shape = jax.eval_shape(layer, jnp.zeros(shape)).shape
+    out_shape = jax.eval_shape(layer, np.zeros(shape)).shape
     size = int(np.prod(out_shape))
     pull = jax.jit(lambda v: jax.vjp(layer, jnp.zeros((size, *shape)))[1](v)[0])
-    return np.asarray(pull(jnp.eye(size).reshape(size, *out_shape))).reshape(size, -1).T
+    return np.asarray(pull(np.eye(size).reshape(size, *out_shape))).reshape(size, -1).T
 
 
 GROUPS = {"line": LINE, **CUBIC, **{name: ej.wallpaper(name) for name in ej.groups.WALLPAPER_NAMES}}
@@ -154,18 +188,20 @@ def test_every_element_forward_and_gradient_before_and_after_training(name):
     """In weight space: W commutes with every element before and after, and the gradient is its transpose."""
     group = GROUPS[name]
     sizes = {1: (6,), 2: (4, 4), 3: (3, 3, 3)}[group.ndim]
-    for kind in KINDS if group.ndim < 3 or group.point_group.order <= 2 else ["LiftingConv", "ProjectionConv"]:
-        layer = build(kind, group, 3)
-        shape = in_shape(layer, sizes)
-        assert weight_error(layer, sizes) <= 1e-12
-        assert train(layer, randn((2, *shape))) > 1e-4
-        assert weight_error(layer, sizes) <= 1e-12
-        if group.point_group.order <= 12:
-            matrix = dense_matrix(compiled(layer), shape)
-            assert np.abs(gradient_matrix(layer, shape) - matrix.T).max() <= 1e-12 * np.abs(matrix).max()
+    kinds = KINDS if group.ndim < 3 or group.point_group.order <= 2 else ["LiftingConv", "ProjectionConv"]
+    layers = [build(kind, group, 3) for kind in kinds]
+    assert weight_errors(layers, sizes) <= 1e-12
+    moves = [train(layer, randn((2, *in_shape(layer, sizes)))) for layer in layers]
+    assert np.min(moves) > 1e-4
+    assert weight_errors(layers, sizes) <= 1e-12
+    if group.point_group.order <= 12:
+        for layer, matrix in zip(layers, dense_matrices(layers, sizes), strict=True):
+            gradient = gradient_matrix(layer, in_shape(layer, sizes))
+            assert np.abs(gradient - matrix.T).max() <= 1e-12 * np.abs(matrix).max()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("kind", ["GroupConv", "ConvTranspose"])
 @pytest.mark.parametrize("name", ["rotations", "all"])
 def test_cubic_groups_with_gradients_before_and_after_training(name, kind):
