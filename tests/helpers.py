@@ -76,7 +76,7 @@ def moved(action, g, x):
 
 def stack(*trees):
     """Concatenates group elements along their leading axes."""
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves), leaves[0].dtype), *trees)
+    return jax.tree.map(lambda *leaves: jax.device_put(np.concatenate(leaves)), *trees)
 
 
 def fibres_of(point_group):

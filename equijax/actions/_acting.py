@@ -13,7 +13,7 @@ from equijax._arguments import shown
 from equijax.actions._action import Action
 from equijax.actions._motions import Motions, common_motions
 from equijax.groups import Group
-from equijax.groups._elements import batch_shape, concrete, numeric
+from equijax.groups._elements import batch_shape, concrete, numeric, on_device
 from equijax.groups._group import Element
 
 _TRIES = 64
@@ -158,4 +158,7 @@ def require_stacked(group: Group, elements: Element) -> None:
 
 def repeated(elements: Element, count: int) -> Element:
     """The first ``count`` elements, from the start again where there are fewer."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[np.arange(count) % len(leaf)], elements)
+    known, numbers = concrete(elements), np.arange(count) % len(jax.tree.leaves(elements)[0])
+    if known is None:
+        return jax.tree.map(lambda leaf: leaf[numbers], elements)
+    return jax.tree.map(lambda leaf: on_device(leaf[numbers]), known)

@@ -193,9 +193,9 @@ class GridAction(FieldAction):
                 f"`g` has shapes {t.shape} and {h.shape}; one element of {self.group!r} has a translation of shape "
                 f"({self.ndim},). For many elements use jax.vmap(action, (0, None))(g, x)."
             )
-        xp = np if isinstance(t, np.ndarray) and isinstance(h, np.ndarray) else jnp  # a known element needs no program
-        source, inside, acts = self._sources(xp, sizes, xp.asarray(t), xp.asarray(h))
-        acts = acts & (h >= 0) & (h < self.point_group.order)
+        known = concrete((t, h)) is not None
+        t, h = (t, h) if known else (jnp.asarray(t), jnp.asarray(h))
+        source, inside, acts = self._sources(np if known else jnp, sizes, t, h)
         first = x.ndim - 1 - self._moved
         flat = x.reshape(*x.shape[:first], math.prod(sizes), *x.shape[first + self.ndim :])
         moved = jnp.take(flat, source, axis=first, mode="clip")
@@ -204,7 +204,10 @@ class GridAction(FieldAction):
         if self.boundary == "zero":
             inside = inside.reshape((-1,) + (1,) * (moved.ndim - first - 1))
             moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), moved.dtype))
-        return jnp.where(acts, moved, jnp.full((), poison(moved.dtype), moved.dtype)).reshape(x.shape)
+        if not known:
+            acts &= (h >= 0) & (h < self.point_group.order)
+            moved = jnp.where(acts, moved, jnp.full((), poison(moved.dtype), moved.dtype))
+        return moved.reshape(x.shape)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""

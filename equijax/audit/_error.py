@@ -13,7 +13,7 @@ from equijax.actions import Action
 from equijax.actions._acting import measured_elements, require_elements, require_moved, shape_of
 from equijax.actions._action import require_action
 from equijax.groups import agree
-from equijax.groups._elements import as_arrays
+from equijax.groups._elements import as_arrays, on_device
 from equijax.groups._group import Element
 
 
@@ -97,7 +97,7 @@ def errors_at(
     count = len(jax.tree.leaves(known)[0])
     errors = np.empty(count)
     for i in range(count):
-        g = jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i], leaf.dtype), known)
+        g = jax.tree.map(lambda leaf, i=i: on_device(leaf[i]), known)
         distance = _distance(fn(into(g, x)), out(g, y))
         errors[i] = distance / scale if scale else distance
     return errors

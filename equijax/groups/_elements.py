@@ -25,9 +25,18 @@ def concrete(tree: Any) -> Any:
         return None
 
 
+def on_device(value: Any) -> jax.Array:
+    """Returns ``jnp.asarray(value)``; that compiles a program for every shape of a numpy array, unless told the dtype."""
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return jnp.asarray(value)
+    with np.errstate(over="ignore"):
+        array = np.asarray(value, jax.dtypes.canonicalize_dtype(value.dtype))
+    return jnp.asarray(array, array.dtype)
+
+
 def as_arrays(g: Any) -> Any:
     """Returns an element whose lists are arrays."""
-    return jax.tree.map(jnp.asarray, g, is_leaf=lambda leaf: isinstance(leaf, list))
+    return jax.tree.map(on_device, g, is_leaf=lambda leaf: isinstance(leaf, list))
 
 
 def batch_shape(group: Any, g: Any) -> tuple[int, ...]:
@@ -119,7 +128,7 @@ def numeric(value: Any, name: str) -> jax.Array:
         array = None if jnp.issubdtype(value.dtype, jax.dtypes.extended) else value
     else:
         array = _array(value)
-        array = None if array is None or array.dtype.kind in "USOMm" else jnp.asarray(value)
+        array = None if array is None or array.dtype.kind in "USOMm" else on_device(value)
     if array is None:
         raise TypeError(f"`{name}` is {shown(value)}; it must be an array of numbers.")
     return array
@@ -183,7 +192,7 @@ def looked_up(table: Any, g: Any, name: str = "g") -> jax.Array:
     """
     index = numbers(g, len(table), name)
     if isinstance(index, np.ndarray) and isinstance(table, np.ndarray):
-        return jnp.asarray(table[index])
+        return on_device(table[index])
     table = jnp.asarray(table)
     return table[index] if isinstance(index, np.ndarray) else taken(table, index)
 

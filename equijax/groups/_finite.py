@@ -16,7 +16,7 @@ from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._characters import Characters
 from equijax.groups._closure import close
-from equijax.groups._elements import known_integers, looked_up, numbers, taken
+from equijax.groups._elements import concrete, known_integers, looked_up, numbers, on_device, taken
 from equijax.groups._finite_irreps import FiniteIrreps
 from equijax.groups._group import Element, Group
 from equijax.groups._subgroup import Subgroup, all_subgroups, closure_of, require_is_subgroup
@@ -173,12 +173,13 @@ class FiniteGroup(Group):
         rows, columns = np.sort(array, axis=1), np.sort(array, axis=0)
         if not (np.array_equal(rows, np.tile(numbers, (len(array), 1))) and np.array_equal(columns, rows.T)):
             raise ValueError("`table` is not a group table: every row and column must hold every element once.")
-        for a in numbers:
-            if not np.array_equal(array[array[a]], array[a][array]):
-                raise ValueError(
-                    f"`table` is not associative: (a ∘ b) ∘ c differs from a ∘ (b ∘ c) for a = {a}. "
-                    "Check the entries; table[a, b] is a ∘ b."
-                )
+        # Light's test: the b with (a ∘ b) ∘ c = a ∘ (b ∘ c) for all a and c are closed under the product, so generators do
+        if not all(np.array_equal(array[array[:, b]], array[:, array[b]]) for b in _few_generators(array)):
+            bad = next(a for a in numbers if not np.array_equal(array[array[a]], array[a][array]))
+            raise ValueError(
+                f"`table` is not associative: (a ∘ b) ∘ c differs from a ∘ (b ∘ c) for a = {bad}. "
+                "Check the entries; table[a, b] is a ∘ b."
+            )
         return FiniteGroup(TableSource(FrozenArray(array, np.int32)))
 
     @property
@@ -247,7 +248,10 @@ class FiniteGroup(Group):
 
     def isclose(self, a: Element, b: Element) -> jax.Array:
         """Tells where ``a`` and ``b`` are the same element; bool array of the broadcast shape."""
-        a, b = jnp.broadcast_arrays(numbers(a, self.order, "a"), numbers(b, self.order, "b"))
+        a, b = numbers(a, self.order, "a"), numbers(b, self.order, "b")
+        if concrete((a, b)) is not None:
+            return on_device(np.equal(a, b))
+        a, b = jnp.broadcast_arrays(a, b)
         return super().isclose(a, b) & (a >= 0) & (a < self.order)
 
     def compose(self, a: Element, b: Element) -> jax.Array:
@@ -259,10 +263,9 @@ class FiniteGroup(Group):
             int32, which is no element either.
         """
         pair = (numbers(a, self.order, "a"), numbers(b, self.order, "b"))
-        if all(isinstance(part, np.ndarray) for part in pair):
-            return jnp.asarray(self.table[tuple(np.broadcast_arrays(*pair))])
-        rows, columns = jnp.broadcast_arrays(*pair)
-        return taken(jnp.asarray(self.table), rows, columns)
+        if concrete(pair) is not None:
+            return on_device(self.table[tuple(np.broadcast_arrays(*pair))])
+        return taken(jnp.asarray(self.table), *jnp.broadcast_arrays(*pair))
 
     def inverse(self, a: Element) -> jax.Array:
         """Returns the inverse by table; int32."""
@@ -393,8 +396,10 @@ def _permutations(source: PermutationSource) -> np.ndarray:
 @bounded
 def _conjugacy_classes(group: FiniteGroup) -> tuple[tuple[int, ...], ...]:
     conjugates = group.table[group.table, group.inverses[:, None]]
-    classes = {tuple(np.unique(conjugates[:, g]).tolist()) for g in range(group.order)}
-    return tuple(sorted(classes))
+    classes: dict[int, list[int]] = {}
+    for g, first in enumerate(conjugates.min(axis=0).tolist()):
+        classes.setdefault(first, []).append(g)
+    return tuple(map(tuple, classes.values()))
 
 
 @bounded

@@ -11,7 +11,7 @@ import numpy as np
 from equijax._arguments import shown
 from equijax._cache import bounded
 from equijax._numbers import positive_int
-from equijax.groups._elements import as_arrays
+from equijax.groups._elements import as_arrays, concrete, on_device
 from equijax.groups._lie_algebra import structure_constants
 
 if TYPE_CHECKING:
@@ -313,6 +313,11 @@ def too_many(group: Group) -> ValueError:
 
 
 def _leaf_isclose(x: Any, y: Any, event_ndim: int) -> jax.Array:
+    known = concrete((x, y))
+    if known is not None and all(leaf.dtype.kind in "biufc" for leaf in known):
+        x, y = np.broadcast_arrays(*known)
+        same = np.isclose(x, y, rtol=1e-6, atol=1e-6) if x.dtype.kind in "fc" or y.dtype.kind in "fc" else x == y
+        return on_device(np.all(same, axis=tuple(range(same.ndim - event_ndim, same.ndim))))
     x, y = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(y))
     if jnp.issubdtype(x.dtype, jnp.inexact):
         same = jnp.isclose(x, y, rtol=1e-6, atol=1e-6)

@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from equijax._arguments import as_shape, require_key, shown
 from equijax._numbers import positive_int
-from equijax.groups._elements import concrete, integers, poison, reals
+from equijax.groups._elements import concrete, integers, on_device, poison, reals
 from equijax.groups._group import Group, require_is_group, too_many
 
 
@@ -81,19 +81,18 @@ class Permutation(Group):
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a[b]``, broadcasting over leading axes; the smallest int32 where a traced image is out of range."""
         pair = self._images(a, "a"), self._images(b, "b")
-        known = concrete(pair) is not None
+        if concrete(pair) is not None:
+            return on_device(np.take_along_axis(*np.broadcast_arrays(*pair), axis=-1))
         a, b = jnp.broadcast_arrays(*pair)
-        if known:
-            return jnp.take_along_axis(a, b, axis=-1)
         known = (is_permutation(a) & is_permutation(b))[..., None]
         return jnp.where(known, jnp.take_along_axis(a, b, axis=-1, mode="clip"), poison(np.int32))
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns the image vector of the inverse; the smallest int32 throughout for a traced vector that is none."""
         a = self._images(a, "a")
-        back = jnp.argsort(jnp.asarray(a), axis=-1).astype(jnp.int32)
         if isinstance(a, np.ndarray):
-            return back
+            return on_device(np.argsort(a, axis=-1).astype(np.int32))
+        back = jnp.argsort(a, axis=-1).astype(jnp.int32)
         return jnp.where(is_permutation(a)[..., None], back, poison(np.int32))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:

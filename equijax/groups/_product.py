@@ -12,7 +12,7 @@ import numpy as np
 
 from equijax._arguments import require_key
 from equijax._numbers import positive_int
-from equijax.groups._elements import reals, require_one, require_tuple
+from equijax.groups._elements import concrete, on_device, reals, require_one, require_tuple
 from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._lie_algebra import block_diagonal
 
@@ -297,5 +297,10 @@ def _all(flags: Any) -> jax.Array:
 
 def _all_tuples(columns: list[Any]) -> tuple:
     sizes = [len(jax.tree.leaves(column)[0]) for column in columns]
-    index = jnp.indices(sizes).reshape(len(sizes), -1)
-    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], column) for column, i in zip(columns, index, strict=True))
+    index = np.indices(sizes).reshape(len(sizes), -1)
+    return tuple(jax.tree.map(lambda leaf, i=i: _entries(leaf, i), column) for column, i in zip(columns, index, strict=True))
+
+
+def _entries(leaf: Any, index: np.ndarray) -> jax.Array:
+    known = concrete(leaf)
+    return leaf[index] if known is None else on_device(known[index])

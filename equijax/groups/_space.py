@@ -8,7 +8,7 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax._numbers import positive_int
-from equijax.groups._elements import numbers, poison
+from equijax.groups._elements import numbers, on_device, poison
 from equijax.groups._finite import FiniteGroup
 from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._point import PointGroup
@@ -124,7 +124,7 @@ class SpaceGroup(SemidirectProduct):
         index = numbers(h, self.quotient.order, "h")
         n, table = self.normal._vectors(n, "n"), self.point_group.integer_matrices
         if isinstance(index, np.ndarray):
-            return jnp.asarray(transformed(table[index], n, self.period))
+            return on_device(transformed(table[index], n, self.period))
         inside = (index >= 0) & (index < len(table))
         moved = transformed(jnp.asarray(table)[jnp.where(inside, index, 0)], n, self.period)
         return jnp.where(inside[..., None], moved, poison(np.int32))

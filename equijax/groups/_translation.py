@@ -14,7 +14,7 @@ from equijax._arrays import FrozenArray, read_only
 from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._catalogue import Trivial
-from equijax.groups._elements import integers, poison
+from equijax.groups._elements import integers, on_device, poison
 from equijax.groups._finite import FiniteGroup, TableSource
 from equijax.groups._group import Group, too_many
 from equijax.groups._vectors import added, reduced
@@ -66,7 +66,7 @@ class Translation(Group):
 
     def compose(self, a: Any, b: Any) -> jax.Array:
         """Returns ``a + b``, modulo the period."""
-        return jnp.asarray(added(self._vectors(a, "a"), self._vectors(b, "b"), self.period))
+        return on_device(added(self._vectors(a, "a"), self._vectors(b, "b"), self.period))
 
     def inverse(self, a: Any) -> jax.Array:
         """Returns ``−a``, modulo the period."""
@@ -74,7 +74,7 @@ class Translation(Group):
 
     def reduce(self, a: Any) -> jax.Array:
         """Returns the representative of ``a`` in ``0 … period - 1``; on the infinite grid ``a`` itself."""
-        return jnp.asarray(reduced(self._vectors(a, "a"), self.period))
+        return on_device(reduced(self._vectors(a, "a"), self.period))
 
     def isclose(self, a: Any, b: Any) -> jax.Array:
         """Tells where ``a`` and ``b`` are the same translation."""
@@ -128,7 +128,7 @@ class Translation(Group):
 
     def split(self, g: Any) -> tuple[Any, np.ndarray]:
         """Returns the vectors themselves, and zeros of their leading shape: the identity of ``point_group``."""
-        return g, np.zeros(jnp.shape(jnp.asarray(g))[:-1], np.int32)
+        return g, np.zeros(on_device(g).shape[:-1], np.int32)
 
     def join(self, t: Any, h: Any) -> Any:
         """Returns ``t``."""

@@ -1,5 +1,6 @@
 """How layers make and read their parameters. This is the checkpoint format."""
 
+import functools
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -42,14 +43,14 @@ def new_kernel(
     parts = [drawn(kernel_init, k, shape, param_dtype, "kernel_init") for k in keys]
     if len(parts) == 1 and plan.rows[0] is None and plan.shape == sharing.kernel_shape:
         return nnx.Param(parts[0], **metadata)
-    return nnx.Param(_kept(parts, plan.rows), **metadata)
+    return nnx.Param(_kept(parts, list(plan.rows)), **metadata)
 
 
-@jax.jit
-def _kept(parts: list[jax.Array], wanted: tuple[Any, ...]) -> jax.Array:
-    """Returns the wanted rows of all parts behind each other; None stands for all rows of one."""
+@functools.partial(jax.jit, inline=True)
+def _kept(parts: list[jax.Array], rows: list[Any]) -> jax.Array:
+    """The weights that are kept of those that were drawn, put one after another; None keeps all. In one program."""
     flat = [part.reshape(-1, *part.shape[-2:]) for part in parts]
-    kept = [part if rows is None else part[rows] for part, rows in zip(flat, wanted, strict=True)]
+    kept = [part if row is None else jnp.take(part, row, axis=0, mode="clip") for part, row in zip(flat, rows, strict=True)]
     return kept[0] if len(kept) == 1 else jnp.concatenate(kept)
 
 

@@ -16,7 +16,7 @@ from equijax.actions._action import require_action
 from equijax.audit import equivariance_error
 from equijax.audit._error import default_elements, errors_at, is_floating, moved, widened
 from equijax.groups import Group
-from equijax.groups._elements import as_arrays
+from equijax.groups._elements import as_arrays, on_device
 from equijax.groups._group import Element, require_is_group
 
 
@@ -196,7 +196,7 @@ def normals_like(tree: Any) -> Any:
         values = rng.standard_normal(leaf.shape)
         if jnp.iscomplexobj(leaf):
             values = (values + 1j * rng.standard_normal(leaf.shape)) / np.sqrt(2)
-        return jnp.asarray(np.asarray(values).astype(leaf.dtype), leaf.dtype)
+        return on_device(np.asarray(values).astype(leaf.dtype))
 
     return jax.tree.map(draw, tree)
 
@@ -274,9 +274,7 @@ def _report(errors: np.ndarray, elements: Element, tolerance: float, law: str) -
 
 def _pick(tree: Any, i: int) -> Any:
     """Entry i along the leading axes; by numpy, which compiles nothing."""
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(np.asarray(leaf)[i], leaf.dtype) if isinstance(leaf, jax.Array) else leaf[i], tree
-    )
+    return jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[i]) if isinstance(leaf, jax.Array) else leaf[i], tree)
 
 
 def _distance(a: Any, b: Any) -> float:

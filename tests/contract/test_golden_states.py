@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.golden.cases import FAMILIES, named, outputs
+from tests.golden.cases import FAMILIES, described, named, outputs
 from tests.golden.environment import environment
 from tests.golden.file import read
 
@@ -56,7 +56,7 @@ def recorded(case, dtype, kind, like):
     arrays = golden()[0].get((case.name, dtype, kind), {})
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(like)[0]]
     assert set(paths) == set(arrays), f"{case.name}: {kind} has {paths}, recorded {list(arrays)}"
-    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[path], arrays[path].dtype) for path in paths])
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[path] for path in paths])
 
 
 @every_family
@@ -73,9 +73,9 @@ def test_initialisation_is_unchanged(family):
 def computed(family, dtype, change=lambda state: state):
     """Outputs of a family from the recorded parameters and inputs."""
     cases, kind = FAMILIES[family], jnp.dtype(dtype)
-    empty = [nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda case=case: case.layer(kind)))) for case in cases]
+    empty = [nnx.to_pure_dict(described(case, kind)[1]) for case in cases]
     states = [change(recorded(case, dtype, "state", like)) for case, like in zip(cases, empty, strict=True)]
-    inputs = [recorded(case, dtype, "input", case.input(kind)) for case in cases]
+    inputs = [recorded(case, dtype, "input", jax.eval_shape(lambda case=case: case.input(kind))) for case in cases]
     return {case.name: named(y) for case, y in zip(cases, outputs(cases, kind, states, inputs), strict=True)}
 
 

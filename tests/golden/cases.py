@@ -8,6 +8,7 @@ initialiser" and those without a ``kernel_init`` draw as users do.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -77,13 +78,20 @@ def named(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.flatten_with_path(tree)[0]}
 
 
+@functools.cache
+def described(case: Golden, dtype: Any) -> Any:
+    """The definition of a layer and the shapes of its parameters."""
+    return nnx.split(nnx.eval_shape(lambda: case.layer(dtype)))
+
+
 def outputs(family: list[Golden], dtype: Any, states: list[Any], inputs: list[Any]) -> list[Any]:
     """What the layers of a family make of their inputs with these parameters, in one compiled program."""
-    layers = [nnx.split(nnx.eval_shape(lambda case=case: case.layer(dtype))) for case in family]
+    layers = [described(case, dtype) for case in family]
 
     def run(states: list[Any], inputs: list[Any]) -> list[Any]:
         results = []
         for case, (definition, abstract), state, x in zip(family, layers, states, inputs, strict=True):
+            abstract = jax.tree.map(lambda leaf: leaf, abstract)  # the variables are written into
             nnx.replace_by_pure_dict(abstract, state)
             results.append(case.call(nnx.merge(definition, abstract), x))
         return results

@@ -1,5 +1,6 @@
 """Finite groups: tables, known values, properties of generated groups."""
 
+import itertools
 import math
 
 import hypothesis
@@ -183,3 +184,32 @@ def test_elements_of_any_integer_kind_compose():
     group = ej.Cyclic(4)
     for one in (1, np.int32(1), np.int64(1), np.uint8(1)):
         assert leaves(group.compose(one, [one, 3]))[0].tolist() == [2, 0]
+
+
+def _loops(n):
+    """Every Latin square of 0 … n - 1 whose first row and column are in order."""
+
+    def extended(rows):
+        if len(rows) == n:
+            yield np.array(rows)
+            return
+        for rest in itertools.permutations(set(range(n)) - {len(rows)}):
+            row = (len(rows), *rest)
+            if all(a != b for other in rows for a, b in zip(row, other, strict=True)):
+                yield from extended([*rows, row])
+
+    return extended([tuple(range(n))])
+
+
+def test_of_all_loops_of_order_five_the_associative_ones_are_groups():
+    accepted = 0
+    for table in _loops(5):
+        try:
+            ej.FiniteGroup.from_table(table)
+            found = True
+        except ValueError as error:
+            assert "associative" in str(error)
+            found = False
+        assert found == is_group_table(table)
+        accepted += found
+    assert accepted == 6  # of 56: the cyclic group, its other elements numbered in 4! / 4 ways

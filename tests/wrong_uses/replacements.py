@@ -120,7 +120,7 @@ def replacements(value: Any) -> Iterator[tuple[str, Any]]:
     yield "bool", _each(_true, plain)
     if not _is_float(value):
         yield "np.int64", _each(_int64, plain)
-    yield "traced", Traced(jax.tree.map(jnp.asarray, plain))
+    yield "traced", Traced(plain)
     yield "group", ej.Octahedral() if isinstance(value, ej.groups.LieGroup) else ej.SO(4)
     if not callable(value) or isinstance(value, Representation):  # a representation can be called
         yield "fibre", Regular(ej.Cyclic(7))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +16,7 @@ HALF = C4.subgroup([2])
 X = np.ones((2, 4, 3))
 
 
+@jax.jit
 def one(g: Any) -> Any:
     """The trivial representation of any group."""
     return jnp.ones((1, 1)) * (1.0 - 0.0 * jnp.sum(jnp.asarray(g, float)))
