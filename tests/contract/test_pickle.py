@@ -37,14 +37,19 @@ def more():
 def layers(family):
     """The layers of one catalogue with their inputs and how they are called; parameters are drawn in numpy, uncompiled."""
     random = np.random.default_rng(0)
+
+    def drawn(build):
+        static, state = nnx.split(nnx.eval_shape(build))
+        draw = lambda leaf: jax.device_put(np.asarray(random.normal(size=leaf.shape)).astype(leaf.dtype))  # noqa: E731
+        return nnx.merge(static, jax.tree.map(draw, state))
+
     if family in FAMILIES:
         for case in FAMILIES[family]:
-            static, state = nnx.split(nnx.eval_shape(lambda case=case: case.layer(FLOAT)))
-            draw = lambda leaf: jnp.asarray(random.normal(size=leaf.shape), leaf.dtype)  # noqa: E731
-            yield case.name, nnx.merge(static, jax.tree.map(draw, state)), case.input(FLOAT), case.call
+            x = jax.eval_shape(lambda case=case: case.input(FLOAT))
+            yield case.name, drawn(lambda case=case: case.layer(FLOAT)), x, case.call
     elif family == "contract":
         for case in (*CASES, *POOLS):
-            yield case.name, case(), randn((2, *case.shape)), lambda layer, x: layer(x)
+            yield case.name, drawn(case), jax.ShapeDtypeStruct((2, *case.shape), jnp.float64), lambda layer, x: layer(x)
     else:
         for name, (layer, shape) in more().items():
             yield name, layer, randn(shape, dtype=FLOAT), lambda layer, x: layer(x)
