@@ -111,7 +111,7 @@ def test_law_forward_and_gradient(case):
 
 @each_kind_of_layer
 def test_law_after_ten_optimizer_steps(case):
-    layer, x = like(case), batch(case, 2)
+    layer, x = like(case), batch(case)
     before = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(layer)))
     optimizer = nnx.Optimizer(layer, optax.sgd(0.02), wrt=nnx.Param)
     target = randn(jax.eval_shape(layer, x).shape, 9)
@@ -222,15 +222,15 @@ def test_equal_instances_share_one_trace(case):
 
 @each_kind_of_layer
 def test_remat(case):
-    x = batch(case, 2)
+    layer, x = like(case), batch(case, 2)
 
-    @nnx.jit
-    def gradients(layer):
-        loss = lambda layer, call: (call(layer, x) ** 2).sum()  # noqa: E731
-        plain = nnx.grad(lambda layer: loss(layer, lambda layer, x: layer(x)))(layer)
-        return plain, nnx.grad(lambda layer: loss(layer, nnx.remat(lambda layer, x: layer(x))))(layer)
+    def loss(layer, call):
+        return (call(layer, x) ** 2).sum()
 
-    assert close(*gradients(like(case)))
+    # Two programs: in one, the compiler may compute what is equal once.
+    plain = nnx.jit(nnx.grad(lambda layer: loss(layer, lambda layer, x: layer(x))))(layer)
+    remat = nnx.jit(nnx.grad(lambda layer: loss(layer, nnx.remat(lambda layer, x: layer(x)))))(layer)
+    assert close(plain, remat)
 
 
 @each_kind_of_layer
@@ -283,7 +283,7 @@ def test_export(case):
     size = jax.export.symbolic_shape("b")
     shape = jax.ShapeDtypeStruct((*size, *case.shape), jnp.float32)
     blob = jax.export.export(jax.jit(layer), platforms=["cpu"])(shape).serialize()
-    x = batch(case, 2, jnp.float32)
+    x = batch(case, 3, jnp.float32)
     assert close(jax.export.deserialize(blob).call(x), compiled(layer)(x), 1e-6)
 
 
@@ -319,17 +319,16 @@ def test_variance_at_initialisation(case):
     if case.name in NOT_LINEAR:
         pytest.skip("not one linear map")
     variances = []
-    width = 16 if case.name in ("LiftingConv cube", "ConvTranspose p4") else 32  # these two multiply the most numbers
     apply = jax.jit(lambda definition, state, x: nnx.merge(definition, state)(x), static_argnums=0)
     for seed in range(2):
         layer = case(
-            features=(width, 2 * width), seed=seed, use_bias=False, kernel_init=nnx.initializers.lecun_normal()
+            features=(32, 64), seed=seed, use_bias=False, kernel_init=nnx.initializers.lecun_normal()
         )  # the default
-        x = randn((4, *case.shape[:-1], width), seed)
+        x = randn((4, *case.shape[:-1], 32), seed)
         alike = {"SetLinear": 1, "SetConv": 1, "ExchangeableLinear": 2}.get(case.name)
         if alike:  # the mean of equal elements is as large as they are
-            x = np.asarray(randn((32, *(1,) * alike, *case.shape[alike:-1], width), seed))
-            x = np.broadcast_to(x, (32, *case.shape[:-1], width))
+            x = np.asarray(randn((32, *(1,) * alike, *case.shape[alike:-1], 32), seed))
+            x = np.broadcast_to(x, (32, *case.shape[:-1], 32))
         y = np.asarray(apply(*nnx.split(layer), x))
         if case.name.startswith("ConvTranspose"):
             y = y * np.sqrt(4.0)  # every output meets 1 / strides² of the window
