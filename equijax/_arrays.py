@@ -3,13 +3,29 @@
 import hashlib
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
     """Returns ``array`` after forbidding writes to it, so that it may be shared."""
     array.setflags(write=False)
     return array
+
+
+def as_array(value: Any) -> Any:
+    """The value as a numpy array where it is known, else as a traced array; None where it is no array."""
+    if isinstance(value, Tracer):
+        return value
+    try:
+        array = np.asarray(value)
+    except jax.errors.TracerArrayConversionError:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):  # lists of unequal lengths
+        return None
+    return None if array.dtype == object else array
 
 
 def require_real(value: Any, name: str) -> None:

@@ -61,23 +61,25 @@ def segment_largest_weighed(x: Array, ids: Array, num_segments: int) -> tuple[Ar
     return _largest_weighed(x, over) if _is_float(x) else _with_rows(x, over)
 
 
-def below_largest(x: Array, axis: int, where: Array | None = None) -> Array:
-    """Returns ``x`` minus its largest value along an axis, for exponentials that are divided by their sum.
+def below_largest(x: Array, axis: int, where: Array | None = None) -> tuple[Array, Array]:
+    """Returns ``x`` minus its largest value along an axis, for exponentials that are divided by their sum; and that value.
 
     Subtracted from members that are computed a second time, and rounded otherwise, the largest of large numbers leaves
     exponentials that all are 0, or infinite ones. Here the largest member is 0 exactly. Where the largest is not finite,
-    nothing is subtracted. The derivative is that of ``x``: what is subtracted drops out of the quotient.
+    0 is subtracted. The derivative is that of ``x``: what is subtracted drops out of the quotient, and has none.
 
     Args:
       x: floats.
       axis: the axis.
       where: bool, of the first axes of ``x``; what is False becomes minus infinity. None is all.
     """
-    return x if x.shape[axis] == 0 else _below_largest(keep(x, where, -np.inf), _Axes((axis % x.ndim,)))
+    if x.shape[axis] == 0:
+        return x, x.sum(axis, keepdims=True)
+    return _below_largest(keep(x, where, -np.inf), _Axes((axis % x.ndim,)))
 
 
-def segment_below_largest(x: Array, ids: Array, num_segments: int) -> Array:
-    """Returns the rows of ``x`` minus the largest of their segment, as :func:`below_largest` does.
+def segment_below_largest(x: Array, ids: Array, num_segments: int) -> tuple[Array, Array]:
+    """Returns the rows of ``x`` minus the largest of their segment, and the largest, as :func:`below_largest` does.
 
     Args:
       x: floats ``(rows, *rest)``.
@@ -152,16 +154,18 @@ def _in_two_rounds(find: Callable[[], T], use: Callable[[T], U]) -> tuple[T, U]:
 
 
 @jax.custom_jvp
-def _below_largest(x: Array, over: _Axes | _Segments) -> Array:
+def _below_largest(x: Array, over: _Axes | _Segments) -> tuple[Array, Array]:
     def finite(value: Array) -> Array:
         return jnp.where(jnp.isfinite(value), value, jnp.zeros((), x.dtype))
 
-    return _in_two_rounds(lambda: finite(over.max(x)), lambda value: x - over.spread(value, x))[1]
+    value, shifted = _in_two_rounds(lambda: finite(over.max(x)), lambda value: x - over.spread(value, x))
+    return shifted, value
 
 
 @_below_largest.defjvp
-def _below_largest_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    return _below_largest(*primals), tangents[0]
+def _below_largest_rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    shifted, value = _below_largest(*primals)
+    return (shifted, value), (tangents[0], jnp.zeros_like(value))
 
 
 @jax.custom_jvp

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arguments import shown
+from equijax._arrays import as_array
 from equijax._exported import is_open
 from equijax._numbers import positive_int
 
@@ -19,21 +20,14 @@ def indices(value: Any, name: str) -> Any:
     Raises:
       TypeError: they are no integers.
     """
-    array = value if hasattr(value, "dtype") else _array(value, name)
+    array = value if hasattr(value, "dtype") else as_array(value)
+    if array is None:
+        raise TypeError(f"`{name}` is {shown(value)}; it must be an array of integers.")
     if isinstance(value, (list, tuple)) and array.size == 0:
         array = array.astype(np.int32)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"`{name}` has dtype {array.dtype}; indices must be integers. Write {name}.astype(int).")
     return array
-
-
-def _array(value: Any, name: str) -> Any:
-    try:
-        return np.asarray(value)
-    except jax.errors.TracerArrayConversionError:
-        return jnp.asarray(value)
-    except (TypeError, ValueError):  # lists of unequal lengths
-        raise TypeError(f"`{name}` is {shown(value)}; it must be an array of integers.") from None
 
 
 def narrowed(array: Any) -> Any:

@@ -144,6 +144,24 @@ class Case:
         return np.vdot(c, np.maximum(extreme, 0)), (dx, 0.1 * (dy * n).sum(outer), 0.1 * dy.sum(outer))
 
 
+def wrong_gradients(numbers, compiler_options=None):
+    """The cases whose gradients, compiled as one program, differ from numpy's by more than rounding: {case: errors}."""
+    cases = [Case(number) for number in numbers]
+    given = [case.given for case in cases]
+
+    def loss(given):
+        return sum(case.loss(*arrays).astype(jnp.float64) for case, arrays in zip(cases, given, strict=True))
+
+    found = jax.jit(jax.grad(loss), compiler_options=compiler_options)(given)
+    wrong = {}
+    for number, case, gradient in zip(numbers, cases, jax.device_get(found), strict=True):
+        _, expected = case.reference(*case.given)
+        errors = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(gradient, expected, strict=False)]
+        if not max(errors) < (1e-10 if case.dtype == np.float64 else 2e-4):
+            wrong[number, case.kind, case.norm] = errors
+    return wrong
+
+
 @pytest.mark.parametrize("first", [0, 8, 16, *(pytest.param(k, marks=pytest.mark.slow) for k in range(24, 216, 8))])
 def test_compiled_gradients_are_those_of_numpy(first):
     """Eight cases to a program, each of another shape; what is lost is 3 to 200 per cent of a gradient, or it is NaN.
@@ -151,20 +169,7 @@ def test_compiled_gradients_are_those_of_numpy(first):
     Without optimisations JAX's own rule loses twice as many of them, and programs compile in an eighth of the time. Every kind is
     compiled with optimisations too, in three programs of nine; ``tests/benchmarks/maxima_lost.py`` counts all cases that way.
     """
-    cases = [Case(number) for number in range(first, first + 8)]
-    given = [case.given for case in cases]
-
-    def loss(given):
-        return sum(case.loss(*arrays).astype(jnp.float64) for case, arrays in zip(cases, given, strict=True))
-
-    found = jax.jit(jax.grad(loss), compiler_options=OPTIMISED if first // 24 % 3 == 0 else None)(given)
-    wrong = {}
-    for number, case, gradient in zip(range(first, first + 8), cases, jax.device_get(found), strict=True):
-        _, expected = case.reference(*case.given)
-        errors = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(gradient, expected, strict=False)]
-        if not max(errors) < (1e-10 if case.dtype == np.float64 else 2e-4):
-            wrong[number, case.kind, case.norm] = errors
-    assert wrong == {}
+    assert wrong_gradients(range(first, first + 8), OPTIMISED if first // 24 % 3 == 0 else None) == {}
 
 
 def test_the_reference_is_the_derivative():

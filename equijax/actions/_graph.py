@@ -15,7 +15,7 @@ from equijax.actions._product import all_permute
 from equijax.actions._tensor import SetAction
 from equijax.graphs import Graph
 from equijax.groups import DirectProduct, Group, Permutation
-from equijax.groups._elements import concrete, integers, poison, require_tuple
+from equijax.groups._elements import concrete, integers, known_where, require_tuple
 from equijax.groups._group import Element, require_is_group
 from equijax.groups._permutation import is_permutation
 from equijax.reps import Representation
@@ -196,7 +196,7 @@ def marked(features: Any, known: jax.Array | None) -> Any:
     """Marks the features of a graph that traced images which are no permutations have moved; None is known to be right."""
     if known is None:
         return features
-    return jax.tree.map(lambda x: jnp.where(known, x, jnp.asarray(poison(x.dtype), x.dtype)), features)
+    return jax.tree.map(lambda x: known_where(known, x), features)
 
 
 def require_parts(g: Element, count: int) -> tuple[Element, ...]:

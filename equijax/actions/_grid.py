@@ -15,7 +15,7 @@ from equijax.actions._action import require_known
 from equijax.actions._field import FieldAction, require_fibre
 from equijax.actions._finite import FiniteAction
 from equijax.groups import PointGroup, SpaceGroup, Subgroup, Translation
-from equijax.groups._elements import concrete, integers, numeric, poison
+from equijax.groups._elements import concrete, integers, known_where, numeric, poison
 from equijax.groups._group import Element, require_is_group
 from equijax.groups._point import has_matrices
 from equijax.groups._subgroup import require_is_subgroup
@@ -206,7 +206,7 @@ class GridAction(FieldAction):
             moved = jnp.where(jnp.broadcast_to(inside, moved.shape), moved, jnp.zeros((), moved.dtype))
         if not known:
             acts &= (h >= 0) & (h < self.point_group.order)
-            moved = jnp.where(acts, moved, jnp.full((), poison(moved.dtype), moved.dtype))
+            moved = known_where(acts, moved)
         return moved.reshape(x.shape)
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax._arguments import listed, shown
+from equijax._arrays import as_array
 from equijax._exported import is_open
 
 _NUMBERS = "an array of numbers"
@@ -36,15 +37,12 @@ def array(value: Any, name: str, what: str = _NUMBERS) -> jax.Array:
     """
     if isinstance(value, jax.Array) or hasattr(value, "__jax_array__"):
         return jnp.asarray(value)
-    try:
-        known = value.copy() if isinstance(value, np.ndarray) else np.asarray(value)
-    except jax.errors.TracerArrayConversionError:
-        return jnp.asarray(value)
-    except (TypeError, ValueError):
-        known = np.zeros((), object)
-    if known.dtype.kind in "USOMm":
+    known = as_array(value)
+    if known is None or known.dtype.kind in "USMm":
         raise TypeError(f"`{name}` is {shown(value)}; it must be {what}.")
-    return jax.device_put(known)
+    if not isinstance(known, np.ndarray):
+        return known
+    return jax.device_put(known.copy() if known is value else known)
 
 
 def mask(value: Any, name: str) -> jax.Array | None:

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from equijax._arguments import shown
+from equijax._arrays import as_array
 from equijax._indices import narrowed
 
 _INT32 = np.iinfo(np.int32)
@@ -80,7 +80,7 @@ def integers(value: Any, name: str, shape: tuple[int | None, ...] = (), what: st
         smallest int32.
     """
     empty = isinstance(value, list) and not value  # which numpy takes for floats
-    array = np.zeros(0, np.int32) if empty else _array(value)
+    array = np.zeros(0, np.int32) if empty else as_array(value)
     if array is None or not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"`{name}` is {shown(value)}; it must hold {what}.")
     _require_last_axes(array, name, shape, what)
@@ -111,7 +111,7 @@ def reals(value: Any, name: str, shape: tuple[int, ...], what: str = "real numbe
       TypeError: they are no real numbers.
       ValueError: the last axes are others, or a number is known and not finite.
     """
-    array = _array(value)
+    array = as_array(value)
     if array is None or not _is_real(array.dtype):
         raise TypeError(f"`{name}` is {shown(value)}; it must hold {what}.")
     _require_last_axes(array, name, shape, what)
@@ -127,7 +127,7 @@ def numeric(value: Any, name: str) -> jax.Array:
     if isinstance(value, jax.Array):
         array = None if jnp.issubdtype(value.dtype, jax.dtypes.extended) else value
     else:
-        array = _array(value)
+        array = as_array(value)
         array = None if array is None or array.dtype.kind in "USOMm" else on_device(value)
     if array is None:
         raise TypeError(f"`{name}` is {shown(value)}; it must be an array of numbers.")
@@ -149,7 +149,7 @@ def known_reals(value: Any, name: str, what: str = "real numbers") -> np.ndarray
     Raises:
       TypeError: they are no real numbers, or traced.
     """
-    array = _array(value)
+    array = as_array(value)
     if not isinstance(array, np.ndarray) or not _is_real(array.dtype):
         raise TypeError(f"`{name}` is {shown(value)}; it must hold {what}.")
     return array.astype(np.float64)
@@ -213,17 +213,19 @@ def poison(dtype: Any) -> Any:
     return int(limits.min if limits.min < 0 else limits.max)
 
 
-def _array(value: Any) -> Any:
-    """The value as a numpy array where it is known, else as a traced array; None where it is no array of numbers."""
-    if isinstance(value, Tracer):
-        return value
-    try:
-        array = np.asarray(value)
-    except jax.errors.TracerArrayConversionError:
-        return jnp.asarray(value)
-    except (TypeError, ValueError):
-        return None
-    return None if array.dtype == object else array
+def known_where(known: jax.Array, x: jax.Array) -> jax.Array:
+    """Marks what an element or a choice that does not exist has made, which only a traced one can do.
+
+    Args:
+      known: bool ``(*batch,)``.
+      x: ``(*batch, *rest)``.
+
+    Returns:
+      ``x``, and where ``known`` is False NaN for floats, the smallest number of a signed integer, the largest of an unsigned
+      one, False of a boolean. Of integers the mark may stand for itself.
+    """
+    known = known.reshape(*known.shape, *(1,) * (x.ndim - known.ndim))
+    return jnp.where(jnp.broadcast_to(known, x.shape), x, jnp.asarray(poison(x.dtype), x.dtype))
 
 
 def _is_real(dtype: Any) -> bool:

@@ -67,9 +67,8 @@ class LogSumExp(Aggregation):
 
     def reduce(self, members: Members, x: jax.Array) -> jax.Array:
         """Returns the logarithm of the sum of exponentials, computed with the maximum taken out."""
-        largest = jax.lax.stop_gradient(members.max(x))
-        largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros((), x.dtype))  # inf - inf is NaN
-        total = members.sum(jnp.exp(members.known(members.below_max(x))))
+        shifted, largest = members.below_max(x)
+        total = members.sum(jnp.exp(members.known(shifted)))
         return jnp.log(jnp.where(members.count > 0, total, jnp.ones((), x.dtype))) + largest
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.groups._elements import integers, known_integers, poison
+from equijax.groups._elements import integers, known_integers
 
 
 def require_numbers(numbers: Any, limits: np.ndarray, name: str) -> jax.Array:
@@ -22,21 +22,6 @@ def require_numbers(numbers: Any, limits: np.ndarray, name: str) -> jax.Array:
         if bad.size:
             raise ValueError(f"`{name}` holds {bad[0]}; its entries must be at least 0 and below {limits.tolist()}.")
     return jnp.asarray(found)
-
-
-def known_where(known: jax.Array, x: jax.Array) -> jax.Array:
-    """Marks the samples whose choice does not exist, which only a traced choice can hide.
-
-    Args:
-      known: bool ``(*batch,)``.
-      x: ``(*batch, *rest)``.
-
-    Returns:
-      ``x``, and where ``known`` is False NaN for floats, the smallest number of a signed integer, the largest of an unsigned
-      one, False of a boolean. Of integers the mark may stand for itself.
-    """
-    known = known.reshape(*known.shape, *(1,) * (x.ndim - known.ndim))
-    return jnp.where(jnp.broadcast_to(known, x.shape), x, jnp.asarray(poison(x.dtype), x.dtype))
 
 
 def places_of(choice: Any, strides: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,9 +7,9 @@ import numpy as np
 from equijax._arguments import real_number
 from equijax._dtypes import unit_for_powers, widened
 from equijax.groups import Subgroup
-from equijax.groups._elements import numeric
+from equijax.groups._elements import known_where, numeric
 from equijax.groups._subgroup import require_is_subgroup
-from equijax.nn._choices import known_where, require_numbers
+from equijax.nn._choices import require_numbers
 from equijax.nn._phases import sorted_sum
 
 

@@ -33,8 +33,8 @@ class Members(Protocol):
         """Largest value; 0 for an empty set. Equal values share the gradient."""
         ...
 
-    def below_max(self, x: jax.Array) -> jax.Array:
-        """Values minus the largest of their set, for exponentials; minus infinity or anything where there is no member."""
+    def below_max(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Values minus the largest of their set, for exponentials; and the largest, 0 where it is not finite."""
         ...
 
     def spread(self, total: jax.Array) -> jax.Array:
@@ -84,7 +84,7 @@ class AxisMembers:
         """Largest value along the axis; 0 where there is none."""
         return _if_any(largest(x, self.axis, self.mask, keepdims=True), self.count)
 
-    def below_max(self, x: jax.Array) -> jax.Array:
+    def below_max(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Subtracts the largest along the axis."""
         return below_largest(x, self.axis, self.mask)
 
@@ -136,7 +136,7 @@ class SegmentMembers:
         """Largest value of each set; 0 where there is none."""
         return _if_any(segment_largest(self.known(x), self.ids, self.num_segments), self.count)
 
-    def below_max(self, x: jax.Array) -> jax.Array:
+    def below_max(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Subtracts the largest of the set."""
         return segment_below_largest(self.known(x), self.ids, self.num_segments)
 

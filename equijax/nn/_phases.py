@@ -13,8 +13,8 @@ from equijax._dtypes import unit_for_powers, widened
 from equijax._exported import exported
 from equijax._extrema import largest
 from equijax._numbers import each_positive, per_axis, positive_int
-from equijax.groups._elements import integers, numeric
-from equijax.nn._choices import known_where, require_numbers
+from equijax.groups._elements import integers, known_where, numeric
+from equijax.nn._choices import require_numbers
 from equijax.nn._layer import require_group
 
 
@@ -199,7 +199,7 @@ def taken_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], traili
 
 
 def given_phase(parts: jax.Array, choice: Choice, strides: Sequence[int], trailing: int) -> jax.Array:
-    """Returns the phase of every sample that a caller chose; see :func:`equijax.nn._choices.known_where`."""
+    """Returns the phase of every sample that a caller chose; see :func:`equijax.groups._elements.known_where`."""
     choice = require_choice(choice, len(strides))
     return known_where(_known(choice, strides), taken_phase(parts, choice, strides, trailing))
 

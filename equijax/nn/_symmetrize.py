@@ -16,8 +16,8 @@ from equijax.actions import Action
 from equijax.actions._acting import require_elements, require_stacked
 from equijax.actions._action import require_action
 from equijax.groups import Group
+from equijax.groups._elements import known_where
 from equijax.groups._group import Element, require_is_group
-from equijax.nn._choices import known_where
 from equijax.nn._given import checked
 from equijax.nn._listed import Listed, is_closed, listed_or_none, no_group, require_closed
 from equijax.nn._returned import require_returned, require_scores
@@ -183,6 +183,6 @@ def canonicalize(
     listed = jax.tree.map(jnp.asarray, listed, is_leaf=lambda leaf: isinstance(leaf, list))
     moved = jax.vmap(lambda g: action(group.inverse(g), x))(listed)
     scores = jax.vmap(lambda x: require_scores(score(x), (), "score"))(moved)
-    best, known = jnp.argmax(scores), (scores == scores).all()
-    take = lambda leaf: leaf[best]  # noqa: E731
-    return jax.tree.map(lambda leaf: known_where(known, leaf[best]), moved), jax.tree.map(take, listed)
+    best, scored = jnp.argmax(scores), (scores == scores).all()
+    upright, g = jax.tree.map(lambda leaf: leaf[best], (moved, listed))
+    return jax.tree.map(lambda leaf: known_where(scored, leaf), upright), g

@@ -34,7 +34,7 @@ def exponentials(
     if own is not None:
         own = own.astype(wide)
         rows, numbers = jnp.concatenate([scores, own]), jnp.concatenate([ids, jnp.arange(num_segments, dtype=ids.dtype)])
-    shifted = segment_below_largest(rows, numbers, num_segments)
+    shifted, _ = segment_below_largest(rows, numbers, num_segments)
     weights = keep(jnp.exp(keep(shifted[: scores.shape[0]], mask)), mask)
     total = jax.ops.segment_sum(weights, ids, num_segments)
     if own is not None:

@@ -58,7 +58,7 @@ def attention_weights(query: jax.Array, key: jax.Array, key_mask: jax.Array | No
     there = there[..., None, :] if there.ndim == key.ndim - 2 else there
     there = jnp.broadcast_to(there[..., None, :, :], scores.shape)
     if query.shape[-1] == 1:  # products of two numbers are multiplied wherever they are read
-        shifted = below_largest(scores, -1, there)
+        shifted, _ = below_largest(scores, -1, there)
     else:
         lowest = jnp.asarray(jnp.finfo(wide).min, wide)
         largest = jnp.max(jnp.where(there, scores, lowest), axis=-1, keepdims=True, initial=lowest)
