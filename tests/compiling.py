@@ -1,6 +1,10 @@
-"""How tests compile. They compile thousands of small programs and run each once or twice."""
+"""How tests compile. They compile thousands of small programs and run each once or twice.
+
+`python -m tests.compiling COMMAND …` runs a command whose programs are compiled so, such as the build of the documentation.
+"""
 
 import os
+import sys
 
 import jax
 
@@ -12,3 +16,6 @@ if jax.__version_info__ < (0, 11):
 
 #: Without LLVM's optimisations compiling takes a third of the time, and the programs compute the same.
 QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])}
+
+if __name__ == "__main__":
+    os.execvpe(sys.argv[1], sys.argv[1:], os.environ | QUICKLY)
