@@ -26,6 +26,7 @@ from equijax.audit._infinitesimal import lie_derivatives
 from equijax.audit._layout import Layout
 from equijax.audit._network import Network, require_actions
 from equijax.audit._probe import probed_layouts
+from equijax.audit._reaching import reaching
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
 from equijax.audit._trace import Trace, trace
@@ -170,8 +171,11 @@ def prepare(
     leader = _leader(in_action)
     if group is not None and not agree(group, leader.group):
         raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
-    elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
+    named = elements is not None
+    elements = jax.tree.map(jnp.asarray, elements) if named else audited_elements(leader, x)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)
+    if not named and network.frame.is_grid:
+        network = network.under(reaching(network.frame, network.layouts.values()))
     frame = network.frame
     images = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
     return Subject(network, network.trace.x, images, model)

@@ -11,12 +11,13 @@ from equijax._arguments import shown
 from equijax.actions import Action
 from equijax.actions._action import require_action
 from equijax.audit._actions import layout_of
-from equijax.audit._declared import declared, fitted, pools_graphs
+from equijax.audit._declared import chosen, declared, fitted, is_choice, pools_graphs
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Layout, reshaped
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
+from equijax.groups._group import Element
 from equijax.nn import Layer, Sequential
 from equijax.nn._jaxpr import Call, Equation, Mark, Values, evaluate
 
@@ -51,6 +52,12 @@ class Step:
         """The living variables that the step computes."""
         old = set(self.before)
         return tuple(v for v in self.after if v not in old)
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The living variables that the step computes with."""
+        used = {v for eq in self.equations for v in eq.inputs}
+        return tuple(v for v in self.before if v in used)
 
     @property
     def path(self) -> str:
@@ -97,7 +104,7 @@ class Network:
         actions: Mapping[str, Action],
         depth: int | None,
     ):
-        self.trace, self.frame, self.depth = trace, frame, depth
+        self.trace, self.frame, self.depth, self.actions = trace, frame, depth, actions
         program = trace.program
         self.depends = program.depends_on(trace.x_variables)
         self.fixed, self.equations = trace.parts()
@@ -113,6 +120,12 @@ class Network:
         self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()
         self._propagate(actions)
         self.steps = self._cut()
+
+    def under(self, elements: Element) -> "Network":
+        """Returns the network with other elements."""
+        frame = self.frame.with_elements(elements)
+        entering = [self.layouts[v] for v in self.trace.x_variables]
+        return Network(self.trace, frame, entering, list(self.given), self.actions, self.depth)  # pyright: ignore[reportArgumentType]
 
     def constants(self) -> Values:
         """Returns the values of what depends neither on the input nor on the state."""
@@ -176,6 +189,8 @@ class Network:
                     entered[mark.call] = layout or entered[mark.call]
         elif (given := actions.get(str(mark.call), actions.get(mark.call.path))) is not None:
             layout = layout_of(given, shape)
+        elif isinstance(module, Layer) and is_choice(self.trace.edges[mark.call, "out"], mark.leaf):
+            layout = chosen(entered.get(mark.call), shape)
         elif isinstance(module, Layer) and mark.leaf == 0:
             layout = declared(module, entered.get(mark.call), shape)
         if layout is not None:

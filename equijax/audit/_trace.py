@@ -18,6 +18,9 @@ from equijax.nn._jaxpr import Call, Equation, Program, mark_name, read
 _CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
 _PATH = "equijax_audit_path"
 
+#: What may be called of a submodule. A call from within another call of the same submodule leaves no marks of its own.
+_METHODS = ("__call__", "with_choice", "choose")
+
 
 @dataclasses.dataclass(frozen=True)
 class _Calls:
@@ -25,6 +28,7 @@ class _Calls:
 
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     edges: dict[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
+    inside: set[str] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,21 +159,31 @@ def _watch(copy: nnx.Module) -> None:
 def _watched(cls: type) -> type:
     """Returns a subclass whose calls mark the arrays that enter and leave it."""
 
+    names: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    names |= {name: _marking(getattr(cls, name)) for name in _METHODS if callable(getattr(cls, name, None))}
+    return type(cls)(cls.__name__, (cls,), names)
+
+
+def _marking(method: Any) -> Any:
+    """Returns a method that marks the arrays that enter and leave it."""
+
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        calls = _CALLS.get()
-        if calls is None:
-            return cls.__call__(self, *args, **kwargs)  # pyright: ignore[reportCallIssue]
-        path = getattr(self, _PATH)
+        calls, path = _CALLS.get(), getattr(self, _PATH)
+        if calls is None or path in calls.inside:
+            return method(self, *args, **kwargs)
         calls.counts[path] += 1
         here = Call(path, calls.counts[path])
         calls.edges[here, "in"] = _shapes((args, kwargs))
         args, kwargs = _marked((args, kwargs), here, "in")
-        result = cls.__call__(self, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+        calls.inside.add(path)
+        try:
+            result = method(self, *args, **kwargs)
+        finally:
+            calls.inside.discard(path)
         calls.edges[here, "out"] = _shapes(result)
         return _marked(result, here, "out")
 
-    names = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls)(cls.__name__, (cls,), names)
+    return call
 
 
 def _is_opaque(leaf: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._beyond import Beyond
 from equijax.audit._error import gap, widened
 from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network, Step, joined
@@ -90,6 +91,7 @@ class Walker:
         self.random = np.random.default_rng(seed)
         self.results = tuple(dict.fromkeys(v for v in network.trace.result_variables if v in network.depends))
         self.kept = {v for step in network.steps for v in step.after}
+        self.beyond = [Beyond(self.frame, e) for e in range(self.frame.count)]
 
     def run(self, steps: Iterable[Step], start: Values, jitter: bool = False) -> Values:
         """Evaluates steps from the given activations and returns those at their cuts."""
@@ -121,7 +123,7 @@ class Walker:
         """Returns the moved clean activations; where they are not known (content that a crop left out), ``other``'s."""
         result: Values = {}
         for v in variables:
-            value, known = self.frame.move(e, clean[v], self.layout(v))
+            value, known = self.beyond[e].move(clean[v], self.layout(v))
             result[v] = value if known is None else np.where(known, value, np.asarray(other[v]))
         return result
 
@@ -138,7 +140,7 @@ class Walker:
 
     def difference(self, e: int, run: Values, clean: Values, v: int) -> np.ndarray:
         """Returns a run's activation minus the moved clean one, 0 where that is not known."""
-        value, known = self.frame.move(e, clean[v], self.layout(v))
+        value, known = self.beyond[e].move(clean[v], self.layout(v))
         result = gap(run[v], value)
         return result if known is None else np.where(known, result, 0.0)
 
@@ -193,7 +195,7 @@ def walk(
     runs = [walker.run(steps, dict(zip(network.trace.x_variables, leaves, strict=True))) for leaves in moved_x]
     moved = {e: dict(run) for e, run in enumerate(runs)}
     pending, findings = list(steps), []
-    lost: dict[int, Finding] = {}
+    lost: dict[int, _Lost] = {}
     while pending:
         finding = Finding(pending.pop(0))
         broken = _judge(walker, finding, runs, clean, floors)
@@ -206,32 +208,83 @@ def walk(
         finding.tie = _ties(finding.step, floors)
         findings.append(finding)
         for e in range(len(runs)):
+            owner = finding
             if e in finding.errors:
-                owner = lost.pop(e, finding)
-                if e in broken:
-                    owner.broken.add(e)
-                    finding.pictures[e] = _picture(walker, finding, e, runs[e], clean)
-                    if owner is not finding:
-                        owner.errors[e] = finding.errors.pop(e)
-                if e in broken or every_cut:
-                    before = [np.asarray(runs[e][v]) for v in walker.results]
-                    runs[e] = _restarted(walker, e, finding.step, pending, runs[e], clean, moved[e])
-                    _add_term(walker, owner, e, before, runs[e])
-            elif e not in lost:
-                lost[e] = finding
-                finding.lost.add(e)
+                behind = lost.pop(e, None)
+                walker.beyond[e] = Beyond(walker.frame, e)
+                owner = behind.owner(finding) if behind is not None and e in broken else finding
+            else:
+                behind = lost.setdefault(e, _Lost(e))
+                wrong = _followed(walker, behind, finding, runs[e], clean, floors)
+                if wrong and not (heal and _healing(walker, finding.step, pending, {e}, runs, clean, floors) is not None):
+                    broken.add(e)
+                elif wrong:
+                    behind.blind = True
+            if e in broken:
+                owner.broken.add(e)
+                finding.pictures[e] = _picture(walker, finding, e, runs[e], clean)
+                if owner is not finding:
+                    owner.errors.setdefault(e, finding.errors.pop(e))
+            if e in broken or (every_cut and e in finding.errors):
+                before = [np.asarray(runs[e][v]) for v in walker.results]
+                runs[e] = _restarted(walker, e, finding.step, pending, runs[e], clean, moved[e])
+                _add_term(walker, owner, e, before, runs[e])
     total = {
         e: [walker.difference(e, moved[e], clean, v) for v in walker.results]
         for e in range(len(runs))
         if walker.acts(e, walker.results)
     }
-    for e, finding in lost.items():
-        finding.broken.add(e)
+    for e, behind in lost.items():
+        if behind.blind and behind.findings:
+            behind.findings[0].broken.add(e)
     for e, parts in total.items():
         _settle(findings, e, parts)
     scale = float(np.sqrt(sum(np.sum(np.abs(widened(clean[v])) ** 2) for v in walker.results))) or 1.0
     errors = {e: float(np.sqrt(sum(np.sum(np.abs(d) ** 2) for d in parts))) / scale for e, parts in total.items()}
     return Walk(findings, walker.statics, clean, moved, floors, total, errors)
+
+
+@dataclasses.dataclass
+class _Lost:
+    """An element on its way through activations on which it has no action.
+
+    Attributes:
+      e: the number of the element.
+      findings: the steps that read only activations on which it acts, and write such on which it does not.
+      blind: True where the moved copy can't be followed.
+    """
+
+    e: int
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    blind: bool = False
+
+    def owner(self, finding: Finding) -> Finding:
+        """Returns to whom an error belongs that is seen where the element acts again.
+
+        Behind layers that choose their samples by the data, and chose the right ones, it belongs to the step that brings the
+        samples back to wrong places.
+        """
+        guilty = [f for f in self.findings if self.e in f.broken] or self.findings[: int(self.blind)]
+        return guilty[0] if guilty else finding
+
+
+def _followed(
+    walker: Walker, lost: _Lost, finding: Finding, run: Values, clean: Values, floors: dict[int, float]
+) -> bool:
+    """Follows an element through a step behind which it has no action; tells whether the moved copy is wrong there."""
+    e, step, beyond = lost.e, finding.step, walker.beyond[lost.e]
+    if walker.acts(e, step.read) and not walker.acts(e, step.written):
+        lost.findings.append(finding)
+        finding.lost.add(e)
+    lost.blind = lost.blind or not all(beyond.follows(walker.layout(v)) for v in step.after)
+    if lost.blind:
+        return False
+    for v in step.after:
+        beyond.enter(walker.layout(v), clean[v], run[v], SAFE * floors[v])
+    error, floor = walker.compare(e, run, clean, step.written, floors)
+    if error > SAFE * floor:
+        finding.errors[e] = error, floor
+    return error > SAFE * floor
 
 
 def _ties(step: Step, floors: dict[int, float]) -> bool:
@@ -298,7 +351,8 @@ def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Value
 
 def _restarted(walker: Walker, e: int, step: Step, later: list[Step], run: Values, clean: Values, moved: Values) -> Values:
     """Returns the run that goes on behind ``step`` from the moved clean activations."""
-    start = walker.image(e, clean, moved, step.after)
+    taken = {v: run[v] for v in step.after if walker.layout(v).chosen}
+    start = walker.image(e, clean, {**moved, **taken}, step.after)
     return {**run, **walker.run(later, start)}
 
 
