@@ -111,9 +111,9 @@ def explain(
     subject = prepare(model, x, in_action, group, out_action, actions, elements, depth)
     network = subject.network
     state = network.trace.state
-    found = walk(network, state, subject.x, subject.moved, network.steps, every_cut=every_cut)
-    steps = [finding.step for finding in found.findings]
     other = jittered_state(network, state) if perturb else None
+    found = walk(network, state, subject.x, subject.moved, network.steps, jittered=other, every_cut=every_cut)
+    steps = [finding.step for finding in found.findings]
     second = None if other is None else walk(network, other, subject.x, subject.moved, steps)
     lie = lie_derivatives(network, found) if infinitesimal else ()
     rows, notes, cancellation = rows_of(subject, found, second, lie)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 

@@ -25,6 +25,8 @@ Verdict = Literal[
 #: The verdicts that accuse a row, the worst first.
 ACCUSING: tuple[Verdict, ...] = ("broken", "lost here", "approximate", "exact at these parameters only")
 
+Judgement = Literal["kept", "broken", "not judged"]
+
 CauseKind = Literal[
     "kernel",
     "phase",
@@ -88,6 +90,8 @@ class Row:
       error_map: root mean square of the local error over samples, elements and features at each place of the output's grid;
         None without a grid.
       lost: labels of the elements that have no action behind this row.
+      vain: True where the input tries nothing, at the given and at jittered parameters: no element changes what enters the
+        row (a constant image), or no other input what leaves it (a dead or saturated layer).
     """
 
     name: str
@@ -107,6 +111,14 @@ class Row:
     members: tuple[str, ...] = ()
     error_map: np.ndarray | None = None
     lost: tuple[str, ...] = ()
+    vain: bool = False
+
+    @property
+    def judgement(self) -> Judgement:
+        """``"broken"`` here or at other parameters, ``"not judged"`` if nothing is known or was tried, else ``"kept"``."""
+        if self.accused:
+            return "broken"
+        return "not judged" if self.vain or self.verdict == "action unknown" else "kept"
 
     @property
     def accused(self) -> bool:
@@ -195,12 +207,24 @@ class Report:
         return tuple(row for row in self.rows if row.accused)
 
     @property
+    def unjudged(self) -> tuple[Row, ...]:
+        """The rows of which nothing is known, or which the input does not try; in order."""
+        return tuple(row for row in self.rows if row.judgement == "not judged")
+
+    @property
+    def judgement(self) -> Judgement:
+        """What is known of the whole network: ``"kept"`` where every row is and every error is rounding."""
+        if self.accused or self.undefined or bool((np.nan_to_num(self.error) > 10 * self.floor).any()):
+            return "broken"
+        return "not judged" if self.unjudged else "kept"
+
+    @property
     def exact(self) -> bool:
-        """True where the end-to-end error of every element is rounding and no row is accused.
+        """True where the end-to-end error of every element is rounding, and every row was tried and kept.
 
         An error that is no number although its element has an action on the output (the model returns NaN) is not exact.
         """
-        return not self.accused and not self.undefined and not bool((np.nan_to_num(self.error) > 10 * self.floor).any())
+        return self.judgement == "kept"
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -251,7 +275,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain lists, numbers and strings for JSON; NaN and infinities become None."""
-        return _plain(dataclasses.asdict(self)) | {"exact": self.exact}
+        plain = _plain(dataclasses.asdict(self)) | {"exact": self.exact, "judgement": self.judgement}
+        for row, found in zip(self.rows, plain["rows"], strict=True):
+            found["judgement"] = row.judgement
+        return plain
 
     def assert_exact(self) -> None:
         """Does nothing where the network is exact; for tests.
@@ -262,6 +289,9 @@ class Report:
         if self.exact:
             return
         reason = "the equivariance of the network is undefined" if self.undefined else "the network is not equivariant"
+        if self.judgement == "not judged":
+            rows = ", ".join(f"`{row.name}`" for row in self.unjudged)
+            reason = f"whether the network is equivariant is not known, as these rows were not judged: {rows}"
         raise AssertionError(f"{reason}.\n{self}")
 
 

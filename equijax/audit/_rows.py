@@ -46,6 +46,7 @@ def rows_of(
     """Returns the rows of a report, its notes, and the cancellation."""
     network: Network = subject.network
     shares = shares_of(network, found)
+    woken = [] if second is None else _visible(network, second)
     extra, notes = side_effects(subject, found)
     rows, names = [], {}
     for i, finding in enumerate(found.findings):
@@ -63,6 +64,7 @@ def rows_of(
                 again,
                 name,
                 shares,
+                i in woken,
                 i,
                 (*extra.get(i, ()), *_aliasing(network, finding, i, lie)),
             )
@@ -107,12 +109,23 @@ def shares_of(network: Network, found: Walk) -> Shares:
     return Shares(share, error, term, sum(sizes) / np.sqrt(total) if counted else None)
 
 
+def _visible(network: Network, found: Walk) -> set[int]:
+    """Returns the numbers of the broken steps of which something is left at the output."""
+    floor = max((found.floors[v] for v in network.trace.result_variables if v in network.depends), default=0.0)
+    terms = shares_of(network, found).term
+    return {
+        i
+        for i, (finding, term) in enumerate(zip(found.findings, terms, strict=True))
+        if finding.broken and term > SAFE * floor
+    }
+
+
 def _row(
     subject: Any, found: Walk, second: Walk | None, finding: Finding, again: Finding | None, name: str,
-    shares: Shares, i: int, extra: tuple[Cause, ...],
+    shares: Shares, woken: bool, i: int, extra: tuple[Cause, ...],
 ) -> Row:  # fmt: skip
     network: Network = subject.network
-    verdict = _verdict(network, found, finding, again, shares.term[i])
+    verdict = _verdict(network, found, finding, again, shares.term[i], woken)
     causes: tuple[Cause, ...] = extra
     if verdict in ("broken", "approximate", "lost here"):
         causes += causes_of(subject, found, finding)
@@ -150,6 +163,7 @@ def _row(
         members=finding.step.members,
         error_map=picture,
         lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
+        vain=finding.vain and (again is None or again.vain),
     )
 
 
@@ -167,13 +181,15 @@ TIE = Cause(
 )
 
 
-def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | None, term: float) -> Verdict:
+def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | None, term: float, woken: bool) -> Verdict:
     if finding.broken:
         if finding.broken <= finding.lost:
             return "lost here"
         results = [v for v in network.trace.result_variables if v in network.depends]
         seen = finding.broken <= set(found.total)
         if seen and term <= SAFE * max(found.floors[v] for v in results):
+            if woken:
+                return "exact at these parameters only"
             return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action
         error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
         return "broken" if error > SMALL else "approximate"

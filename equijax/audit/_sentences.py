@@ -22,8 +22,8 @@ def places_ignored(network: Network, step: Step) -> Cause:
         "the data, took them from"
     )
     replacement = (
-        "`y, choice = layer.with_choice(x)` there, and ej.nn.PolyphaseUpsample(strides)(y, choice) with a convolution behind "
-        "it here"
+        "`y, choice = layer.with_choice(x)` there; here ej.nn.PolyphaseUpsample(strides)(y, choice), with a convolution "
+        "behind it"
     )
     return Cause("phase", sentence, replacement)
 

@@ -158,7 +158,6 @@ def _watch(copy: nnx.Module) -> None:
 @bounded
 def _watched(cls: type) -> type:
     """Returns a subclass whose calls mark the arrays that enter and leave it."""
-
     names: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     names |= {name: _marking(getattr(cls, name)) for name in _METHODS if callable(getattr(cls, name, None))}
     return type(cls)(cls.__name__, (cls,), names)

@@ -40,6 +40,7 @@ class Finding:
       terms: element → what the step contributes to each result.
       healed: True where the step is several ones of which only the whole is exact.
       tie: True where rounding alone changes the step's output by far more than rounding.
+      vain: True where nothing was tried: no element changes what enters the step, or no other input what leaves it.
       pictures: broken element → variable → mean squared error at every place.
     """
 
@@ -50,6 +51,7 @@ class Finding:
     terms: dict[int, list[np.ndarray]] = dataclasses.field(default_factory=dict)
     healed: bool = False
     tie: bool = False
+    vain: bool = False
     pictures: dict[int, dict[int, np.ndarray]] = dataclasses.field(default_factory=dict)
 
 
@@ -92,6 +94,9 @@ class Walker:
         self.results = tuple(dict.fromkeys(v for v in network.trace.result_variables if v in network.depends))
         self.kept = {v for step in network.steps for v in step.after}
         self.beyond = [Beyond(self.frame, e) for e in range(self.frame.count)]
+        program = network.trace.program
+        floats = [v for v in network.trace.x_variables if jnp.issubdtype(program.avals[v].dtype, jnp.inexact)]
+        self.of_floats = program.depends_on(floats)
 
     def run(self, steps: Iterable[Step], start: Values, jitter: bool = False) -> Values:
         """Evaluates steps from the given activations and returns those at their cuts."""
@@ -174,7 +179,7 @@ def _relative(difference: np.ndarray, scale: Any) -> float:
 
 def walk(
     network: Network, state: Sequence[Any], x: Sequence[Any], moved_x: Sequence[Sequence[Any]], steps: Sequence[Step], *,
-    heal: bool = True, every_cut: bool = False, seed: int = 0,
+    jittered: Sequence[Any] | None = None, heal: bool = True, every_cut: bool = False, seed: int = 0,
 ) -> Walk:  # fmt: skip
     """Measures every step on every element.
 
@@ -184,14 +189,17 @@ def walk(
       x: leaves of the input.
       moved_x: for each element the leaves of the moved input.
       steps: the steps, in order.
+      jittered: leaves of another state, under which steps have to undo each other's errors too.
       heal: join steps whose errors undo each other.
       every_cut: start again at every cut, not only behind broken steps.
       seed: of the random numbers.
     """
     walker = Walker(network, state, seed)
+    others = [] if jittered is None else [Walker(network, jittered, seed)]
     start = dict(zip(network.trace.x_variables, x, strict=True))
     clean = walker.run(steps, start)
     floors = walker.floor_of(clean, walker.run(steps, start, jitter=True))
+    other = walker.run(steps, dict(zip(network.trace.x_variables, map(_another, x), strict=True)))
     runs = [walker.run(steps, dict(zip(network.trace.x_variables, leaves, strict=True))) for leaves in moved_x]
     moved = {e: dict(run) for e, run in enumerate(runs)}
     pending, findings = list(steps), []
@@ -200,12 +208,13 @@ def walk(
         finding = Finding(pending.pop(0))
         broken = _judge(walker, finding, runs, clean, floors)
         present = {e for e in broken if e not in lost}
-        end = _healing(walker, finding.step, pending, present, runs, clean, floors) if heal and present else None
+        end = _healing(walker, others, finding.step, pending, present, runs, clean, floors) if heal and present else None
         if end is not None:
             finding = Finding(joined([finding.step, *pending[: end + 1]]), healed=True)
             del pending[: end + 1]
             broken = _judge(walker, finding, runs, clean, floors)
         finding.tie = _ties(finding.step, floors)
+        finding.vain = _vain(walker, finding.step, clean, other, floors)
         findings.append(finding)
         for e in range(len(runs)):
             owner = finding
@@ -216,7 +225,9 @@ def walk(
             else:
                 behind = lost.setdefault(e, _Lost(e))
                 wrong = _followed(walker, behind, finding, runs[e], clean, floors)
-                if wrong and not (heal and _healing(walker, finding.step, pending, {e}, runs, clean, floors) is not None):
+                if wrong and not (
+                    heal and _healing(walker, others, finding.step, pending, {e}, runs, clean, floors) is not None
+                ):
                     broken.add(e)
                 elif wrong:
                     behind.blind = True
@@ -268,9 +279,7 @@ class _Lost:
         return guilty[0] if guilty else finding
 
 
-def _followed(
-    walker: Walker, lost: _Lost, finding: Finding, run: Values, clean: Values, floors: dict[int, float]
-) -> bool:
+def _followed(walker: Walker, lost: _Lost, finding: Finding, run: Values, clean: Values, floors: dict[int, float]) -> bool:
     """Follows an element through a step behind which it has no action; tells whether the moved copy is wrong there."""
     e, step, beyond = lost.e, finding.step, walker.beyond[lost.e]
     if walker.acts(e, step.read) and not walker.acts(e, step.written):
@@ -294,6 +303,35 @@ def _ties(step: Step, floors: dict[int, float]) -> bool:
     return chooses and known < FLIPPED < max((floors[v] for v in step.written), default=0.0)
 
 
+def _another(leaf: Any) -> Any:
+    """Returns other floats for an input, as large as they are; whole numbers and masks stay."""
+    value = np.asarray(leaf)
+    if not jnp.issubdtype(value.dtype, jnp.inexact):
+        return leaf
+    noise = np.random.default_rng(2).standard_normal(value.shape) * (float(np.std(widened(value))) or 1.0)
+    return jnp.asarray((value + noise).astype(value.dtype), value.dtype)
+
+
+def _vain(walker: Walker, step: Step, clean: Values, other: Values, floors: dict[int, float]) -> bool:
+    """Tells whether this input can't judge a step: no element changes what enters it, or no input what leaves it."""
+
+    def differs(v: int, changed: Any) -> bool:
+        return _relative(gap(changed, clean[v]), clean[v]) > SAFE * floors[v]
+
+    def moves(e: int, v: int, value: Any) -> bool:
+        layout = walker.layout(v)
+        return layout.numbers is None and bool((walker.frame.move(e, value, layout)[0] != value).any())
+
+    free = [v for v in step.written if v in walker.of_floats and not walker.layout(v).chosen]
+    if free and not any(differs(v, other[v]) for v in free):
+        return True
+    pairs = [(e, v) for e in range(walker.frame.count) if walker.acts(e, step.read) for v in step.read]
+    if any(differs(v, walker.frame.move(e, clean[v], walker.layout(v))[0]) for e, v in pairs):
+        return False
+    random = {v: np.random.default_rng(0).standard_normal(np.shape(clean[v])) for v in step.read}
+    return any(moves(e, v, random[v]) for e, v in pairs)
+
+
 def _eps(value: Any) -> float:
     dtype = np.asarray(value).dtype
     return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
@@ -309,6 +347,7 @@ def _judge(walker: Walker, finding: Finding, runs: list[Values], clean: Values, 
 
 def _healing(
     walker: Walker,
+    others: list[Walker],
     step: Step,
     later: list[Step],
     broken: set[int],
@@ -322,12 +361,13 @@ def _healing(
             continue
         pairs = [walker.compare(e, runs[e], clean, other.after, floors) for e in broken]
         if all(error <= SAFE * floor for error, floor in pairs):
-            return j if _confirmed(walker, [step, *later[: j + 1]], broken, clean) else None
+            block = [step, *later[: j + 1]]
+            return j if all(_confirmed(walker, own, block, broken, clean) for own in (walker, *others)) else None
     return None
 
 
-def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Values) -> bool:
-    """Tells whether a block commutes with the elements on random activations as well."""
+def _confirmed(walker: Walker, own: Walker, block: list[Step], broken: set[int], clean: Values) -> bool:
+    """Tells whether a block commutes with the elements on random activations as well, with the parameters of ``own``."""
     before, after = block[0].before, block[-1].after
     start: Values = {}
     for v in before:
@@ -341,8 +381,8 @@ def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Value
         if not all(walker.frame.covers(e, walker.layout(v)) for v in (*before, *after)):
             continue
         if reference is None:
-            reference = walker.run(block, start)
-        run = walker.run(block, walker.image(e, start, start, before))
+            reference = own.run(block, start)
+        run = own.run(block, walker.image(e, start, start, before))
         for v in after:
             if _relative(walker.difference(e, run, reference, v), reference[v]) > 1e4 * _eps(reference[v]):
                 return False
