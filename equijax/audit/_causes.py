@@ -18,7 +18,8 @@ from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause, places_ignored
 from equijax.audit._shared import mixes
-from equijax.audit._walk import SAFE, Finding, Walk
+from equijax.audit._walk import Finding, Walk
+from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Equation, Values
 
 #: Repairs are tried on this many of the worst elements of each class.

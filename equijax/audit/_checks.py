@@ -18,7 +18,8 @@ from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._sentences import cause
-from equijax.audit._walk import SAFE, Walk
+from equijax.audit._walk import Walk
+from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Values, evaluate
 
 Keep = Callable[[int], np.ndarray | None]

@@ -114,7 +114,8 @@ def explain(
     other = jittered_state(network, state) if perturb else None
     found = walk(network, state, subject.x, subject.moved, network.steps, jittered=other, every_cut=every_cut)
     steps = [finding.step for finding in found.findings]
-    second = None if other is None else walk(network, other, subject.x, subject.moved, steps)
+    spared = [finding.broken if found.is_visible(finding) else set() for finding in found.findings]
+    second = None if other is None else walk(network, other, subject.x, subject.moved, steps, spared=spared)
     lie = lie_derivatives(network, found) if infinitesimal else ()
     rows, notes, cancellation = rows_of(subject, found, second, lie)
     notes = notes if elements is not None else (*how_drawn(network.frame.group), *notes)

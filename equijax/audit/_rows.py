@@ -14,7 +14,8 @@ from equijax.audit._layout import Base, batch_size, describe
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
 from equijax.audit._sentences import cause
-from equijax.audit._walk import SAFE, Finding, Walk
+from equijax.audit._walk import Finding, Walk
+from equijax.audit._walker import SAFE
 
 #: A local error below this is called approximate, above it broken.
 SMALL = 0.01
@@ -46,7 +47,7 @@ def rows_of(
     """Returns the rows of a report, its notes, and the cancellation."""
     network: Network = subject.network
     shares = shares_of(network, found)
-    woken = [] if second is None else _visible(network, second)
+    woken = [] if second is None else [i for i, one in enumerate(second.findings) if second.is_visible(one)]
     extra, notes = side_effects(subject, found)
     rows, names = [], {}
     for i, finding in enumerate(found.findings):
@@ -107,17 +108,6 @@ def shares_of(network: Network, found: Walk) -> Shares:
         for f in found.findings
     ]
     return Shares(share, error, term, sum(sizes) / np.sqrt(total) if counted else None)
-
-
-def _visible(network: Network, found: Walk) -> set[int]:
-    """Returns the numbers of the broken steps of which something is left at the output."""
-    floor = max((found.floors[v] for v in network.trace.result_variables if v in network.depends), default=0.0)
-    terms = shares_of(network, found).term
-    return {
-        i
-        for i, (finding, term) in enumerate(zip(found.findings, terms, strict=True))
-        if finding.broken and term > SAFE * floor
-    }
 
 
 def _row(
