@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     x = jax.random.normal(jax.random.key(options.seed), shape, dtype)
     report = ej.audit.explain(model, x, in_action=action, out_action=out_action, depth=options.depth)
     console = Console()
-    wide = console if console.is_terminal else Console(width=120)
+    wide = console if console.is_terminal else Console(width=80)
     wide.print(renderable(report, options.all))
     if options.html:
         report.to_html(options.html)

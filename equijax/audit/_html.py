@@ -7,8 +7,9 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from equijax.audit._advice import advice
 from equijax.audit._plot import draw
-from equijax.audit._table import cells, footer, headline
+from equijax.audit._table import cells, footer, headline, summary
 
 if TYPE_CHECKING:
     from equijax.audit._report import Report, Row
@@ -68,10 +69,9 @@ def page(report: "Report") -> str:
     )
     body = "\n".join(_row(number, row) for number, row in enumerate(report.rows, 1))
     causes = "\n".join(
-        f"<li><b>{html.escape(row.name)}</b> ({html.escape(cause.kind)}): {html.escape(cause.sentence)}. "
-        f'<span class="use">Instead: {html.escape(cause.replacement)}.</span></li>'
-        for row in report.accused
-        for cause in row.causes
+        f"<li><b>{html.escape(one.title)}</b>: {html.escape(one.sentence)}. "
+        f'<span class="use">Instead: {html.escape(one.replacement)}.</span></li>'
+        for one in advice(report.accused)
     )
     lines = "<br>\n".join(html.escape(line) for line in footer(report))
     return f"""<!doctype html>
@@ -81,6 +81,7 @@ def page(report: "Report") -> str:
 <title>{title}</title><style>{STYLE}</style></head>
 <body>
 <h1>{title}</h1>
+<p><b>{html.escape(summary(report))}</b></p>
 <p>{html.escape(headline(report))}</p>
 <div class="wide"><table><thead><tr>{head}</tr></thead>
 <tbody>
@@ -101,7 +102,7 @@ def page(report: "Report") -> str:
 
 def _row(number: int, row: "Row") -> str:
     values = ["", "", "", row.local_error, row.ratio, row.share, row.term, row.survival, row.border, ""]
-    style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.accused else ""
+    style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.judgement != "kept" else ""
     columns = [f'<td class="n" data-value="{number}">{number}</td>']
     for name, text, value in zip(HEADERS[1:], cells(row), values, strict=True):
         sort = _sortable(value) if name in NUMERIC else text

@@ -239,7 +239,7 @@ class Report:
                 return row
         raise KeyError(f"`name` is {name!r}; the rows are {[row.name for row in self.rows]}.")
 
-    def table(self, *, every: bool = False, width: int = 120) -> str:
+    def table(self, *, every: bool = False, width: int = 80) -> str:
         """Returns the report as plain text; ``print(report)`` does it with runs of exact rows counted.
 
         Args:
@@ -292,7 +292,7 @@ class Report:
         if self.judgement == "not judged":
             rows = ", ".join(f"`{row.name}`" for row in self.unjudged)
             reason = f"whether the network is equivariant is not known, as these rows were not judged: {rows}"
-        raise AssertionError(f"{reason}.\n{self}")
+        raise AssertionError(f"{reason}.\n{self.table(width=120)}")
 
 
 def _plain(value: Any) -> Any:
