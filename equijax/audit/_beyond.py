@@ -7,6 +7,7 @@ chooses its samples by the data does that of itself, with a shift for every memb
 samples are put in the place of what it kept.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -31,7 +32,8 @@ class Beyond:
         self.frame, self.e = frame, e
         self.further: dict[Lattice, list[tuple[int, ...]]] = {}
 
-    def _lattice(self, layout: Layout) -> Lattice:
+    def lattice(self, layout: Layout) -> Lattice:
+        """Returns the lattice on which the samples of an array lie."""
         return lattice(layout, len(self.frame.centre))
 
     def follows(self, layout: Layout) -> bool:
@@ -47,29 +49,48 @@ class Beyond:
           run: that of the moved copy.
           bound: the largest relative difference that is rounding.
         """
-        if self.frame.acts(self.e, layout) or self._lattice(layout) in self.further:
+        if self.frame.acts(self.e, layout) or self.lattice(layout) in self.further:
             return
         choices = self.frame.beyond(self.e, layout)
-        shift = self.frame.shift[self.e]
-        nearest = min(choices, key=lambda t: int(np.abs(shift + np.array(t)).sum()))
-        members = len(clean) if batch_size(layout, np.shape(clean)[0]) else 1
-        found = [nearest] * members
+        found = [self._shortest(choices)] * _members(layout, clean)
+        members = len(found)
         size = float(np.linalg.norm(widened(clean))) / members**0.5
         for choice in choices:
             image, known = self.frame.move(self.e, clean, layout, choice)
             off = gap(run, image) if known is None else np.where(known, gap(run, image), 0.0)
             fits = np.linalg.norm(off.reshape(members, -1), axis=1) <= bound * (size or 1.0)
             found = [choice if fit else old for fit, old in zip(fits, found, strict=True)]
-        self.further[self._lattice(layout)] = found
+        self.further[self.lattice(layout)] = found
+
+    def nearest(self, layout: Layout, clean: Any) -> list[tuple[int, ...]]:
+        """Returns the further shifts on a lattice, and where it is new takes those that move its samples least."""
+        if self.lattice(layout) not in self.further:
+            shortest = self._shortest(self.frame.beyond(self.e, layout))
+            self.further[self.lattice(layout)] = [shortest] * _members(layout, clean)
+        return self.known(layout)
+
+    def known(self, layout: Layout) -> list[tuple[int, ...]]:
+        """Returns the further shifts of all members of the batch on a lattice that was met."""
+        return self.further[self.lattice(layout)]
+
+    def _shortest(self, choices: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        shift = self.frame.shift[self.e]
+        return min(choices, key=lambda t: int(np.abs(shift + np.array(t)).sum()))
 
     def move(self, value: Any, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
         """Moves an array, as :meth:`Frame.move` does; behind a stride with the further shift of each member of the batch."""
         if self.frame.acts(self.e, layout):
             return self.frame.move(self.e, value, layout)
-        found = self.further[self._lattice(layout)]
+        found = self.further[self.lattice(layout)]
         images = {t: self.frame.move(self.e, value, layout, t) for t in dict.fromkeys(found)}
         if len(images) == 1:
             return images[found[0]]
         every = np.ones(np.shape(value), bool)
         known = np.stack([(every if images[t][1] is None else images[t][1])[n] for n, t in enumerate(found)])
         return np.stack([images[t][0][n] for n, t in enumerate(found)]), known
+
+
+def _members(layout: Layout, value: Any) -> int:
+    """Returns the number of members of a batch that may be moved differently; 1 where all are moved alike."""
+    shape = np.shape(value)
+    return shape[0] if shape and batch_size(layout, shape[0]) else 1

@@ -1,6 +1,7 @@
 """The audit: which layer breaks the symmetry, by how much, why, and what to use instead."""
 
 import dataclasses
+import functools
 import platform
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._infinitesimal import lie_derivatives
 from equijax.audit._layout import Layout
 from equijax.audit._network import Network, require_actions
+from equijax.audit._plan import plan_of
 from equijax.audit._probe import probed_layouts
 from equijax.audit._reaching import reaching
 from equijax.audit._report import Report
@@ -136,6 +138,7 @@ def explain(
         notes=notes,
         versions=_versions(),
         seconds=time.perf_counter() - begin,
+        _planned=functools.partial(plan_of, subject, found, rows),
     )
 
 

@@ -1,15 +1,19 @@
 """What an audit found: rows, causes, and the whole report."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from equijax.audit._html import save_html
 from equijax.audit._plot import save_plot
 from equijax.audit._table import as_text, renderable
+
+if TYPE_CHECKING:
+    from equijax.audit._plan import Plan
 
 Verdict = Literal[
     "exact by construction",
@@ -200,6 +204,18 @@ class Report:
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    _planned: Callable[[], "Plan"] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def plan(self) -> "Plan | None":
+        """The mends that make the network exact, in the order of their shares, tried by replay; made when first asked for.
+
+        None of a report that was loaded, or made by hand, and had no plan yet.
+        """
+        return None if self._planned is None else self._planned()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_planned"}  # it holds the whole network
 
     @property
     def accused(self) -> tuple[Row, ...]:
@@ -275,7 +291,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain lists, numbers and strings for JSON; NaN and infinities become None."""
-        plain = _plain(dataclasses.asdict(self)) | {"exact": self.exact, "judgement": self.judgement}
+        plain = _plain(dataclasses.asdict(dataclasses.replace(self, _planned=None)))
+        del plain["_planned"]
+        plain |= {"exact": self.exact, "judgement": self.judgement}
+        plain["plan"] = (
+            None if self.plan is None else _plain(dataclasses.asdict(self.plan)) | {"complete": self.plan.complete}
+        )
         for row, found in zip(self.rows, plain["rows"], strict=True):
             found["judgement"] = row.judgement
         return plain

@@ -1,0 +1,235 @@
+"""The plan: which mends make a network exact, tried by replaying it with them."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from equijax.audit._beyond import Beyond
+from equijax.audit._code import code_for
+from equijax.audit._error import gap, widened
+from equijax.audit._fitting import Unmendable
+from equijax.audit._layout import Layout
+from equijax.audit._mend import KINDS, Mends, Replay
+from equijax.audit._network import Network, Step
+from equijax.audit._walk import Walk
+from equijax.audit._walker import SAFE, Walker, size_of
+from equijax.nn._jaxpr import Values
+
+if TYPE_CHECKING:
+    from equijax.audit._report import Row
+
+#: Of a row that is not accused: it brings samples back to the fine grid, and needs to be told where they come from.
+CHOICE = "choice"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mend:
+    """What to change in one row.
+
+    Attributes:
+      name: the name of the row.
+      kinds: what is mended, kinds of causes; ``"choice"`` where samples are to be brought back to where a layer that chooses
+        by the data took them from.
+      share: the row's share of the end-to-end error.
+      code: what to write instead.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    share: float | None
+    code: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The mends of a network, in the order of their shares.
+
+    Every figure was measured by replaying the network with the mends made. The replay knows the element, where a layer
+    that chooses its samples looks at the data, so that only the last figure is one of the network that is rebuilt.
+
+    Attributes:
+      mends: what to change.
+      errors: largest end-to-end error without a mend, with the first one, with the first two, …
+      floor: end-to-end error that rounding alone makes.
+      remaining: names of the accused rows that no mend removes.
+    """
+
+    mends: tuple[Mend, ...]
+    errors: tuple[float, ...]
+    floor: float
+    remaining: tuple[str, ...]
+
+    @property
+    def error(self) -> float:
+        """End-to-end error with all mends."""
+        return self.errors[-1]
+
+    @property
+    def complete(self) -> bool:
+        """True where the mended network is exact."""
+        return not self.remaining and self.error <= SAFE * self.floor
+
+    def __str__(self) -> str:
+        if not self.mends and not self.remaining:
+            return "Nothing to mend."
+        verdict = "which is rounding" if self.complete else "which is not exact"
+        count = f"With these {len(self.mends)} mends" if len(self.mends) != 1 else "With this mend"
+        lines = [f"{count} the end-to-end error is {self.error:.1e}, {verdict}; without, {self.errors[0]:.1e}."]
+        for number, (mend, error) in enumerate(zip(self.mends, self.errors[1:], strict=True), 1):
+            share = "" if mend.share is None else f", {100 * mend.share:.0f} % of the error"
+            lines.append(f"{number}. {mend.name} ({', '.join(mend.kinds)}{share}): error left {error:.1e}")
+            lines.append(f"     {mend.code}")
+        if self.remaining:
+            lines.append(f"No mend is known for {', '.join(self.remaining)}.")
+        return "\n".join(lines)
+
+
+def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
+    """Makes the plan for the rows of a report.
+
+    Args:
+      subject: what was audited.
+      found: what the walk through it found, in the order of the rows.
+      rows: the rows.
+    """
+    network: Network = subject.network
+    kinds = {i: frozenset(c.kind for c in row.causes) & set(KINDS) for i, row in enumerate(rows) if row.accused}
+    unknown = [
+        i for i, row in enumerate(rows) if row.accused and (not kinds[i] or {c.kind for c in row.causes} - set(KINDS))
+    ]
+    order = sorted((i for i in kinds if kinds[i]), key=lambda i: -(rows[i].share or 0.0))
+    replayed = _Replayed(network, found, subject.x, subject.moved)
+    back = [i for i, finding in enumerate(found.findings) if i not in kinds and replayed.returns(finding.step)]
+    made: dict[int, Mends] = {}
+    errors = [replayed.error(made)]
+    mends: list[Mend] = []
+    for i in [*order, *back]:
+        own = kinds.get(i, frozenset((CHOICE,)))
+        if i in back and not any("phase" in kind for kind in made.values()):
+            continue
+        made[i] = own
+        errors.append(replayed.error(made))
+        step = found.findings[i].step
+        code = code_for(network, step, own, replayed.sharing(i, made))
+        mends.append(Mend(rows[i].name, tuple(k for k in (*KINDS, CHOICE) if k in own), rows[i].share, code))
+    floor = max((found.floors[v] for v in found.results), default=float(np.finfo(np.float64).eps))
+    return Plan(tuple(mends), tuple(errors), floor, tuple(rows[i].name for i in unknown))
+
+
+class _Replayed:
+    """A network with some of its rows mended, on the input and on its moved copies."""
+
+    def __init__(self, network: Network, found: Walk, x: Sequence[Any], moved_x: Sequence[Sequence[Any]]):
+        self.network, self.found, self.frame = network, found, network.frame
+        self.x, self.moved_x = x, moved_x
+        self.walker = Walker(network, network.trace.state)
+        self.replay = Replay(network, found.statics, tuple(range(self.frame.count)))
+
+    def _layout(self, v: int) -> Layout:
+        return self.walker.layout(v)
+
+    def returns(self, step: Step) -> bool:
+        """Tells whether a step brings samples, on which some element has no action, back to a grid where it has one."""
+        if not self.frame.is_grid or not any(self._layout(v).base for v in step.written):
+            return False
+        if any(self._layout(v).chosen for v in step.read):
+            return False
+        return any(not self.walker.acts(e, step.read) and self.walker.acts(e, step.written) for e in range(self.frame.count))
+
+    def sharing(self, i: int, made: Mapping[int, Mends]) -> str:
+        """Returns the name of the first row that is mended to choose its samples on the same lattice as another; or ``""``."""
+        steps = [finding.step for finding in self.found.findings]
+        coarse = self._coarse(steps[i])
+        for j in sorted(made):
+            if "phase" in made[j] and j < i and coarse is not None and self._coarse(steps[j]) == coarse:
+                return steps[j].name
+        return ""
+
+    def _coarse(self, step: Step) -> Any:
+        lattices = [Beyond(self.frame, 0).lattice(self._layout(v)) for v in step.written if self._layout(v).base]
+        return lattices[0] if lattices else None
+
+    def error(self, made: Mapping[int, Mends]) -> float:
+        """Returns the largest end-to-end error with some mends: number of a row → what is mended in it."""
+        try:
+            clean = self._run(made, self.x, None, {})
+            errors = [self._error_of(made, e, clean) for e in range(self.frame.count)]
+        except Unmendable:
+            return math.nan
+        return max(errors, default=0.0)
+
+    def _error_of(self, made: Mapping[int, Mends], e: int, clean: Values) -> float:
+        beyond = Beyond(self.frame, e)
+        if not all(beyond.follows(self._layout(v)) for v in self.found.results):
+            return 0.0
+        run = self._run(made, self.moved_x[e], beyond, clean)
+        square = scale = 0.0
+        for v in self.found.results:
+            image, known = beyond.move(clean[v], self._layout(v))
+            off = gap(run[v], image)
+            square += size_of(off if known is None else np.where(known, off, 0.0)) ** 2
+            scale += size_of(widened(clean[v])) ** 2
+        return float(np.sqrt(square / (scale or 1.0)))
+
+    def _run(self, made: Mapping[int, Mends], x: Sequence[Any], beyond: Beyond | None, clean: Values) -> Values:
+        """Returns the activations at all cuts; of a moved copy beside the clean ones, whose samples its strides keep."""
+        now: Values = dict(zip(self.network.trace.x_variables, x, strict=True))
+        kept = dict(now)
+        for i, finding in enumerate(self.found.findings):
+            step, own = finding.step, made.get(i, frozenset())
+            start, back = (now, None) if beyond is None else self._aligned(beyond, step, now, own, clean)
+            plain = own - {"phase", CHOICE}
+            after = (
+                self.replay(step, {v: start[v] for v in step.before}, plain)[0] if plain else self.walker.step(step, start)
+            )
+            for v in step.written:
+                if back is not None and beyond is not None:
+                    after[v] = self._rolled(after[v], self._layout(v), [tuple(-t for t in row) for row in back])
+                if beyond is not None and not self.frame.acts(beyond.e, self._layout(v)) and beyond.follows(self._layout(v)):
+                    beyond.enter(self._layout(v), clean[v], after[v], SAFE * self.found.floors[v])
+            now = {v: after[v] if v in step.written else now[v] for v in step.after}
+            kept.update({v: now[v] for v in step.written if beyond is None or v in self.found.results})
+        return kept
+
+    def _aligned(
+        self, beyond: Beyond, step: Step, now: Values, own: Mends, clean: Values
+    ) -> tuple[Values, list[tuple[int, ...]] | None]:
+        """Returns what enters a step that chooses its samples, or is told the choice, moved to where it looks for them.
+
+        The second result is by what its outputs are to be moved back.
+        """
+        written = [v for v in step.written if self._layout(v).base and not self._layout(v).chosen]
+        lost = [v for v in written if not self.frame.acts(beyond.e, self._layout(v))]
+        read = [v for v in step.read if self._layout(v).base and not self._layout(v).chosen]
+        if "phase" in own and lost and beyond.follows(self._layout(lost[0])):
+            target, back = beyond.nearest(self._layout(lost[0]), clean[lost[0]]), None
+        elif own & {"phase", CHOICE} and written and not lost:
+            there = [v for v in read if not self.frame.acts(beyond.e, self._layout(v))]
+            if not there:
+                return now, None
+            target = back = beyond.known(self._layout(there[0]))
+        else:
+            return now, None
+        result = dict(now)
+        for v in read:
+            layout = self._layout(v)
+            here = [(0,) * len(target[0])] if self.frame.acts(beyond.e, layout) else beyond.known(layout)
+            members = max(len(here), len(target))
+            spread = (rows * (members // len(rows)) for rows in (target, here))
+            shifts = [tuple(a - b for a, b in zip(t, h, strict=True)) for t, h in zip(*spread, strict=True)]
+            result[v] = self._rolled(now[v], layout, shifts)
+        return result, back
+
+    def _rolled(self, value: Any, layout: Layout, shifts: list[tuple[int, ...]]) -> np.ndarray:
+        """Returns an array moved around the torus, by one shift for all or one for each member of the batch."""
+        if not layout.base or not any(map(any, shifts)):
+            return np.asarray(value)
+        if self.frame.period is None or layout.custom is not None:
+            raise Unmendable("no torus")
+        moved = {t: self.frame.rolled(dict(enumerate(t)), value, layout) for t in dict.fromkeys(shifts)}
+        if len(moved) == 1:
+            return moved[shifts[0]]
+        return np.stack([moved[t][n] for n, t in enumerate(shifts)])
