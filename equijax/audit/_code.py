@@ -19,9 +19,8 @@ def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> s
       sharing: name of a step that chooses its samples on the same lattice before; ``""`` where there is none.
     """
     if "choice" in kinds:
-        return (
-            "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x); a convolution behind it"
-        )
+        advice = "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x), then a convolution"
+        return f"{advice} with group=group" if "kernel" in kinds else advice
     module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None
     line = _convolution(module, kinds) if isinstance(module, nnx.Conv) else _functional(step, kinds)
     if "phase" not in kinds:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Of a row that is not accused: it brings samples back to the fine grid, and needs to be told where they come from.
 CHOICE = "choice"
+
+#: A further shift for all members of the batch, or one for each.
+Shifts = list[tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,24 +100,21 @@ def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
       rows: the rows.
     """
     network: Network = subject.network
-    kinds = {i: frozenset(c.kind for c in row.causes) & set(KINDS) for i, row in enumerate(rows) if row.accused}
-    unknown = [
-        i for i, row in enumerate(rows) if row.accused and (not kinds[i] or {c.kind for c in row.causes} - set(KINDS))
-    ]
-    order = sorted((i for i in kinds if kinds[i]), key=lambda i: -(rows[i].share or 0.0))
+    causes = {i: frozenset(cause.kind for cause in row.causes) for i, row in enumerate(rows) if row.accused}
+    unknown = [i for i, own in causes.items() if not own or own - set(KINDS)]
+    kinds: dict[int, Mends] = {i: own & set(KINDS) for i, own in causes.items()}
     replayed = _Replayed(network, found, subject.x, subject.moved)
-    back = [i for i, finding in enumerate(found.findings) if i not in kinds and replayed.returns(finding.step)]
+    if any("phase" in own for own in kinds.values()):  # who goes back to a fine grid has to be told where samples come from
+        back = [i for i, finding in enumerate(found.findings) if replayed.returns(finding.step)]
+        kinds.update({i: kinds.get(i, frozenset()) | {CHOICE} for i in back})
+    order = sorted((i for i in kinds if kinds[i]), key=lambda i: (i not in causes, -(rows[i].share or 0.0)))
     made: dict[int, Mends] = {}
     errors = [replayed.error(made)]
     mends: list[Mend] = []
-    for i in [*order, *back]:
-        own = kinds.get(i, frozenset((CHOICE,)))
-        if i in back and not any("phase" in kind for kind in made.values()):
-            continue
-        made[i] = own
+    for i in order:
+        own = made[i] = kinds[i]
         errors.append(replayed.error(made))
-        step = found.findings[i].step
-        code = code_for(network, step, own, replayed.sharing(i, made))
+        code = code_for(network, found.findings[i].step, own, replayed.sharing(i, kinds))
         mends.append(Mend(rows[i].name, tuple(k for k in (*KINDS, CHOICE) if k in own), rows[i].share, code))
     floor = max((found.floors[v] for v in found.results), default=float(np.finfo(np.float64).eps))
     return Plan(tuple(mends), tuple(errors), floor, tuple(rows[i].name for i in unknown))
@@ -133,14 +134,18 @@ class _Replayed:
 
     def returns(self, step: Step) -> bool:
         """Tells whether a step brings samples, on which some element has no action, back to a grid where it has one."""
-        if not self.frame.is_grid or not any(self._layout(v).base for v in step.written):
+        if not self.frame.is_grid or any(self._layout(v).chosen for v in step.read):
             return False
-        if any(self._layout(v).chosen for v in step.read):
-            return False
-        return any(not self.walker.acts(e, step.read) and self.walker.acts(e, step.written) for e in range(self.frame.count))
+        coarse, fine = self._spacing(step.read), self._spacing(step.written)
+        return bool(fine) and fine < coarse
+
+    def _spacing(self, variables: Sequence[int]) -> Fraction:
+        """Returns how far the samples of the coarsest of some activations are apart; 0 where none has places."""
+        layouts = [self._layout(v) for v in variables if self._layout(v).base and not self._layout(v).custom]
+        return max((max(Beyond(self.frame, 0).lattice(layout)[0]) for layout in layouts), default=Fraction(0))
 
     def sharing(self, i: int, made: Mapping[int, Mends]) -> str:
-        """Returns the name of the first row that is mended to choose its samples on the same lattice as another; or ``""``."""
+        """Returns the name of the first row before another one that chooses samples of the same lattice, or ``""``."""
         steps = [finding.step for finding in self.found.findings]
         coarse = self._coarse(steps[i])
         for j in sorted(made):
@@ -180,50 +185,45 @@ class _Replayed:
         kept = dict(now)
         for i, finding in enumerate(self.found.findings):
             step, own = finding.step, made.get(i, frozenset())
-            start, back = (now, None) if beyond is None else self._aligned(beyond, step, now, own, clean)
+            start, target = (now, []) if beyond is None else self._aligned(beyond, step, now, own, clean)
             plain = own - {"phase", CHOICE}
-            after = (
-                self.replay(step, {v: start[v] for v in step.before}, plain)[0] if plain else self.walker.step(step, start)
-            )
+            before = {v: start[v] for v in step.before}
+            after = self.replay(step, before, plain)[0] if plain else self.walker.step(step, before)
             for v in step.written:
-                if back is not None and beyond is not None:
-                    after[v] = self._rolled(after[v], self._layout(v), [tuple(-t for t in row) for row in back])
+                if target and beyond is not None and self._layout(v).base and not self._layout(v).chosen:
+                    after[v] = self._rolled(after[v], self._layout(v), _minus(self._further(beyond, v, clean), target))
                 if beyond is not None and not self.frame.acts(beyond.e, self._layout(v)) and beyond.follows(self._layout(v)):
                     beyond.enter(self._layout(v), clean[v], after[v], SAFE * self.found.floors[v])
             now = {v: after[v] if v in step.written else now[v] for v in step.after}
             kept.update({v: now[v] for v in step.written if beyond is None or v in self.found.results})
         return kept
 
-    def _aligned(
-        self, beyond: Beyond, step: Step, now: Values, own: Mends, clean: Values
-    ) -> tuple[Values, list[tuple[int, ...]] | None]:
+    def _aligned(self, beyond: Beyond, step: Step, now: Values, own: Mends, clean: Values) -> tuple[Values, Shifts]:
         """Returns what enters a step that chooses its samples, or is told the choice, moved to where it looks for them.
 
-        The second result is by what its outputs are to be moved back.
+        That is by the further shift on the coarsest lattice that it reads or writes, which is the second result.
         """
-        written = [v for v in step.written if self._layout(v).base and not self._layout(v).chosen]
-        lost = [v for v in written if not self.frame.acts(beyond.e, self._layout(v))]
-        read = [v for v in step.read if self._layout(v).base and not self._layout(v).chosen]
-        if "phase" in own and lost and beyond.follows(self._layout(lost[0])):
-            target, back = beyond.nearest(self._layout(lost[0]), clean[lost[0]]), None
-        elif own & {"phase", CHOICE} and written and not lost:
-            there = [v for v in read if not self.frame.acts(beyond.e, self._layout(v))]
-            if not there:
-                return now, None
-            target = back = beyond.known(self._layout(there[0]))
-        else:
-            return now, None
+        places = [v for v in (*step.read, *step.written) if self._layout(v).base and not self._layout(v).chosen]
+        if not own & {"phase", CHOICE} or not places:
+            return now, []
+        target = self._further(beyond, max(places, key=lambda v: self._spacing([v])), clean)
         result = dict(now)
-        for v in read:
-            layout = self._layout(v)
-            here = [(0,) * len(target[0])] if self.frame.acts(beyond.e, layout) else beyond.known(layout)
-            members = max(len(here), len(target))
-            spread = (rows * (members // len(rows)) for rows in (target, here))
-            shifts = [tuple(a - b for a, b in zip(t, h, strict=True)) for t, h in zip(*spread, strict=True)]
-            result[v] = self._rolled(now[v], layout, shifts)
-        return result, back
+        for v in step.read:
+            if v in places:
+                shifts = _minus(target, self._further(beyond, v, clean))
+                result[v] = self._rolled(now[v], self._layout(v), shifts)
+        return result, target
 
-    def _rolled(self, value: Any, layout: Layout, shifts: list[tuple[int, ...]]) -> np.ndarray:
+    def _further(self, beyond: Beyond, v: int, clean: Values) -> Shifts:
+        """Returns the further shifts on the lattice of an activation; none where the element acts there."""
+        layout = self._layout(v)
+        if self.frame.acts(beyond.e, layout):
+            return [(0,) * len(self.frame.centre)]
+        if not beyond.follows(layout):
+            raise Unmendable("an element can't be followed")
+        return beyond.nearest(layout, clean[v])
+
+    def _rolled(self, value: Any, layout: Layout, shifts: Shifts) -> np.ndarray:
         """Returns an array moved around the torus, by one shift for all or one for each member of the batch."""
         if not layout.base or not any(map(any, shifts)):
             return np.asarray(value)
@@ -233,3 +233,9 @@ class _Replayed:
         if len(moved) == 1:
             return moved[shifts[0]]
         return np.stack([moved[t][n] for n, t in enumerate(shifts)])
+
+
+def _minus(a: Shifts, b: Shifts) -> Shifts:
+    members = max(len(a), len(b))
+    pairs = zip(a * (members // len(a)), b * (members // len(b)), strict=True)
+    return [tuple(p - q for p, q in zip(*pair, strict=True)) for pair in pairs]

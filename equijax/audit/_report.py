@@ -294,9 +294,8 @@ class Report:
         plain = _plain(dataclasses.asdict(dataclasses.replace(self, _planned=None)))
         del plain["_planned"]
         plain |= {"exact": self.exact, "judgement": self.judgement}
-        plain["plan"] = (
-            None if self.plan is None else _plain(dataclasses.asdict(self.plan)) | {"complete": self.plan.complete}
-        )
+        plan = self.plan
+        plain["plan"] = None if plan is None else _plain(dataclasses.asdict(plan)) | {"complete": plan.complete}
         for row, found in zip(self.rows, plain["rows"], strict=True):
             found["judgement"] = row.judgement
         return plain
