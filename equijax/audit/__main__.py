@@ -74,6 +74,8 @@ def _run(options: argparse.Namespace) -> int:
     console = Console()
     wide = console if console.is_terminal else Console(width=80)
     wide.print(renderable(report, options.all))
+    if report.accused:
+        print(report.plan)
     if options.html:
         report.to_html(options.html)
     if options.plot:

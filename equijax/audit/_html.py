@@ -91,13 +91,26 @@ def page(report: "Report") -> str:
 <ul>
 {causes or "<li>none</li>"}
 </ul>
-<h2>Pictures</h2>
+{_plan(report)}<h2>Pictures</h2>
 <img alt="Shares by row, error by element, and where the error sits" src="data:image/png;base64,{_picture(report)}">
 <footer>{lines}</footer>
 <script>{SCRIPT}</script>
 </body>
 </html>
 """
+
+
+def _plan(report: "Report") -> str:
+    """The plan of the report, where it has one."""
+    plan = report.plan
+    if plan is None or not (plan.mends or plan.remaining):
+        return ""
+    entries = "\n".join(
+        f"<li>{html.escape(mend.title)}: error left {error:.1e}<br><code>{html.escape(mend.code)}</code></li>"
+        for mend, error in zip(plan.mends, plan.errors[1:], strict=True)
+    )
+    words = f"<p>{html.escape(plan.sentence)}</p>\n<ol>\n{entries}\n</ol>\n<p>{html.escape(plan.stays)}</p>"
+    return f"<h2>Plan</h2>\n{words}\n"
 
 
 def _row(number: int, row: "Row") -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from equijax.audit._layout import Layout
 from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Network, Step
 from equijax.audit._walk import Walk
-from equijax.audit._walker import SAFE, Walker, size_of
+from equijax.audit._walker import SAFE, Walker, relative, size_of
 from equijax.nn._jaxpr import Values
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ class Mend:
     kinds: tuple[str, ...]
     share: float | None
     code: str
+
+    @property
+    def title(self) -> str:
+        """The row, what is mended, and the share."""
+        share = "" if self.share is None else f", {100 * self.share:.0f} % of the error"
+        return f"{self.name} ({', '.join(self.kinds)}{share})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +83,27 @@ class Plan:
         """True where the mended network is exact."""
         return not self.remaining and self.error <= SAFE * self.floor
 
-    def __str__(self) -> str:
-        if not self.mends and not self.remaining:
-            return "Nothing to mend."
+    @property
+    def sentence(self) -> str:
+        """What the mends achieve."""
+        if not self.mends:
+            return "No mend is known." if self.remaining else "Nothing to mend."
+        count = f"these {len(self.mends)} mends" if len(self.mends) > 1 else "this mend"
         verdict = "which is rounding" if self.complete else "which is not exact"
-        count = f"With these {len(self.mends)} mends" if len(self.mends) != 1 else "With this mend"
-        lines = [f"{count} the end-to-end error is {self.error:.1e}, {verdict}; without, {self.errors[0]:.1e}."]
+        return f"With {count} the end-to-end error is {self.error:.1e}, {verdict}; without, {self.errors[0]:.1e}."
+
+    @property
+    def stays(self) -> str:
+        """What no mend removes; ``""`` where there is nothing."""
+        return f"No mend removes the error of {', '.join(self.remaining)}." if self.remaining else ""
+
+    def __str__(self) -> str:
+        fill = textwrap.TextWrapper(77, break_long_words=False, break_on_hyphens=False)
+        lines = [fill.fill(self.sentence)]
         for number, (mend, error) in enumerate(zip(self.mends, self.errors[1:], strict=True), 1):
-            share = "" if mend.share is None else f", {100 * mend.share:.0f} % of the error"
-            lines.append(f"{number}. {mend.name} ({', '.join(mend.kinds)}{share}): error left {error:.1e}")
-            lines.append(f"     {mend.code}")
-        if self.remaining:
-            lines.append(f"No mend is known for {', '.join(self.remaining)}.")
-        return "\n".join(lines)
+            lines += fill.wrap(f"{number}. {mend.title}: error left {error:.1e}")
+            lines.append(textwrap.indent(fill.fill(mend.code), "   "))
+        return "\n".join([*lines, *fill.wrap(self.stays)])
 
 
 def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
@@ -101,13 +116,16 @@ def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
     """
     network: Network = subject.network
     causes = {i: frozenset(cause.kind for cause in row.causes) for i, row in enumerate(rows) if row.accused}
-    unknown = [i for i, own in causes.items() if not own or own - set(KINDS)]
+    unknown = {i for i, own in causes.items() if not own or own - set(KINDS)}
     kinds: dict[int, Mends] = {i: own & set(KINDS) for i, own in causes.items()}
     replayed = _Replayed(network, found, subject.x, subject.moved)
     if any("phase" in own for own in kinds.values()):  # who goes back to a fine grid has to be told where samples come from
         back = [i for i, finding in enumerate(found.findings) if replayed.returns(finding.step)]
         kinds.update({i: kinds.get(i, frozenset()) | {CHOICE} for i in back})
-    order = sorted((i for i in kinds if kinds[i]), key=lambda i: (i not in causes, -(rows[i].share or 0.0)))
+    stays = replayed.stays({i: own for i, own in kinds.items() if own})
+    order = sorted(
+        (i for i in kinds if kinds[i] and i not in stays), key=lambda i: (i not in causes, -(rows[i].share or 0.0))
+    )
     made: dict[int, Mends] = {}
     errors = [replayed.error(made)]
     mends: list[Mend] = []
@@ -117,7 +135,7 @@ def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
         code = code_for(network, found.findings[i].step, own, replayed.sharing(i, kinds))
         mends.append(Mend(rows[i].name, tuple(k for k in (*KINDS, CHOICE) if k in own), rows[i].share, code))
     floor = max((found.floors[v] for v in found.results), default=float(np.finfo(np.float64).eps))
-    return Plan(tuple(mends), tuple(errors), floor, tuple(rows[i].name for i in unknown))
+    return Plan(tuple(mends), tuple(errors), floor, tuple(rows[i].name for i in sorted(unknown | stays)))
 
 
 class _Replayed:
@@ -140,7 +158,9 @@ class _Replayed:
         return bool(fine) and fine < coarse
 
     def _spacing(self, variables: Sequence[int]) -> Fraction:
-        """Returns how far the samples of the coarsest of some activations are apart; 0 where none has places."""
+        """Returns how far the samples of the coarsest of some activations are apart; 0 where none lies on a grid."""
+        if not self.frame.is_grid:
+            return Fraction(0)
         layouts = [self._layout(v) for v in variables if self._layout(v).base and not self._layout(v).custom]
         return max((max(Beyond(self.frame, 0).lattice(layout)[0]) for layout in layouts), default=Fraction(0))
 
@@ -154,6 +174,8 @@ class _Replayed:
         return ""
 
     def _coarse(self, step: Step) -> Any:
+        if not self.frame.is_grid:
+            return None
         lattices = [Beyond(self.frame, 0).lattice(self._layout(v)) for v in step.written if self._layout(v).base]
         return lattices[0] if lattices else None
 
@@ -165,6 +187,17 @@ class _Replayed:
         except Unmendable:
             return math.nan
         return max(errors, default=0.0)
+
+    def stays(self, made: Mapping[int, Mends]) -> set[int]:
+        """Returns the numbers of the rows that break the symmetry although they are mended."""
+        found: set[int] = set()
+        try:
+            clean = self._run(made, self.x, None, {})
+            for e in range(self.frame.count):
+                self._run(made, self.moved_x[e], Beyond(self.frame, e), clean, found)
+        except Unmendable:
+            return set(made)
+        return found & set(made)
 
     def _error_of(self, made: Mapping[int, Mends], e: int, clean: Values) -> float:
         beyond = Beyond(self.frame, e)
@@ -179,8 +212,18 @@ class _Replayed:
             scale += size_of(widened(clean[v])) ** 2
         return float(np.sqrt(square / (scale or 1.0)))
 
-    def _run(self, made: Mapping[int, Mends], x: Sequence[Any], beyond: Beyond | None, clean: Values) -> Values:
-        """Returns the activations at all cuts; of a moved copy beside the clean ones, whose samples its strides keep."""
+    def _run(
+        self,
+        made: Mapping[int, Mends],
+        x: Sequence[Any],
+        beyond: Beyond | None,
+        clean: Values,
+        broken: set[int] | None = None,
+    ) -> Values:
+        """Returns the activations at all cuts; of a moved copy beside the clean ones, whose samples its strides keep.
+
+        Where ``broken`` is given the numbers of the rows that are wrong are put into it, and the copy goes on without error.
+        """
         now: Values = dict(zip(self.network.trace.x_variables, x, strict=True))
         kept = dict(now)
         for i, finding in enumerate(self.found.findings):
@@ -194,9 +237,21 @@ class _Replayed:
                     after[v] = self._rolled(after[v], self._layout(v), _minus(self._further(beyond, v, clean), target))
                 if beyond is not None and not self.frame.acts(beyond.e, self._layout(v)) and beyond.follows(self._layout(v)):
                     beyond.enter(self._layout(v), clean[v], after[v], SAFE * self.found.floors[v])
+            if beyond is not None and broken is not None:
+                self._set_right(beyond, step, after, clean, i, broken)
             now = {v: after[v] if v in step.written else now[v] for v in step.after}
             kept.update({v: now[v] for v in step.written if beyond is None or v in self.found.results})
         return kept
+
+    def _set_right(self, beyond: Beyond, step: Step, after: Values, clean: Values, i: int, broken: set[int]) -> None:
+        """Compares what a step of a moved copy wrote with the clean activations, and puts their images in its place."""
+        for v in step.written:
+            if beyond.follows(self._layout(v)):
+                image, known = beyond.move(clean[v], self._layout(v))
+                off = gap(after[v], image) if known is None else np.where(known, gap(after[v], image), 0.0)
+                if relative(off, clean[v]) > 3 * SAFE * self.found.floors[v]:
+                    broken.add(i)
+                after[v] = image if known is None else np.where(known, image, np.asarray(after[v]))
 
     def _aligned(self, beyond: Beyond, step: Step, now: Values, own: Mends, clean: Values) -> tuple[Values, Shifts]:
         """Returns what enters a step that chooses its samples, or is told the choice, moved to where it looks for them.
@@ -204,7 +259,7 @@ class _Replayed:
         That is by the further shift on the coarsest lattice that it reads or writes, which is the second result.
         """
         places = [v for v in (*step.read, *step.written) if self._layout(v).base and not self._layout(v).chosen]
-        if not own & {"phase", CHOICE} or not places:
+        if not own & {"phase", CHOICE} or not places or not self.frame.is_grid:
             return now, []
         target = self._further(beyond, max(places, key=lambda v: self._spacing([v])), clean)
         result = dict(now)
