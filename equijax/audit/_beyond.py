@@ -85,9 +85,9 @@ class Beyond:
         images = {t: self.frame.move(self.e, value, layout, t) for t in dict.fromkeys(found)}
         if len(images) == 1:
             return images[found[0]]
-        every = np.ones(np.shape(value), bool)
-        known = np.stack([(every if images[t][1] is None else images[t][1])[n] for n, t in enumerate(found)])
-        return np.stack([images[t][0][n] for n, t in enumerate(found)]), known
+        parts = [images[t] for t in found]
+        known = [np.ones(image.shape[1:], bool) if mask is None else mask[n] for n, (image, mask) in enumerate(parts)]
+        return np.stack([image[n] for n, (image, _) in enumerate(parts)]), np.stack(known)
 
 
 def _members(layout: Layout, value: Any) -> int:
