@@ -20,7 +20,7 @@ class Stage(flax.linen.Module):
     @flax.linen.compact
     def __call__(self, x):
         x = flax.linen.Conv(4, (3, 3), padding=self.padding, param_dtype=jnp.float64, name="conv")(x)
-        return flax.linen.LayerNorm(param_dtype=jnp.float64)(x)
+        return flax.linen.LayerNorm(dtype=jnp.float64, param_dtype=jnp.float64, force_float32_reductions=False)(x)
 
 
 class Network(flax.linen.Module):
