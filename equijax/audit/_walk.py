@@ -94,6 +94,7 @@ class _Way:
     Attributes:
       e: the number of the element.
       now: activations of its run at the present cut.
+      ahead: the results that these lead to, where they are known.
       lost: what happened since it has no action; None where it has one.
       owner: to whom the latest restart is charged.
       before: the results that the run would have had without that restart.
@@ -101,6 +102,7 @@ class _Way:
 
     e: int
     now: Values
+    ahead: list[np.ndarray] | None = None
     lost: "_Lost | None" = None
     owner: Finding | None = None
     before: list[np.ndarray] = dataclasses.field(default_factory=list)
@@ -165,12 +167,19 @@ class _Walking:
         starts = [self._start(leaves) for leaves in (x, [another(leaf) for leaf in x], *moved_x)]
         self.clean, self.other = (walker.run(steps, start) for start in starts[:2])
         self.floors: Floors = walker.floor_of(self.clean, walker.run(steps, starts[0], jitter=True))
-        self.moved = {e: walker.run(steps, s, keep=lambda v, e=e: self._unsure(e, v)) for e, s in enumerate(starts[2:])}
+        self.moved = {e: self._moved(steps, e, start) for e, start in enumerate(starts[2:])}
         self.ways = [_Way(e, start) for e, start in enumerate(starts[2:])]
         self.findings: list[Finding] = []
 
     def _start(self, leaves: Sequence[Any]) -> Values:
         return dict(zip(self.walker.network.trace.x_variables, leaves, strict=True))
+
+    def _moved(self, steps: Sequence[Step], e: int, start: Values) -> Values:
+        """Runs a network on a moved input, where something of that run is asked for."""
+        unsure = any(self._unsure(e, v) for step in steps for v in step.written if v not in self.walker.results)
+        if self.spared is not None and not unsure:
+            return {}
+        return self.walker.run(steps, start, keep=lambda v: self._unsure(e, v))
 
     def _unsure(self, e: int, v: int) -> bool:
         """Tells whether a moved activation has parts that are not images of the clean one; also true of results."""
@@ -197,7 +206,7 @@ class _Walking:
 
     def _advance(self, step: Step) -> None:
         for way in self.ways:
-            way.now = self.walker.step(step, way.now)
+            way.now, way.ahead = self.walker.step(step, way.now), None
 
     def _judged(self, finding: Finding) -> set[int]:
         """Compares all runs behind a step; returns the elements that act there, and whose error is above the floor."""
@@ -253,11 +262,11 @@ class _Walking:
         taken = {v: way.now[v] for v in step.after if self.walker.layout(v).chosen}
         image = self.walker.image(way.e, self.clean, {**self.moved[way.e], **taken}, step.after)
         if self.spared is None:
-            before = self._results(way.now)
+            before = way.ahead or self._results(way.now)
             self._settle_with(way, before)
             way.owner, way.before = owner, before
         elif way.e not in self.spared[len(self.findings) - 1]:
-            pairs = zip(self._results(way.now), self._results(image), strict=True)
+            pairs = zip(way.ahead or self._results(way.now), self._results(image), strict=True)
             _add(owner, way.e, [widened(b) - widened(a) for b, a in pairs])
         way.now = image
 
@@ -277,6 +286,7 @@ class _Walking:
         places = [j for j, other in enumerate(self.later) if all(walker.acts(way.e, other.after) for way in ways)]
         for way in ways:
             far = walker.run(self.later, way.now) if places else {}
+            way.ahead = [np.asarray(far[v]) for v in walker.results] if far else None
             places = [j for j in places if self._vanishes(way.e, far, self.later[j])]
         if not ways or not places:
             return None
@@ -292,9 +302,9 @@ class _Walking:
         """Returns what was found."""
         walker, clean = self.walker, self.clean
         total = {
-            e: [walker.difference(e, self.moved[e], clean, v) for v in walker.results]
-            for e in self.moved
-            if walker.acts(e, walker.results)
+            e: [walker.difference(e, moved, clean, v) for v in walker.results]
+            for e, moved in self.moved.items()
+            if moved and walker.acts(e, walker.results)
         }
         for way in self.ways:
             self._settle_with(way, [np.asarray(way.now[v]) for v in walker.results])
