@@ -1,6 +1,7 @@
 """A traced model with the action on every activation, cut into steps where all actions are known."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ from equijax.nn import Layer, Sequential
 from equijax.nn._jaxpr import Call, Equation, Mark, Values, evaluate
 
 Layouts = dict[int, Layout | None]
+
+#: A module that calls another one more often than this is a loop, and is not opened.
+LOOP = 16
 
 #: Operations that don't name a step.
 QUIET = frozenset("convert_element_type broadcast_in_dim reshape squeeze copy stop_gradient expand_dims transpose".split())
@@ -119,6 +123,7 @@ class Network:
         self.layouts: Layouts = dict(zip(trace.x_variables, in_layouts, strict=True))
         self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()
         self._propagate(actions)
+        self.loops = self._loops()
         self.steps = self._cut()
 
     def under(self, elements: Element) -> "Network":
@@ -249,12 +254,20 @@ class Network:
         scope = equations[mark.position].scope if mark.side == "in" and mark.position < len(equations) else ()
         return list(scope[: scope.index(mark.call)]) if mark.call in scope else []
 
+    def _loops(self) -> set[Call]:
+        """Returns the calls inside of which one submodule is called again and again, as by a recurrent layer."""
+        inner: dict[Call, dict[str, set[Call]]] = {}
+        for equation in self.equations:
+            for outer, call in itertools.pairwise(equation.scope):
+                inner.setdefault(outer, {}).setdefault(call.path, set()).add(call)
+        return {outer for outer, calls in inner.items() if max(map(len, calls.values())) > LOOP}
+
     def _key(self, equation: Equation, parents: set[Call], number: int) -> tuple[Any, ...]:
         for call in equation.scope:
             deep = self.depth is not None and call.path.count(".") + 1 >= self.depth
             module = self.trace.modules.get(call.path)
             ours = isinstance(module, Layer) and not isinstance(module, Sequential)
-            if deep or ours or call not in parents:
+            if deep or ours or call in self.loops or call not in parents:
                 return ("call", call)
         inner = equation.scope[-1] if equation.scope else None
         return ("line", inner, equation.line or number)
