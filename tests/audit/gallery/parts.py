@@ -13,6 +13,10 @@ from tests.helpers import BIAS, KERNEL, randn
 
 DOUBLE = {"param_dtype": jnp.float64}
 LINE, PLANE, SPACE = (ej.GridAction(ej.Translation(d)) for d in (1, 2, 3))
+#: What a layer behind an unpadded window is called when it sees where the window ends; the cause is "border".
+CROPPED = "cropped"
+#: What attention within windows of 2×2 is called when it does not commute with shifts by whole windows ("position").
+WINDOWS = "windows"
 INVARIANT = {"out_action": ej.TrivialAction(PLANE.group)}
 INVARIANT_LINE = {"out_action": ej.TrivialAction(LINE.group)}
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from tests.audit.gallery.parts import Last, Pool, Positions, Sinusoids
+from tests.audit.gallery.parts import CROPPED, WINDOWS, Last, Pool, Positions, Sinusoids
 from tests.audit.gallery.table import PARAMS
 from tests.helpers import randn
 
@@ -41,6 +41,36 @@ def near(a, b):
     return bool(jnp.linalg.norm(a - b) <= 1e-9 * jnp.linalg.norm(b))
 
 
+def cropped(f, shape):
+    """Returns ``{"border"}`` if a layer sees where its input ends: two overlapping parts of a signal differ where both are known."""
+    long = randn((shape[0], shape[1] + 1, *shape[2:]), 7)
+    one, two = f(long[:, :-1]), f(long[:, 1:])
+    agree = near(one, two) if one.ndim < long.ndim else near(one[:, 1:], two[:, :-1])
+    return set() if agree else {"border"}
+
+
+def within_windows(f, shape):
+    """Returns what a layer within windows of 2×2 breaks: shifts by whole windows, shifts by 1.
+
+    What breaks whole windows is a fault of the windows at the end. In the others a shift by 1 has to change nothing: those at
+    the beginning are looked at.
+    """
+    x = randn(shape, 7)
+    y, far, near_by = f(x), f(jnp.roll(x, 2, (1, 2))), f(jnp.roll(x, 1, (1, 2)))
+    kinds = set() if near(far, jnp.roll(y, 2, (1, 2))) else {"position"}
+    inside = (slice(None), slice(1, -2), slice(1, -2))
+    return kinds | (set() if near(near_by[inside], jnp.roll(y, 1, (1, 2))[inside]) else {"phase"})
+
+
+def unpadded(f, shape):
+    """Returns what a layer on a line breaks where it reads no padding: parts of a signal are compared where both are known."""
+    size, stride = shape[1], f.strides[0]
+    long = randn((shape[0], size + stride, *shape[2:]), 7)
+    y, unit, whole = (f(long[:, start : start + size]) for start in (0, 1, stride))
+    kinds = set() if near(whole[:, :-1], y[:, 1:]) else {"border"}
+    return kinds | ({"phase"} if stride > 1 and not near(unit, y) and not near(unit[:, :-1], y[:, 1:]) else set())
+
+
 def measured(f, shape, word):
     """Returns what a layer breaks.
 
@@ -48,6 +78,8 @@ def measured(f, shape, word):
     moves by 1, its output has to stay or move by a whole number, else its samples depend on the phase of the grid. A layer
     whose output is s times as large has to move its output by s. Without a grid in the output it has to stay.
     """
+    if word in (CROPPED, WINDOWS):
+        return {CROPPED: cropped, WINDOWS: within_windows}[word](f, shape)
     x = randn(shape, 7)
     y = f(x)
     kinds = set()
@@ -72,7 +104,8 @@ def test_the_derived_list_is_what_is_measured(entry):
     with jax.numpy_dtype_promotion("standard"):
         for path, (module, shape) in met(model, entry.x).items():
             word = next(word for kind, word in WATCHED.items() if isinstance(module, kind))
-            found[path] = measured(module, shape, word)
+            loses = isinstance(module, nnx.Conv) and module.padding == "VALID"
+            found[path] = unpadded(module, shape) if loses else measured(module, shape, word)
         for name, (f, shape, word) in entry.also.items():
             found[name] = measured(lambda x, f=f: f(model, x), shape, word)
     assert {name: kinds for name, kinds in found.items() if kinds} == dict(entry.expected)
