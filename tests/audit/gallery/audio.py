@@ -28,7 +28,7 @@ class Features(nnx.Module):
         self.convs = nnx.List(
             [
                 conv(1 if i == 0 else width, width, k, s, "VALID", d=1, rngs=rngs)
-                for i, (k, s) in enumerate(zip(widths, strides))
+                for i, (k, s) in enumerate(zip(widths, strides, strict=True))
             ]
         )
         self.norm = nnx.GroupNorm(width, width, scale_init=positive, bias_init=BIAS, rngs=rngs, **DOUBLE)

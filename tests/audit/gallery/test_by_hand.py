@@ -1,20 +1,25 @@
-"""What theory says of every layer of the gallery, measured on the layer alone, with ``jnp.roll`` and without equijax."""
+"""What theory says of every layer of the gallery, measured on the layer alone, with ``jnp.roll`` and without the audit."""
 
 import contextlib
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
+from equijax import Graph
 from tests.audit.gallery.parts import CROPPED, WINDOWS, Last, Pool, Positions, Sinusoids
-from tests.audit.gallery.table import PARAMS
+from tests.audit.gallery.table import TABLE
 from tests.helpers import randn
 
 #: Classes of the modules that are measured, and what it is called when they don't commute with whole shifts.
 WATCHED = {nnx.Conv: "border", nnx.ConvTranspose: "border", Pool: "border", Positions: "position", Sinusoids: "position",
            Last: "position"}  # fmt: skip
+
+
+ENTRIES = [pytest.param(entry, id=entry.name, marks=[pytest.mark.slow] * entry.slow) for entry in TABLE]
 
 
 def met(model, x):
@@ -97,11 +102,46 @@ def measured(f, shape, word):
     return kinds
 
 
-@pytest.mark.parametrize("entry", PARAMS)
+def of_graph(model, graph):
+    """Returns what a whole network on graphs breaks: the order of nodes and edges, padding, other graphs beside these."""
+    own = {
+        name: np.asarray(getattr(graph, name))
+        for name in ("nodes", "senders", "receivers", "node_graph", "node_mask", "edge_mask")
+    }
+
+    def changed(**new):
+        return model(Graph(**{**own, **new}))
+
+    y, count, graphs = changed(), graph.num_nodes, graph.num_graphs
+    nodes, edges = np.random.default_rng(0).permutation(count), np.random.default_rng(1).permutation(graph.num_edges)
+    place = np.argsort(nodes)
+    relabelled = changed(
+        nodes=own["nodes"][nodes],
+        node_graph=own["node_graph"][nodes],
+        node_mask=own["node_mask"][nodes],
+        senders=place[own["senders"]],
+        receivers=place[own["receivers"]],
+    )
+    reordered = changed(**{name: own[name][edges] for name in ("senders", "receivers", "edge_mask")})
+    more = {name: np.concatenate([own[name], [count]]) for name in ("senders", "receivers")}
+    more |= {"nodes": np.concatenate([own["nodes"], 3 + own["nodes"][:1]])}
+
+    def grown(real):
+        masks = {name: np.concatenate([own[name], [real]]) for name in ("node_mask", "edge_mask")}
+        return changed(**more, **masks, node_graph=np.concatenate([own["node_graph"], [graphs if real else graphs - 1]]))
+
+    kinds = set() if near(relabelled, y) and near(reordered, y) else {"order"}
+    return kinds | (set() if near(grown(False), y) else {"mask"}) | (set() if near(grown(True)[:graphs], y) else {"batch"})
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
 def test_the_derived_list_is_what_is_measured(entry):
     model = entry.make()
     found = {}
     with jax.numpy_dtype_promotion("standard"):
+        if isinstance(entry.x, Graph):
+            assert of_graph(model, entry.x) == set().union(*entry.expected.values())
+            return
         for path, (module, shape) in met(model, entry.x).items():
             word = next(word for kind, word in WATCHED.items() if isinstance(module, kind))
             loses = isinstance(module, nnx.Conv) and module.padding == "VALID"
