@@ -21,6 +21,7 @@ from flax import nnx
 from rich.console import Console
 
 import equijax as ej
+from equijax.audit._explain import UnknownOutput
 from equijax.audit._table import renderable
 
 
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with jax.enable_x64(True) if options.dtype == "float64" else contextlib.nullcontext():
             return _run(options)
+    except UnknownOutput as error:
+        print(f"error: {error.args[1]}", file=sys.stderr)
     except (AttributeError, ImportError, OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception as error:  # of the model's own code: no verdict, so not 1; it says where, for it may be anything

@@ -56,6 +56,13 @@ class Subject:
     model: nnx.Module
 
 
+class UnknownOutput(ValueError):
+    """No action is known for the output; the second argument says it on the command line."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def explain(
     model: nnx.Module,
     x: Any,
@@ -282,10 +289,12 @@ def _require_output(network: Network) -> None:
         if v in network.depends and network.layouts.get(v) is None:
             shape = network.trace.program.avals[v].shape
             last = next((step.name for step in reversed(network.steps)), "the model")
-            raise ValueError(
+            raise UnknownOutput(
                 f"`out_action` is needed: no action is known for the output of shape {shape} (the trail is lost at {last}). "
                 "Pass out_action=TrivialAction(group) for class scores, a GridAction for images, or actions={path: action} "
-                "for the layer where it is lost."
+                "for the layer where it is lost.",
+                f"no action is known for the output of shape {shape} (the trail is lost at {last}). Give --invariant-output "
+                "where the output does not move, such as class scores; for images call equijax.audit.explain in Python.",
             )
 
 
