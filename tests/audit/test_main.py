@@ -36,6 +36,10 @@ class Dense(nnx.Module):
     def __call__(self, x):
         return self.head(x.reshape(len(x), -1))
 
+class Spectrum(Net):
+    def __call__(self, x):
+        return jnp.abs(jnp.fft.rfft2(x, axes=(1, 2)))
+
 def optional(*, rngs=None):
     assert rngs is not None
     return Net(rngs)
@@ -94,7 +98,7 @@ def test_wrong_use_is_one_sentence(run, name, options, arguments, word):
 
 
 def test_an_output_without_an_action_names_the_option(run):
-    code, seen = run("Dense")
+    code, seen = run("Spectrum")
     assert code == 2 and "--invariant-output" in seen.err and "out_action" not in seen.err
     code, seen = run("Dense", "--invariant-output")
     assert code == 1 and "dense" in seen.out and "error left" in seen.out  # the plan is printed too
