@@ -2,12 +2,12 @@
 
 
 def culprit(row, expected):
-    """Returns the expected module or operation that a row holds; None where there is none."""
-    for key in sorted(expected, key=len, reverse=True):
-        words = {word for member in row.members for word in member.split()}
-        if key == row.path or row.path.startswith(f"{key}.") or key in row.name.split(" + ") or key in words:
+    """Returns the expected module, else the operation, that a row holds; None where there is none."""
+    words = {word for member in row.members for word in member.split()}
+    for key in expected:
+        if key in (row.path, *row.name.split(" + ")) or row.path.startswith(f"{key}."):
             return key
-    return None
+    return next((key for key in expected if key in words), None)
 
 
 def blamed(report, expected):

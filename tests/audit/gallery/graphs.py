@@ -6,8 +6,8 @@ import numpy as np
 from flax import nnx
 
 import equijax as ej
-from tests.audit.gallery.parts import MLP, Entry, each, linear, norm
-from tests.helpers import randn
+from tests.audit.gallery.parts import DOUBLE, MLP, Entry, each, linear, norm
+from tests.helpers import BIAS, KERNEL, randn
 
 #: Two molecules, a lone node, and a node and two edges of padding.
 GRAPH = ej.Graph(
@@ -118,6 +118,60 @@ class GIN(nnx.Module):
         return result
 
 
+class MPNN(nnx.Module):
+    """Messages of both nodes, their mean, a gated update; sums over nodes are read (Gilmer et al., 2017)."""
+
+    def __init__(self, width=4, classes=2):
+        rngs = nnx.Rngs(0)
+        self.lift, self.message = linear(3, width, rngs=rngs), MLP(2 * width, width, width, rngs=rngs)
+        more = {"kernel_init": KERNEL, "recurrent_kernel_init": KERNEL, "bias_init": BIAS, **DOUBLE}
+        self.update = nnx.GRUCell(width, width, rngs=rngs, **more)
+        self.head = linear(width, classes, rngs=rngs)
+
+    def __call__(self, graph):
+        h, real = self.lift(graph.nodes), graph.edge_mask[:, None]
+        for _ in range(2):
+            m = self.message(jnp.concatenate([h[graph.receivers], h[graph.senders]], -1))
+            count = jnp.maximum(summed(real.astype(h.dtype), graph), 1.0)
+            h, _ = self.update(h, summed(jnp.where(real, m, 0.0), graph) / count)
+        return self.head(pooled(h, graph))
+
+
+class BothWays(nnx.Module):
+    """Edges in both directions, put behind each other; sums of neighbours."""
+
+    def __init__(self, width=4, classes=2):
+        rngs = nnx.Rngs(0)
+        self.own, self.other = linear(3, width, rngs=rngs), linear(3, width, rngs=rngs)
+        self.head = linear(width, classes, rngs=rngs)
+
+    def __call__(self, graph):
+        senders = jnp.concatenate([graph.senders, graph.receivers])
+        receivers = jnp.concatenate([graph.receivers, graph.senders])
+        real = jnp.concatenate([graph.edge_mask, graph.edge_mask])[:, None]
+        messages = jnp.where(real, self.other(graph.nodes)[senders], 0.0)
+        h = jnp.tanh(self.own(graph.nodes) + jax.ops.segment_sum(messages, receivers, graph.num_nodes))
+        return self.head(pooled(h, graph))
+
+
+class Adjacency(nnx.Module):
+    """A network of dense adjacency matrices: (A + I) h W, twice."""
+
+    def __init__(self, width=4, classes=2):
+        rngs = nnx.Rngs(0)
+        self.layers = nnx.List([linear(i, width, rngs=rngs) for i in (3, width)])
+        self.head = linear(width, classes, rngs=rngs)
+
+    def __call__(self, graph):
+        count = graph.num_nodes
+        matrix = jnp.zeros((count, count)).at[graph.receivers, graph.senders].add(graph.edge_mask.astype(jnp.float64))
+        matrix = matrix + jnp.eye(count)
+        h = graph.nodes
+        for layer in self.layers:
+            h = jnp.tanh(matrix @ layer(h))
+        return self.head(pooled(h, graph))
+
+
 class LastMessage(nnx.Module):
     """GraphSAGE with an LSTM over the neighbours (Hamilton et al., 2017), one state for each node, in the order of the edges."""
 
@@ -158,6 +212,9 @@ ENTRIES = [
     Entry("GAT, told that results stay", GAT, GRAPH, ACTION, EXACT, SAME),
     Entry("GIN", GIN, GRAPH, ACTION, EXACT),
     Entry("GIN without padding", GIN, PLAIN, ACTION, EXACT),
+    Entry("MPNN", MPNN, GRAPH, ACTION, EXACT),
+    Entry("Both directions", BothWays, GRAPH, ACTION, EXACT),
+    Entry("Adjacency matrix", Adjacency, GRAPH, ACTION, EXACT),
     Entry("GIN with PairNorm", lambda: GIN(True), GRAPH, ACTION, PAIRED),
     Entry("GraphSAGE with a recurrence", LastMessage, GRAPH, ACTION, ORDER,
           wrong="`out_action` is needed: the trail is lost in the loop over the edges"),

@@ -3,7 +3,21 @@
 import jax.numpy as jnp
 from flax import nnx
 
-from tests.audit.gallery.parts import DOUBLE, INVARIANT_LINE, LINE, Entry, Last, conv, each, linear, mean
+from tests.audit.gallery.parts import (
+    DOUBLE,
+    INVARIANT_LINE,
+    LINE,
+    MLP,
+    Attention,
+    Entry,
+    Last,
+    Positions,
+    conv,
+    each,
+    layer_norm,
+    linear,
+    mean,
+)
 from tests.helpers import BIAS, KERNEL, randn
 
 
@@ -55,6 +69,29 @@ class Pooled(Recurrent):
         return self.head(mean(self.rnn(x)))
 
 
+class GPT(nnx.Module):
+    """Learned positions, attention to earlier places only, an MLP (Radford et al., 2018)."""
+
+    def __init__(self, width=8, heads=2, places=16, outputs=3):
+        rngs = nnx.Rngs(0)
+        self.lift, self.positions = linear(3, width, rngs=rngs), Positions(places, width)
+        self.norm1, self.attention = layer_norm(width, rngs=rngs), Attention(width, heads, rngs=rngs)
+        self.norm2, self.mlp = layer_norm(width, rngs=rngs), MLP(width, 2 * width, width, rngs=rngs)
+        self.head = linear(width, outputs, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.positions(self.lift(x))
+        earlier = jnp.where(jnp.tril(jnp.ones((x.shape[1], x.shape[1]))) > 0, 0.0, -1e9)
+        x = x + self.attention(self.norm1(x), earlier[None, None])
+        return self.head(x + self.mlp(self.norm2(x)))
+
+
+def attend(model, x):
+    """Attention to earlier places."""
+    earlier = jnp.where(jnp.tril(jnp.ones((x.shape[1], x.shape[1]))) > 0, 0.0, -1e9)
+    return model.attention(x, earlier[None, None])
+
+
 def last(model, x):
     """The last state."""
     return model.rnn(x)[:, -1]
@@ -72,6 +109,9 @@ TO_LAST = {**CAUSAL, **each("last", "position")}
 #: The recurrence sees its places one after the other, from a state of zeros. That the last of them is read is the same fault.
 ORDER = each("rnn", "order")
 
+#: The mask says which places are earlier, and does not move along.
+MASKED = each("positions attention", "position")
+
 SEQUENCE = randn((4, 16, 3))
 ENTRIES = [
     Entry("TCN", lambda: TCN(True), SEQUENCE, LINE, TO_LAST,
@@ -81,6 +121,7 @@ ENTRIES = [
     Entry("GRU", lambda: Recurrent(nnx.GRUCell), SEQUENCE, LINE, ORDER, INVARIANT_LINE,
           also={"rnn": (last, (4, 16, 3), "order")}),
     Entry("GRU, pooled", lambda: Pooled(nnx.GRUCell), SEQUENCE, LINE, ORDER, also={"rnn": (states, (4, 16, 3), "order")}),
+    Entry("GPT", GPT, SEQUENCE, LINE, MASKED, also={"attention": (attend, (4, 16, 8), "position")}),
     Entry("LSTM", lambda: Recurrent(nnx.OptimizedLSTMCell), SEQUENCE, LINE, ORDER, INVARIANT_LINE,
           also={"rnn": (last, (4, 16, 3), "order")}),
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Networks on sets: DeepSets (Zaheer et al., 2017), PointNet (Qi et al., 2017), Set Transformer (Lee et al., 2019)."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -57,6 +58,21 @@ class SetTransformer(nnx.Module):
         return self.head(self.norm(jnp.einsum("bn,bnc->bc", weights, x)))
 
 
+class DGCNN(nnx.Module):
+    """EdgeConv: the maximum over the nearest neighbours of a function of both points (Wang et al., 2019)."""
+
+    def __init__(self, width=4, k=3, classes=2):
+        rngs = nnx.Rngs(0)
+        self.edge, self.head, self.k = MLP(6, width, width, rngs=rngs), linear(width, classes, rngs=rngs), k
+
+    def __call__(self, x):
+        far = ((x[:, :, None] - x[:, None]) ** 2).sum(-1)
+        _, near = jax.lax.top_k(-far, self.k)
+        others = jnp.take_along_axis(x[:, None], near[..., None], 2)
+        own = jnp.broadcast_to(x[:, :, None], others.shape)
+        return self.head(self.edge(jnp.concatenate([own, others - own], -1)).max((1, 2)))
+
+
 class Flattened(nnx.Module):
     """An MLP on all points, one behind the other."""
 
@@ -85,6 +101,9 @@ ENTRIES = [
     Entry("PointNet", PointNet, POINTS, ACTION, EXACT),
     Entry("Set Transformer", lambda: SetTransformer(False), POINTS, ACTION, EXACT),
     Entry("Set Transformer with positions", lambda: SetTransformer(True), POINTS, ACTION, each("positions", "position")),
+    Entry("DGCNN", DGCNN, POINTS, ACTION, EXACT,
+          wrong="`out_action` is needed: the trail is lost at the neighbours that the data choose"),
+    Entry("DGCNN, told that classes stay", DGCNN, POINTS, ACTION, EXACT, INVARIANT),
     Entry("MLP on points", Flattened, POINTS, ACTION, each("dense", "dense"), INVARIANT,
           also={"dense": (dense, (4, 6, 6), "dense")}),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from tests.audit.gallery import (
     audio,
+    classic,
     convnext,
     densenet,
     generators,
@@ -10,11 +11,28 @@ from tests.audit.gallery import (
     resnet,
     sequences,
     sets,
+    superres,
     swin,
     unet,
     vgg,
     vit,
 )
 
-FAMILIES = (resnet, vgg, densenet, unet, convnext, mobile, vit, swin, audio, sequences, generators, graphs, sets)
+FAMILIES = (
+    resnet,
+    vgg,
+    densenet,
+    unet,
+    convnext,
+    mobile,
+    vit,
+    swin,
+    audio,
+    sequences,
+    generators,
+    graphs,
+    sets,
+    superres,
+    classic,
+)
 TABLE = [entry for family in FAMILIES for entry in family.ENTRIES]

@@ -43,6 +43,6 @@ LARGE = {**SMALL, **each("features.12", "phase"), **each("dense1", "dense")}
 ENTRIES = [
     Entry("VGG-11, 32×32", lambda: VGG(32), randn((4, 32, 32, 3)), PLANE, SMALL, INVARIANT,
           also={"dense1": (dense, (4, 1, 1, 32), "dense")}),
-    Entry("VGG-11, 64×64", lambda: VGG(64), randn((4, 64, 64, 3)), PLANE, LARGE, INVARIANT,
+    Entry("VGG-11, 64×64", lambda: VGG(64), randn((4, 64, 64, 3)), PLANE, LARGE, INVARIANT, slow=True,
           also={"dense1": (dense, (4, 2, 2, 32), "dense")}),
 ]  # fmt: skip
