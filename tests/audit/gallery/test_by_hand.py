@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from equijax import Graph
+from equijax import Graph, SetAction
 from tests.audit.gallery.parts import CROPPED, WINDOWS, Last, Pool, Positions, Sinusoids
 from tests.audit.gallery.table import TABLE
 from tests.helpers import randn
@@ -142,6 +142,8 @@ def test_the_derived_list_is_what_is_measured(entry):
         if isinstance(entry.x, Graph):
             assert of_graph(model, entry.x) == set().union(*entry.expected.values())
             return
+        if isinstance(entry.action, SetAction):
+            assert near(model(jnp.roll(entry.x, 1, 1)), model(entry.x)) == (not entry.expected)
         for path, (module, shape) in met(model, entry.x).items():
             word = next(word for kind, word in WATCHED.items() if isinstance(module, kind))
             loses = isinstance(module, nnx.Conv) and module.padding == "VALID"
