@@ -152,8 +152,7 @@ ENTRIES = [
     Entry("GoogLeNet", GoogLeNet, randn((4, 32, 32, 3)), PLANE, GOOGLENET),
     Entry("Blur pooling", AntiAliased, randn((4, 16, 16, 3)), PLANE, ANTIALIASED,
           also={f"blurs.{i}": (blur(i), (4, 16 // 2**i, 16 // 2**i, 4), "border") for i in range(2)}),
-    Entry("Focus", YOLO, randn((4, 16, 16, 3)), PLANE, FOCUS, also={"slice": (phases, (4, 16, 16, 3), "border")},
-          wrong="ValueError of numpy: `_mend.py` puts slices without their strides together, which are not equally long"),
+    Entry("Focus", YOLO, randn((4, 16, 16, 3)), PLANE, FOCUS, also={"slice": (phases, (4, 16, 16, 3), "border")}),
     Entry("LeNet", LeNet, randn((4, 32, 32, 1)), PLANE, LENET, INVARIANT,
           also={"dense1": (dense, (4, 5, 5, 6), "dense"), "dense1 (mended)": (pooled, (4, 5, 5, 6), CROPPED)}),
 ]  # fmt: skip
