@@ -21,6 +21,7 @@ from flax import nnx
 from rich.console import Console
 
 import equijax as ej
+from equijax.audit._explain import UnknownOutput
 from equijax.audit._table import renderable
 
 
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with jax.enable_x64(True) if options.dtype == "float64" else contextlib.nullcontext():
             return _run(options)
+    except UnknownOutput as error:
+        print(f"error: {error.args[1]}", file=sys.stderr)
     except (AttributeError, ImportError, OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception as error:  # of the model's own code: no verdict, so not 1; it says where, for it may be anything
@@ -72,8 +75,10 @@ def _run(options: argparse.Namespace) -> int:
     x = jax.random.normal(jax.random.key(options.seed), shape, dtype)
     report = ej.audit.explain(model, x, in_action=action, out_action=out_action, depth=options.depth)
     console = Console()
-    wide = console if console.is_terminal else Console(width=120)
+    wide = console if console.is_terminal else Console(width=80)
     wide.print(renderable(report, options.all))
+    if report.accused:
+        print(report.plan)
     if options.html:
         report.to_html(options.html)
     if options.plot:

@@ -16,9 +16,10 @@ from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._rules_pick import writes_at_places
-from equijax.audit._sentences import cause
+from equijax.audit._sentences import cause, places_ignored
 from equijax.audit._shared import mixes
-from equijax.audit._walk import SAFE, Finding, Walk
+from equijax.audit._walk import Finding, Walk
+from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Equation, Values
 
 #: Repairs are tried on this many of the worst elements of each class.
@@ -30,10 +31,18 @@ def causes_of(subject: Any, found: Walk, finding: Finding) -> tuple[Cause, ...]:
     network: Network = subject.network
     frame = network.frame
     failing = sorted(finding.broken, key=lambda e: -finding.errors.get(e, (np.inf, 0))[0])
+    acting = lambda e, variables: all(frame.acts(e, network.layouts[v]) for v in variables)  # noqa: E731
+    behind = [e for e in failing if not acting(e, finding.step.read)]  # the stride that lost it lies before the step
+    back = [e for e in behind if acting(e, finding.step.written)]
     classes: dict[tuple[bool, bool], list[int]] = {}
     for e in failing:
-        classes.setdefault((frame.is_shift(e), e in finding.lost), []).append(e)
+        if e not in behind:
+            classes.setdefault((frame.is_shift(e), e in finding.lost), []).append(e)
+    if back:
+        return (places_ignored(network, finding.step),)
     kinds: list[CauseKind] = []
+    if not classes:
+        kinds += _Search(network, found, finding, tuple(behind)).read_off([])
     for elements in classes.values():
         kinds += _Search(network, found, finding, tuple(elements[:WORST])).kinds()
     return tuple(cause(kind, network, finding.step) for kind in dict.fromkeys(kinds))
@@ -62,7 +71,7 @@ class _Search:
             for kinds in itertools.combinations(possible, count):
                 if self._repairs(replay, frozenset(kinds)):
                     return list(kinds)  # type: ignore[arg-type]
-        return self._read_off(possible)
+        return self.read_off(possible)
 
     def _repairs(self, replay: Replay, mends: Mends) -> bool:
         step = self.finding.step
@@ -144,7 +153,7 @@ class _Search:
         compares = eq.name in ("lt", "le", "gt", "ge") and sum(numbered) < 2  # with a constant, as all indexing does
         return any(numbered) and not still and eq.name in ELEMENTWISE - {"eq", "ne"} and not compares
 
-    def _read_off(self, possible: list[str]) -> list[CauseKind]:
+    def read_off(self, possible: list[str]) -> list[CauseKind]:
         """Names a cause where no mend helps."""
         equations = self.finding.step.equations
         names = {eq.name for eq in equations}

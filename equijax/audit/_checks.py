@@ -18,7 +18,8 @@ from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._sentences import cause
-from equijax.audit._walk import SAFE, Walk
+from equijax.audit._walk import Walk
+from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Values, evaluate
 
 Keep = Callable[[int], np.ndarray | None]
@@ -63,11 +64,14 @@ def _random_steps(network: Network, found: Walk) -> list[int]:
 
 
 def _changed_state(network: Network, found: Walk, x: tuple[Any, ...]) -> list[str]:
-    """Returns the names of the state that a call changes."""
+    """Returns the names of the state that a call changes, but for counters of random keys."""
     trace = network.trace
     if len(trace.new_state_variables) != len(trace.state_variables):
         return ["(new variables)"]
-    pairs = list(zip(trace.state_names, trace.state_variables, trace.new_state_variables, strict=True))
+    every = zip(trace.state_names, trace.state_variables, trace.new_state_variables, strict=True)
+    pairs = [
+        pair for pair in every if pair[0] not in trace.counters
+    ]  # random numbers that matter are found by what uses them
     if all(old == new for _, old, new in pairs):
         return []
     values: Values = {**trace.program.constants, **dict(zip(trace.state_variables, trace.state, strict=True))}

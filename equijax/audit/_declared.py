@@ -4,10 +4,13 @@ import dataclasses
 from fractions import Fraction
 from typing import Any
 
+import jax
+
 from equijax.actions import Action
 from equijax.audit._actions import layout_of
-from equijax.audit._layout import Base, Layout, Still
+from equijax.audit._layout import Base, Layout, Still, batch_size
 from equijax.nn import Layer
+from equijax.nn._phases import Choice
 
 
 def _moves_grid(action: Action) -> bool:
@@ -46,6 +49,18 @@ def pools_graphs(module: Any) -> bool:
         return module.out_action.moves is None
     except ValueError:  # a chain behind whose function nothing is known
         return False
+
+
+def is_choice(result: Any, leaf: int) -> bool:
+    """Tells whether an array that a layer returns is part of a choice that it made by its input."""
+    parts = jax.tree.leaves(result, is_leaf=lambda part: isinstance(part, Choice))
+    return [isinstance(part, Choice) for part in parts for _ in jax.tree.leaves(part)][leaf]
+
+
+def chosen(entered: Layout | None, shape: tuple[int, ...]) -> Layout:
+    """Returns the layout of a choice."""
+    members = batch_size(entered, shape[0]) if shape else False
+    return Layout(tuple((Still(n, "batch" if members and k == 0 else "feature"),) for k, n in enumerate(shape)), chosen=True)
 
 
 def fitted(layer: Layer, layout: Layout | None, shape: tuple[int, ...]) -> Layout | None:

@@ -1,6 +1,7 @@
 """The audit: which layer breaks the symmetry, by how much, why, and what to use instead."""
 
 import dataclasses
+import functools
 import platform
 import time
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ from equijax.audit._graph_places import GraphPlaces
 from equijax.audit._infinitesimal import lie_derivatives
 from equijax.audit._layout import Layout
 from equijax.audit._network import Network, require_actions
+from equijax.audit._plan import plan_of
 from equijax.audit._probe import probed_layouts
+from equijax.audit._reaching import reaching
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
 from equijax.audit._trace import Trace, trace
@@ -51,6 +54,13 @@ class Subject:
     x: tuple[Any, ...]
     moved: tuple[tuple[Any, ...], ...]
     model: nnx.Module
+
+
+class UnknownOutput(ValueError):
+    """No action is known for the output; the second argument says it on the command line."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def explain(
@@ -110,10 +120,11 @@ def explain(
     subject = prepare(model, x, in_action, group, out_action, actions, elements, depth)
     network = subject.network
     state = network.trace.state
-    found = walk(network, state, subject.x, subject.moved, network.steps, every_cut=every_cut)
-    steps = [finding.step for finding in found.findings]
     other = jittered_state(network, state) if perturb else None
-    second = None if other is None else walk(network, other, subject.x, subject.moved, steps)
+    found = walk(network, state, subject.x, subject.moved, network.steps, jittered=other, every_cut=every_cut)
+    steps = [finding.step for finding in found.findings]
+    spared = [finding.broken if found.is_visible(finding) else set() for finding in found.findings]
+    second = None if other is None else walk(network, other, subject.x, subject.moved, steps, spared=spared)
     lie = lie_derivatives(network, found) if infinitesimal else ()
     rows, notes, cancellation = rows_of(subject, found, second, lie)
     notes = notes if elements is not None else (*how_drawn(network.frame.group), *notes)
@@ -134,6 +145,7 @@ def explain(
         notes=notes,
         versions=_versions(),
         seconds=time.perf_counter() - begin,
+        _planned=functools.partial(plan_of, subject, found, rows),
     )
 
 
@@ -170,8 +182,11 @@ def prepare(
     leader = _leader(in_action)
     if group is not None and not agree(group, leader.group):
         raise ValueError(f"`group` is {group!r}, but `in_action` belongs to {leader.group!r}. Give one of the two only.")
-    elements = audited_elements(leader, x) if elements is None else jax.tree.map(jnp.asarray, elements)
+    named = elements is not None
+    elements = jax.tree.map(jnp.asarray, elements) if named else audited_elements(leader, x)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)
+    if not named and network.frame.is_grid:
+        network = network.under(reaching(network.frame, network.layouts.values()))
     frame = network.frame
     images = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
     return Subject(network, network.trace.x, images, model)
@@ -274,10 +289,12 @@ def _require_output(network: Network) -> None:
         if v in network.depends and network.layouts.get(v) is None:
             shape = network.trace.program.avals[v].shape
             last = next((step.name for step in reversed(network.steps)), "the model")
-            raise ValueError(
+            raise UnknownOutput(
                 f"`out_action` is needed: no action is known for the output of shape {shape} (the trail is lost at {last}). "
                 "Pass out_action=TrivialAction(group) for class scores, a GridAction for images, or actions={path: action} "
-                "for the layer where it is lost."
+                "for the layer where it is lost.",
+                f"no action is known for the output of shape {shape} (the trail is lost at {last}). Give --invariant-output "
+                "where the output does not move, such as class scores; for images call equijax.audit.explain in Python.",
             )
 
 

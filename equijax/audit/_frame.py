@@ -2,6 +2,7 @@
 
 import copy as copying
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -50,7 +51,7 @@ class Frame:
     """
 
     def __init__(self, action: Action, elements: Element, grid: Any = None, places: GraphPlaces | None = None):
-        self.action = action
+        self.action, self.grid = action, grid
         self.group: Group = action.group
         self.elements = jax.tree.map(np.asarray, elements)
         self.count = len(jax.tree.leaves(self.elements)[0])
@@ -70,6 +71,10 @@ class Frame:
             self.centre = tuple(Fraction(c, 2) for c in doubled)
             if grid is not None and self.wraps:
                 self.period = grid[0].period(grid[1])
+
+    def with_elements(self, elements: Element) -> "Frame":
+        """Returns other elements on the same space."""
+        return Frame(self.action, elements, self.grid, self.places)
 
     def element(self, e: int) -> Element:
         """Returns one element."""
@@ -97,6 +102,8 @@ class Frame:
         """Tells whether the element has an action on arrays of this layout."""
         if layout is None:
             return False
+        if layout.chosen:
+            return True
         if layout.custom is not None:
             return layout.custom.acts(self.element(e), layout.shape)
         base = all(self._moves(pieces, e).acts for pieces in _copies(layout))
@@ -129,15 +136,19 @@ class Frame:
         """Tells whether every sample of such an array has its image in it."""
         return layout.custom is not None or all(bool(self._moves(p, e).inside.all()) for p in _copies(layout))
 
-    def move(self, e: int, value: Any, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
-        """Moves an array.
+    def move(
+        self, e: int, value: Any, layout: Layout, further: tuple[int, ...] = ()
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Moves an array, and by a further shift behind that, where one is given.
 
         Returns:
           ``g · value``, and bool of the same shape: where it is known; None stands for everywhere.
         """
+        if layout.chosen:
+            return np.asarray(value), np.zeros(np.shape(value), bool)
         if layout.custom is not None:
             return np.asarray(layout.custom(self.element(e), value)), None
-        moved, known = self._through(np.asarray(value), layout, e, lambda pieces: self._moves(pieces, e))
+        moved, known = self._through(np.asarray(value), layout, e, lambda pieces: self._moves(pieces, e, further))
         return (moved if layout.numbers is None else self._renumbered(e, moved, layout.numbers)), known
 
     def _renumbered(self, e: int, value: np.ndarray, numbers: Numbers) -> np.ndarray:
@@ -189,7 +200,30 @@ class Frame:
             return points
         return [embedded(self.group.point_group, h, fibre.group) for h in points]
 
-    def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int) -> Moves:
+    def beyond(self, e: int, layout: Layout) -> tuple[tuple[int, ...], ...]:
+        """Returns the further shifts, each shorter than the samples are apart, with which an element acts on an array.
+
+        An element that moves the samples of a coarse lattice between each other has no action on it. Behind it every one of
+        these shifts brings them back to the lattice: to the next samples in one or the other direction along every axis.
+        """
+        if not self.is_grid or layout.custom is not None or not layout.base:
+            return ()
+        matrix, d = self.matrices[self.point[e]], len(self.centre)
+        spacing, origin = lattice(layout, d)
+        from_centre = [o - c for o, c in zip(origin, self.centre, strict=True)]
+        image = [sum(int(m) * x for m, x in zip(row, from_centre, strict=True)) for row in matrix]
+        choices = []
+        for k in range(d):
+            rest = image[k] + self.centre[k] + int(self.shift[e][k]) - origin[k]
+            short = -rest % spacing[k]
+            if short.denominator != 1 or spacing[k].denominator != 1:
+                return ()
+            choices.append((int(short), int(short - spacing[k])) if short else (0,))
+        found = sorted(itertools.product(*choices), key=lambda t: sum(map(abs, t)))
+        copies = _copies(layout)
+        return tuple(t for t in found if all(self._moves(pieces, e, t).acts for pieces in copies))
+
+    def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int, further: tuple[int, ...] = ()) -> Moves:
         sizes = [math.prod(p.size for p in axis) for axis in pieces]
         nothing = Moves(np.arange(math.prod(sizes)), np.ones(math.prod(sizes), bool), False)
         if self.permutations:
@@ -200,9 +234,10 @@ class Frame:
             return Moves(np.ravel_multi_index(sources, sizes).reshape(-1), nothing.inside, True)
         if not self.is_grid:
             return nothing
-        return self._grid_moves(pieces, sizes, e) or nothing
+        shift = self.shift[e] + np.array(further, int) if further else self.shift[e]
+        return self._grid_moves(pieces, sizes, e, shift) or nothing
 
-    def _grid_moves(self, pieces: tuple[tuple[Base, ...], ...], sizes: list[int], e: int) -> Moves | None:
+    def _grid_moves(self, pieces: tuple[tuple[Base, ...], ...], sizes: list[int], e: int, shift: np.ndarray) -> Moves | None:
         """Finds the source of every sample, in integers: positions are multiplied by their common denominator."""
         axes = [axis[0].axis for axis in pieces]
         back, missing = self.inverse[self.point[e]], [k for k in range(len(self.centre)) if k not in axes]
@@ -212,7 +247,7 @@ class Frame:
         positions = [_positions(axis, unit) for axis in pieces]
         centre = np.array([int(self.centre[k] * unit) for k in axes])
         places = np.stack([p.reshape(-1) for p in np.meshgrid(*positions, indexing="ij")], axis=1)
-        source = turned(back[np.ix_(axes, axes)], centre, places - unit * self.shift[e][axes])
+        source = turned(back[np.ix_(axes, axes)], centre, places - unit * shift[axes])
         index: Any = np.zeros(len(places), np.int64)
         inside = np.ones(len(places), bool)
         for row, own, size, axis in zip(source.T, positions, sizes, axes, strict=True):
@@ -246,6 +281,17 @@ def embedded(own: Group, h: Element, theirs: Group) -> Element | None:
     except (TypeError, ValueError):
         return None
     return g if found.shape == matrix.shape and bool(jnp.allclose(found, matrix, atol=1e-5)) else None
+
+
+def lattice(layout: Layout, d: int) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    """Returns how far the samples of an array are apart along each axis of the base, and where the first one lies."""
+    spacing, origin = [Fraction(1)] * d, [Fraction(0)] * d
+    for k in range(d):
+        own = [a for a in layout.base if a.axis == k and a.copy == layout.base[0].copy]
+        if own:
+            spacing[k] = min(abs(a.spacing) for a in own)
+            origin[k] = sum((a.origin for a in own), Fraction(0))
+    return tuple(spacing), tuple(origin)
 
 
 def _positions(axis: Sequence[Base], unit: int) -> np.ndarray:

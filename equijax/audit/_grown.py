@@ -16,7 +16,8 @@ from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network
 from equijax.audit._report import CauseKind
 from equijax.audit._trace import Trace, trace
-from equijax.audit._walk import SAFE, Walk
+from equijax.audit._walk import Walk
+from equijax.audit._walker import SAFE
 from equijax.graphs import Graph
 from equijax.nn._jaxpr import Equation, Values, evaluate
 

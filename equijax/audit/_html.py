@@ -7,8 +7,9 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from equijax.audit._advice import advice
 from equijax.audit._plot import draw
-from equijax.audit._table import cells, footer, headline
+from equijax.audit._table import cells, footer, headline, summary
 
 if TYPE_CHECKING:
     from equijax.audit._report import Report, Row
@@ -68,10 +69,9 @@ def page(report: "Report") -> str:
     )
     body = "\n".join(_row(number, row) for number, row in enumerate(report.rows, 1))
     causes = "\n".join(
-        f"<li><b>{html.escape(row.name)}</b> ({html.escape(cause.kind)}): {html.escape(cause.sentence)}. "
-        f'<span class="use">Instead: {html.escape(cause.replacement)}.</span></li>'
-        for row in report.accused
-        for cause in row.causes
+        f"<li><b>{html.escape(one.title)}</b>: {html.escape(one.sentence)}. "
+        f'<span class="use">Instead: {html.escape(one.replacement)}.</span></li>'
+        for one in advice(report.accused)
     )
     lines = "<br>\n".join(html.escape(line) for line in footer(report))
     return f"""<!doctype html>
@@ -81,6 +81,7 @@ def page(report: "Report") -> str:
 <title>{title}</title><style>{STYLE}</style></head>
 <body>
 <h1>{title}</h1>
+<p><b>{html.escape(summary(report))}</b></p>
 <p>{html.escape(headline(report))}</p>
 <div class="wide"><table><thead><tr>{head}</tr></thead>
 <tbody>
@@ -90,7 +91,7 @@ def page(report: "Report") -> str:
 <ul>
 {causes or "<li>none</li>"}
 </ul>
-<h2>Pictures</h2>
+{_plan(report)}<h2>Pictures</h2>
 <img alt="Shares by row, error by element, and where the error sits" src="data:image/png;base64,{_picture(report)}">
 <footer>{lines}</footer>
 <script>{SCRIPT}</script>
@@ -99,9 +100,22 @@ def page(report: "Report") -> str:
 """
 
 
+def _plan(report: "Report") -> str:
+    """The plan of the report, where it has one."""
+    plan = report.plan
+    if plan is None or not (plan.mends or plan.remaining):
+        return ""
+    entries = "\n".join(
+        f"<li>{html.escape(mend.title)}: error left {error:.1e}<br><code>{html.escape(mend.code)}</code></li>"
+        for mend, error in zip(plan.mends, plan.errors[1:], strict=True)
+    )
+    words = f"<p>{html.escape(plan.sentence)}</p>\n<ol>\n{entries}\n</ol>\n<p>{html.escape(plan.stays)}</p>"
+    return f"<h2>Plan</h2>\n{words}\n"
+
+
 def _row(number: int, row: "Row") -> str:
     values = ["", "", "", row.local_error, row.ratio, row.share, row.term, row.survival, row.border, ""]
-    style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.accused else ""
+    style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.judgement != "kept" else ""
     columns = [f'<td class="n" data-value="{number}">{number}</td>']
     for name, text, value in zip(HEADERS[1:], cells(row), values, strict=True):
         sort = _sortable(value) if name in NUMERIC else text

@@ -87,11 +87,14 @@ class Layout:
       axes: for each array axis its atoms, whose sizes multiply to the axis' length.
       custom: an action given by the user that is applied to the whole array as it is; None for the action of the atoms.
       numbers: what the values number; None where they are features, which stay as they are.
+      chosen: True for a choice that is made by the data, such as the phase of a subsampling: an element does to it what the
+        data say, so that it is taken as it comes, and compared with nothing.
     """
 
     axes: Axes
     custom: Action | None = None
     numbers: Numbers | None = None
+    chosen: bool = False
 
     @property
     def atoms(self) -> tuple[Atom, ...]:
@@ -111,11 +114,14 @@ class Layout:
     @property
     def is_still(self) -> bool:
         """True where the group does nothing."""
-        return self.custom is None and self.numbers is None and all(isinstance(atom, Still) for atom in self.atoms)
+        plain = self.custom is None and self.numbers is None and not self.chosen
+        return plain and all(isinstance(atom, Still) for atom in self.atoms)
 
     def __str__(self) -> str:
         if self.custom is not None:
             return type(self.custom).__name__
+        if self.chosen:
+            return "choice"
         words = []
         for copy in sorted({atom.copy for atom in self.base}):
             own = sorted((a for a in self.base if a.copy == copy), key=lambda a: (a.axis, -abs(a.spacing)))

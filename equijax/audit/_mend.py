@@ -217,6 +217,8 @@ class Replay:
 
     def _concatenate(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
         k = equation.params["dimension"]
+        if len({(*np.shape(a)[:k], *np.shape(a)[k + 1 :]) for a in arguments}) > 1:
+            raise Unmendable("concatenate")  # slices whose strides were mended away
         widest = max((o for o in operands if o.depends and o.layout is not None), key=lambda o: o.shape[k], default=None)
         if widest is None or widest.layout is None:
             return equation.bind(arguments)

@@ -1,6 +1,7 @@
 """A traced model with the action on every activation, cut into steps where all actions are known."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,16 +12,20 @@ from equijax._arguments import shown
 from equijax.actions import Action
 from equijax.actions._action import require_action
 from equijax.audit._actions import layout_of
-from equijax.audit._declared import declared, fitted, pools_graphs
+from equijax.audit._declared import chosen, declared, fitted, is_choice, pools_graphs
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Layout, reshaped
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
+from equijax.groups._group import Element
 from equijax.nn import Layer, Sequential
 from equijax.nn._jaxpr import Call, Equation, Mark, Values, evaluate
 
 Layouts = dict[int, Layout | None]
+
+#: A module that calls another one more often than this is a loop, and is not opened.
+LOOP = 16
 
 #: Operations that don't name a step.
 QUIET = frozenset("convert_element_type broadcast_in_dim reshape squeeze copy stop_gradient expand_dims transpose".split())
@@ -51,6 +56,12 @@ class Step:
         """The living variables that the step computes."""
         old = set(self.before)
         return tuple(v for v in self.after if v not in old)
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The living variables that the step computes with."""
+        used = {v for eq in self.equations for v in eq.inputs}
+        return tuple(v for v in self.before if v in used)
 
     @property
     def path(self) -> str:
@@ -97,7 +108,7 @@ class Network:
         actions: Mapping[str, Action],
         depth: int | None,
     ):
-        self.trace, self.frame, self.depth = trace, frame, depth
+        self.trace, self.frame, self.depth, self.actions = trace, frame, depth, actions
         program = trace.program
         self.depends = program.depends_on(trace.x_variables)
         self.fixed, self.equations = trace.parts()
@@ -112,7 +123,14 @@ class Network:
         self.layouts: Layouts = dict(zip(trace.x_variables, in_layouts, strict=True))
         self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()
         self._propagate(actions)
+        self.loops = self._loops()
         self.steps = self._cut()
+
+    def under(self, elements: Element) -> "Network":
+        """Returns the network with other elements."""
+        frame = self.frame.with_elements(elements)
+        entering = [self.layouts[v] for v in self.trace.x_variables]
+        return Network(self.trace, frame, entering, list(self.given), self.actions, self.depth)  # pyright: ignore[reportArgumentType]
 
     def constants(self) -> Values:
         """Returns the values of what depends neither on the input nor on the state."""
@@ -176,6 +194,8 @@ class Network:
                     entered[mark.call] = layout or entered[mark.call]
         elif (given := actions.get(str(mark.call), actions.get(mark.call.path))) is not None:
             layout = layout_of(given, shape)
+        elif isinstance(module, Layer) and is_choice(self.trace.edges[mark.call, "out"], mark.leaf):
+            layout = chosen(entered.get(mark.call), shape)
         elif isinstance(module, Layer) and mark.leaf == 0:
             layout = declared(module, entered.get(mark.call), shape)
         if layout is not None:
@@ -234,12 +254,20 @@ class Network:
         scope = equations[mark.position].scope if mark.side == "in" and mark.position < len(equations) else ()
         return list(scope[: scope.index(mark.call)]) if mark.call in scope else []
 
+    def _loops(self) -> set[Call]:
+        """Returns the calls inside of which one submodule is called again and again, as by a recurrent layer."""
+        inner: dict[Call, dict[str, set[Call]]] = {}
+        for equation in self.equations:
+            for outer, call in itertools.pairwise(equation.scope):
+                inner.setdefault(outer, {}).setdefault(call.path, set()).add(call)
+        return {outer for outer, calls in inner.items() if max(map(len, calls.values())) > LOOP}
+
     def _key(self, equation: Equation, parents: set[Call], number: int) -> tuple[Any, ...]:
         for call in equation.scope:
             deep = self.depth is not None and call.path.count(".") + 1 >= self.depth
             module = self.trace.modules.get(call.path)
             ours = isinstance(module, Layer) and not isinstance(module, Sequential)
-            if deep or ours or call not in parents:
+            if deep or ours or call in self.loops or call not in parents:
                 return ("call", call)
         inner = equation.scope[-1] if equation.scope else None
         return ("line", inner, equation.line or number)

@@ -1,15 +1,19 @@
 """What an audit found: rows, causes, and the whole report."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from equijax.audit._html import save_html
 from equijax.audit._plot import save_plot
 from equijax.audit._table import as_text, renderable
+
+if TYPE_CHECKING:
+    from equijax.audit._plan import Plan
 
 Verdict = Literal[
     "exact by construction",
@@ -24,6 +28,8 @@ Verdict = Literal[
 
 #: The verdicts that accuse a row, the worst first.
 ACCUSING: tuple[Verdict, ...] = ("broken", "lost here", "approximate", "exact at these parameters only")
+
+Judgement = Literal["kept", "broken", "not judged"]
 
 CauseKind = Literal[
     "kernel",
@@ -88,6 +94,8 @@ class Row:
       error_map: root mean square of the local error over samples, elements and features at each place of the output's grid;
         None without a grid.
       lost: labels of the elements that have no action behind this row.
+      vain: True where the input tries nothing, at the given and at jittered parameters: no element changes what enters the
+        row (a constant image), or no other input what leaves it (a dead or saturated layer).
     """
 
     name: str
@@ -107,6 +115,14 @@ class Row:
     members: tuple[str, ...] = ()
     error_map: np.ndarray | None = None
     lost: tuple[str, ...] = ()
+    vain: bool = False
+
+    @property
+    def judgement(self) -> Judgement:
+        """``"broken"`` here or at other parameters, ``"not judged"`` if nothing is known or was tried, else ``"kept"``."""
+        if self.accused:
+            return "broken"
+        return "not judged" if self.vain or self.verdict == "action unknown" else "kept"
 
     @property
     def accused(self) -> bool:
@@ -188,6 +204,18 @@ class Report:
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    _planned: Callable[[], "Plan"] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def plan(self) -> "Plan | None":
+        """The mends that make the network exact, in the order of their shares, tried by replay; made when first asked for.
+
+        None of a report that was loaded, or made by hand, and had no plan yet.
+        """
+        return None if self._planned is None else self._planned()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_planned"}  # it holds the whole network
 
     @property
     def accused(self) -> tuple[Row, ...]:
@@ -195,12 +223,24 @@ class Report:
         return tuple(row for row in self.rows if row.accused)
 
     @property
+    def unjudged(self) -> tuple[Row, ...]:
+        """The rows of which nothing is known, or which the input does not try; in order."""
+        return tuple(row for row in self.rows if row.judgement == "not judged")
+
+    @property
+    def judgement(self) -> Judgement:
+        """What is known of the whole network: ``"kept"`` where every row is and every error is rounding."""
+        if self.accused or self.undefined or bool((np.nan_to_num(self.error) > 10 * self.floor).any()):
+            return "broken"
+        return "not judged" if self.unjudged else "kept"
+
+    @property
     def exact(self) -> bool:
-        """True where the end-to-end error of every element is rounding and no row is accused.
+        """True where the end-to-end error of every element is rounding, and every row was tried and kept.
 
         An error that is no number although its element has an action on the output (the model returns NaN) is not exact.
         """
-        return not self.accused and not self.undefined and not bool((np.nan_to_num(self.error) > 10 * self.floor).any())
+        return self.judgement == "kept"
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -215,7 +255,7 @@ class Report:
                 return row
         raise KeyError(f"`name` is {name!r}; the rows are {[row.name for row in self.rows]}.")
 
-    def table(self, *, every: bool = False, width: int = 120) -> str:
+    def table(self, *, every: bool = False, width: int = 80) -> str:
         """Returns the report as plain text; ``print(report)`` does it with runs of exact rows counted.
 
         Args:
@@ -251,7 +291,14 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain lists, numbers and strings for JSON; NaN and infinities become None."""
-        return _plain(dataclasses.asdict(self)) | {"exact": self.exact}
+        plain = _plain(dataclasses.asdict(dataclasses.replace(self, _planned=None)))
+        del plain["_planned"]
+        plain |= {"exact": self.exact, "judgement": self.judgement}
+        plan = self.plan
+        plain["plan"] = None if plan is None else _plain(dataclasses.asdict(plan)) | {"complete": plan.complete}
+        for row, found in zip(self.rows, plain["rows"], strict=True):
+            found["judgement"] = row.judgement
+        return plain
 
     def assert_exact(self) -> None:
         """Does nothing where the network is exact; for tests.
@@ -262,7 +309,10 @@ class Report:
         if self.exact:
             return
         reason = "the equivariance of the network is undefined" if self.undefined else "the network is not equivariant"
-        raise AssertionError(f"{reason}.\n{self}")
+        if self.judgement == "not judged":
+            rows = ", ".join(f"`{row.name}`" for row in self.unjudged)
+            reason = f"whether the network is equivariant is not known, as these rows were not judged: {rows}"
+        raise AssertionError(f"{reason}.\n{self.table(width=120)}")
 
 
 def _plain(value: Any) -> Any:

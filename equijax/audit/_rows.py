@@ -14,7 +14,8 @@ from equijax.audit._layout import Base, batch_size, describe
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
 from equijax.audit._sentences import cause
-from equijax.audit._walk import SAFE, Finding, Walk
+from equijax.audit._walk import Finding, Walk
+from equijax.audit._walker import SAFE
 
 #: A local error below this is called approximate, above it broken.
 SMALL = 0.01
@@ -46,6 +47,7 @@ def rows_of(
     """Returns the rows of a report, its notes, and the cancellation."""
     network: Network = subject.network
     shares = shares_of(network, found)
+    woken = [] if second is None else [i for i, one in enumerate(second.findings) if second.is_visible(one)]
     extra, notes = side_effects(subject, found)
     rows, names = [], {}
     for i, finding in enumerate(found.findings):
@@ -63,6 +65,7 @@ def rows_of(
                 again,
                 name,
                 shares,
+                i in woken,
                 i,
                 (*extra.get(i, ()), *_aliasing(network, finding, i, lie)),
             )
@@ -109,10 +112,10 @@ def shares_of(network: Network, found: Walk) -> Shares:
 
 def _row(
     subject: Any, found: Walk, second: Walk | None, finding: Finding, again: Finding | None, name: str,
-    shares: Shares, i: int, extra: tuple[Cause, ...],
+    shares: Shares, woken: bool, i: int, extra: tuple[Cause, ...],
 ) -> Row:  # fmt: skip
     network: Network = subject.network
-    verdict = _verdict(network, found, finding, again, shares.term[i])
+    verdict = _verdict(network, found, finding, again, shares.term[i], woken)
     causes: tuple[Cause, ...] = extra
     if verdict in ("broken", "approximate", "lost here"):
         causes += causes_of(subject, found, finding)
@@ -150,6 +153,7 @@ def _row(
         members=finding.step.members,
         error_map=picture,
         lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
+        vain=finding.vain and (again is None or again.vain),
     )
 
 
@@ -167,13 +171,15 @@ TIE = Cause(
 )
 
 
-def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | None, term: float) -> Verdict:
+def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | None, term: float, woken: bool) -> Verdict:
     if finding.broken:
         if finding.broken <= finding.lost:
             return "lost here"
         results = [v for v in network.trace.result_variables if v in network.depends]
         seen = finding.broken <= set(found.total)
         if seen and term <= SAFE * max(found.floors[v] for v in results):
+            if woken:
+                return "exact at these parameters only"
             return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action
         error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
         return "broken" if error > SMALL else "approximate"

@@ -28,7 +28,7 @@ ORDERED = frozenset(
 def out_layouts(equation: Equation, operands: list[Operand], shapes: list[tuple[int, ...]]) -> list[Layout | None]:
     """Returns the layout of every output of an equation that depends on the input; None stands for unknown."""
     unknown: list[Layout | None] = [None] * len(shapes)
-    if any(o.depends and o.layout is None for o in operands):
+    if any(o.depends and (o.layout is None or o.layout.chosen) for o in operands):
         return unknown
     if equation.name in ELEMENTWISE:
         layouts = _elementwise(equation.params, operands, shapes)

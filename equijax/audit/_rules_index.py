@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from equijax.audit._layout import Atom, Base, Layout, Numbers, Still, merged, normalised
-from equijax.audit._rule import Operands, Params
+from equijax.audit._rule import Operand, Operands, Params
 
 #: Operations that rearrange entries, and leave alone what they are.
 _REARRANGING = frozenset(
@@ -29,7 +29,8 @@ def numbers_of(name: str, params: Params, operands: Operands) -> Numbers | None:
     if name in _REARRANGING or (name == "convert_element_type" and np.issubdtype(params["new_dtype"], np.integer)):
         return own[0]
     if name in ("concatenate", "stack"):
-        return own[0] if all(numbers == own[0] for numbers in own) else None
+        alike = [numbers == found[0] or _counts(o, found[0]) for numbers, o in zip(own, operands, strict=True)]
+        return found[0] if all(alike) else None
     if name == "select_n":
         fit = len({numbers.base for numbers in found}) == 1 and all(
             numbers is not None or not o.depends for numbers, o in zip(own[1:], operands[1:], strict=True)
@@ -45,6 +46,14 @@ def numbers_of(name: str, params: Params, operands: Operands) -> Numbers | None:
         sign = 1 if name == "add" else -1
         return dataclasses.replace(found[0], offset=found[0].offset + sign * int(step[0])) if len(step) == 1 else None
     return None
+
+
+def _counts(operand: Operand, numbers: Numbers) -> bool:
+    """Tells whether a constant counts all samples of a base in order, as self-loops do that are put behind the edges."""
+    if operand.depends or operand.value is None:
+        return False
+    wanted = np.arange(numbers.base.size) + numbers.offset
+    return np.array_equal(np.asarray(operand.value).reshape(-1), wanted)
 
 
 def numbered_axis(operands: Operands, layout: Layout | None) -> Layout | None:

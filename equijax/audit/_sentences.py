@@ -15,6 +15,19 @@ def cause(kind: CauseKind, network: Network, step: Step) -> Cause:
     return Cause(kind, sentence.format(**details), replacement.format(**details))
 
 
+def places_ignored(network: Network, step: Step) -> Cause:
+    """Returns the cause of a step that brings samples back to the fine grid, but not to where they were chosen from."""
+    sentence = (
+        f"`{step.name}` brings samples back to the fine grid without looking where the layers before it, which choose by "
+        "the data, took them from"
+    )
+    replacement = (
+        "`y, choice = layer.with_choice(x)` there; here ej.nn.PolyphaseUpsample(strides)(y, choice), with a convolution "
+        "behind it"
+    )
+    return Cause("phase", sentence, replacement)
+
+
 def _window(network: Network, step: Step) -> str:
     for eq in step.equations:
         if eq.name == "conv_general_dilated":

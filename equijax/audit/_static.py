@@ -120,7 +120,6 @@ class _Reader:
         self.alive = {e: "" for e in range(self.frame.count)}
         self.open = {e: "" for e in range(self.frame.count)}
         self.shift_reason = ""
-        self.gone: set[int] = set()
         self.spacing = [1] * (len(self.frame.centre) if self.frame.is_grid else 0)
         self.shifts_lost = not self.frame.wraps
 
@@ -219,10 +218,9 @@ class _Reader:
         for v in step.written:
             layout = self.network.layouts.get(v)
             moved = layout is not None and bool(layout.base)
-            gone = [e for e in everything if moved and e not in self.gone and not self.frame.acts(e, layout)]
-            self.gone.update(gone)
-            finer = [self._spacing(layout, k) for k in range(len(self.spacing))] if layout is not None else []
-            if any(new > old for new, old in zip(finer, self.spacing, strict=False)):
+            gone = [e for e in everything if moved and self._acts(e, step.read) and not self.frame.acts(e, layout)]
+            finer = self._spacings([v])
+            if any(new > old for new, old in zip(finer, self._spacings(step.read), strict=True)):
                 for k, new in enumerate(finer):
                     self.spacing[k] = math.lcm(self.spacing[k], new)
                 why = f"subsamples by {max(finer)}" + self._parity(step)
@@ -241,6 +239,15 @@ class _Reader:
                 parity = "an even" if all(n % 2 == 0 for n in sizes) else "an odd"
                 return f" with a {'×'.join(map(str, kernel))} kernel on {parity} size"
         return ""
+
+    def _acts(self, e: int, variables: Sequence[int]) -> bool:
+        return all(self.frame.acts(e, self.network.layouts.get(v)) for v in variables)
+
+    def _spacings(self, variables: Sequence[int]) -> list[int]:
+        """Returns how far the samples of some activations are apart along each axis; the coarsest of them counts."""
+        layouts = [self.network.layouts.get(v) for v in variables]
+        found = [[self._spacing(a, k) for k in range(len(self.spacing))] for a in layouts if a is not None]
+        return [max(column) for column in zip([1] * len(self.spacing), *found, strict=True)]
 
     def _spacing(self, layout: Layout, axis: int) -> int:
         found = [abs(a.spacing) for a in layout.base if a.axis == axis]

@@ -1,9 +1,11 @@
 """What was read off a model without data."""
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from equijax.audit._advice import advice
 from equijax.audit._report import Cause
 
 
@@ -75,11 +77,11 @@ class StaticReport:
         return "; ".join(parts) or "nothing is known"
 
     def __str__(self) -> str:
-        lines = [f"{self.model} under {self.group}: {self.sentence}."]
-        for row in self.rows:
-            lines += [f"  {row.name}: {c.kind}: {c.sentence}. Use {c.replacement}." for c in row.causes]
-        lines += [f"  nothing is known inside {name}" for name in self.limits]
-        return "\n".join(lines)
+        parts = [f"{self.model} under {self.group}: {self.sentence}."]
+        parts += [f"  {one.title}: {one.sentence}. Use {one.replacement}." for one in advice(self.rows)]
+        parts += [f"  nothing is known inside {name}" for name in self.limits]
+        fill = textwrap.TextWrapper(80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False).fill
+        return "\n".join(map(fill, parts))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain lists and strings for JSON."""

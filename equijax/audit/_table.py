@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -9,12 +10,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from equijax.audit._advice import advice
+
 if TYPE_CHECKING:
     from equijax.audit._report import Report, Row
 
 #: Below this width the table has the columns ``KEPT`` only.
 NARROW = 110
 KEPT = (0, 2, 3, 5, 9)
+
+#: Longer names of rows are broken at their dots.
+NAME = 28
 
 COLOURS = {"broken": "red", "lost here": "red", "approximate": "yellow", "action unknown": "yellow"}
 
@@ -41,16 +47,18 @@ class _Face:
 
 
 def _parts(report: "Report", every: bool, narrow: bool) -> Group:
-    parts: list[Any] = [Text(headline(report), style="bold"), _rows(report, every, narrow)]
-    for row in report.accused:
-        for cause in row.causes:
-            parts.append(Text(f"{row.name}: {cause.kind}: {cause.sentence}."))
-            parts.append(Padding(Text(f"instead: {cause.replacement}", style="green"), (0, 0, 0, 4)))
+    parts: list[Any] = [Text(summary(report), style="bold"), Text(headline(report)), _rows(report, every, narrow)]
+    for one in advice(report.accused):
+        if len(one.names) == 1:
+            parts.append(Text(f"{one.title}: {one.sentence}."))
+        else:
+            parts += [Text(one.title), Padding(Text(f"{one.sentence}."), (0, 0, 0, 4))]
+        parts.append(Padding(Text(f"instead: {one.replacement}", style="green"), (0, 0, 0, 4)))
     parts += [Text(line, style="dim") for line in footer(report)]
     return Group(*parts)
 
 
-def as_text(report: "Report", every: bool = False, width: int = 120) -> str:
+def as_text(report: "Report", every: bool = False, width: int = 80) -> str:
     """Returns the table as plain text."""
     stream = io.StringIO()
     # Without force_jupyter=False rich displays the table in a notebook instead of writing it, and the text is empty.
@@ -59,20 +67,77 @@ def as_text(report: "Report", every: bool = False, width: int = 120) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
+def summary(report: "Report") -> str:
+    """Returns what was found, for a reader who knows the network and no more."""
+    if report.judgement == "kept":
+        return "Exact: moving the input changes the output by rounding only, and every row was tried."
+    if report.judgement == "not judged":
+        return f"Not judged: the input does not show what {_listed([row.name for row in report.unjudged])} would do."
+    if report.undefined:
+        return "No verdict: the output holds NaN or infinities."
+    known = [error for error in report.error if math.isfinite(error)]
+    large = max(
+        10 * report.floor, 0.5 * max(known, default=0.0)
+    )  # the first of the large ones: unit shifts before longer ones
+    shown = next((i for i, error in enumerate(report.error) if large < error < math.inf), None)
+    sentences = []
+    if shown is not None:
+        sentences.append(f"{_motion(report.elements[shown])} changes the output by {percent(report.error[shown])}.")
+    elif report.accused:
+        sentences.append("The output does not show it yet, but the network breaks the symmetry.")
+    count = len(report.accused)
+    if count:
+        first = max(report.accused, key=lambda row: row.share or 0.0)
+        alone = f"; {first.name} alone {percent(first.share)}" if first.share and count > 1 else ""
+        sentences.append(f"{count} rows cause it{alone}." if count > 1 else f"One row causes it: {first.name}.")
+    if report.unjudged:
+        sentences.append(f"Not judged: {_listed([row.name for row in report.unjudged])}.")
+    return " ".join(sentences)
+
+
+def _motion(label: str) -> str:
+    """Returns an element as the subject of a sentence."""
+    if label.startswith("shift "):
+        places = label.removeprefix("shift ").strip("(),").split(", ")
+        moved = [k for k, n in enumerate(places) if n != "0"]
+        if len(moved) == 1:
+            n = places[moved[0]]
+            return f"Shifting the input by {n} sample{'s' if n not in ('1', '-1') else ''} along axis {moved[0]} of the grid"
+        return f"Shifting the input by ({', '.join(places)}) samples"
+    if label.startswith(("quarter", "half", "turn", "reflection", "rotation", "rotoreflection")):
+        return f"A {label} of the input"
+    return f"Moving the input ({label})"
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more rows" if len(names) > most else "")
+
+
+def percent(part: float) -> str:
+    """Returns a part of a whole in per cent."""
+    return (
+        f"{100 * part:.0f} %" if abs(part) >= 0.095 else f"{100 * part:.2g} %" if abs(part) >= 1e-4 else f"{part:.1g} of it"
+    )
+
+
 def headline(report: "Report") -> str:
-    """Returns the verdict in one sentence."""
+    """Returns the verdict with the figures."""
     known = [e for e in report.error if not math.isnan(e)]
     worst = max(known, default=math.nan)
     figures = f"end-to-end error {number(worst)}, floor {number(report.floor)}"
     subject = f"{report.model} on {report.input_shape} under {report.group}"
+    count, unjudged = len(report.accused), len(report.unjudged)
     if report.exact:
-        return f"{subject}: exact ({figures})."
-    if report.undefined:
-        return f"{subject}: no verdict, the output holds NaN or infinities ({figures})."
-    count = len(report.accused)
-    if not count:
-        return f"{subject}: not exact, although no row is accused ({figures})."
-    return f"{subject}: {count} of {len(report.rows)} rows {'break' if count > 1 else 'breaks'} the symmetry ({figures})."
+        verdict = "exact"
+    elif report.undefined:
+        verdict = "no verdict, the output holds NaN or infinities"
+    elif report.judgement == "not judged":
+        verdict = f"{unjudged} of {len(report.rows)} rows not judged"
+    elif not count:
+        verdict = "not exact, although no row is accused"
+    else:
+        verdict = f"{count} of {len(report.rows)} rows {'break' if count > 1 else 'breaks'} the symmetry"
+    return f"{verdict} ({figures}): {subject}"
 
 
 def footer(report: "Report") -> list[str]:
@@ -106,20 +171,25 @@ def _rows(report: "Report", every: bool, narrow: bool) -> Table:
         table.add_column(names[k], justify="right" if number_column else "left", no_wrap=number_column, overflow="fold")
     folded = 0
     for row in report.rows:
-        if not (every or row.accused or row.verdict == "action unknown" or abs(row.share or 0) > 1e-9):
+        if not (every or row.judgement != "kept" or abs(row.share or 0) > 1e-9):
             folded += 1
             continue
-        folded = _fold(table, folded)
-        texts = [Text(cells(row)[k]) for k in kept]  # not strings: a name in brackets is no markup
-        table.add_row(*texts, style=COLOURS.get(row.verdict, "yellow" if row.accused else None))
-    _fold(table, folded)
+        shown = [broken_at_dots(text, NAME) if k == 0 else text for k, text in enumerate(cells(row))]
+        texts = [Text(shown[k]) for k in kept]  # not strings: a name in brackets is no markup
+        table.add_row(*texts, style=COLOURS.get(row.verdict, None if row.judgement == "kept" else "yellow"))
+    if folded:
+        table.add_row(f"… {folded} exact row{'s' if folded > 1 else ''}", style="dim")
     return table
 
 
-def _fold(table: Table, count: int) -> int:
-    if count:
-        table.add_row(f"… {count} exact row{'s' if count > 1 else ''}", style="dim")
-    return 0
+def broken_at_dots(name: str, width: int) -> str:
+    """Returns a name in lines of at most this width, which end behind dots and blanks; longer words stay whole."""
+    lines = [""]
+    for part in re.findall(r"\([^()]*\)|[^. ]*[. ]?", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def cells(row: "Row") -> list[str]:
@@ -127,7 +197,7 @@ def cells(row: "Row") -> list[str]:
     return [
         row.name,
         f"{row.action_in} → {row.action_out}",
-        row.verdict,
+        f"{row.verdict}, in vain" if row.vain and row.verdict.startswith("exact") else row.verdict,
         number(row.local_error),
         number(row.ratio),
         share(row),

@@ -3,20 +3,23 @@
 import collections
 import contextvars
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from flax import linen, nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from equijax._cache import bounded
 from equijax.nn._jaxpr import Call, Equation, Program, mark_name, read
 
 _CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
-_PATH = "equijax_audit_path"
+
+#: What may be called of a submodule. A call from within another call of the same submodule leaves no marks of its own.
+_METHODS = ("__call__", "with_choice", "choose")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,12 @@ class _Calls:
 
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     edges: dict[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
+    inside: list[str] = dataclasses.field(default_factory=list)
+
+    def new(self, path: str) -> Call:
+        """Counts a call."""
+        self.counts[path] += 1
+        return Call(path, self.counts[path])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Trace:
       program: inputs are the leaves of the state, then those of ``x``; outputs those of the result, then of the new state.
       state: the leaves of the state.
       state_names: their names.
+      counters: those of the leaves that count random keys.
       x: the leaves of the input.
       x_tree: structure of the input.
       out_tree: structure of the result.
@@ -52,6 +62,7 @@ class Trace:
     outputs: int
     modules: Mapping[str, nnx.Module]
     edges: Mapping[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
+    counters: frozenset[str] = frozenset()
 
     @property
     def x_variables(self) -> tuple[int, ...]:
@@ -101,6 +112,8 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     named, state_tree = jax.tree_util.tree_flatten_with_path(state)
     names = tuple(_state_name(path) for path, _ in named)
     leaves = tuple(leaf for _, leaf in named)
+    counted, _ = jax.tree_util.tree_flatten_with_path(nnx.state(model, nnx.RngCount))
+    counters = frozenset(_state_name(path) for path, _ in counted)
     x_leaves, x_tree = jax.tree.flatten(x)
     x_leaves = tuple(leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf) for leaf in x_leaves)
     shapes: dict[str, Any] = {}
@@ -116,7 +129,7 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     calls = _Calls()
     token = _CALLS.set(calls)
     try:
-        with jax.disable_jit():
+        with jax.disable_jit(), linen.intercept_methods(_linen):
             closed, (found, _) = jax.make_jaxpr(run, return_shape=True)(leaves, x_leaves)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise ValueError(
@@ -129,7 +142,7 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     if not found:
         raise ValueError(f"`model` ({type(model).__name__}) returns no array; an audit needs one.")
     modules = {path_text(path): module for path, module in nnx.iter_modules(model)}
-    return Trace(read(closed), leaves, names, x_leaves, x_tree, shapes["tree"], len(found), modules, calls.edges)
+    return Trace(read(closed), leaves, names, x_leaves, x_tree, shapes["tree"], len(found), modules, calls.edges, counters)
 
 
 def path_text(path: tuple[Any, ...]) -> str:
@@ -147,29 +160,53 @@ def _watch(copy: nnx.Module) -> None:
     """Swaps the class of every submodule of the copy, so that its calls leave marks."""
     for path, module in tuple(nnx.iter_modules(copy)):
         if path and callable(module) and not isinstance(module, (nnx.List, nnx.Dict)):
-            setattr(module, _PATH, path_text(path))
-            module.__class__ = _watched(type(module))
+            module.__class__ = _watched(type(module), path_text(path))
 
 
 @bounded
-def _watched(cls: type) -> type:
-    """Returns a subclass whose calls mark the arrays that enter and leave it."""
+def _watched(cls: type, path: str) -> type:
+    """Returns a subclass whose calls mark the arrays that enter and leave it.
+
+    The path is an attribute of the class: a module of Linen in a wrapper takes every attribute of the instance for its own.
+    """
+    names: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    names |= {name: _marking(getattr(cls, name), path) for name in _METHODS if callable(getattr(cls, name, None))}
+    return type(cls)(cls.__name__, (cls,), names)
+
+
+def _marking(method: Any, path: str) -> Any:
+    """Returns a method that marks the arrays that enter and leave it."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls = _CALLS.get()
-        if calls is None:
-            return cls.__call__(self, *args, **kwargs)  # pyright: ignore[reportCallIssue]
-        path = getattr(self, _PATH)
-        calls.counts[path] += 1
-        here = Call(path, calls.counts[path])
-        calls.edges[here, "in"] = _shapes((args, kwargs))
-        args, kwargs = _marked((args, kwargs), here, "in")
-        result = cls.__call__(self, *args, **kwargs)  # pyright: ignore[reportCallIssue]
-        calls.edges[here, "out"] = _shapes(result)
-        return _marked(result, here, "out")
+        if calls is None or path in calls.inside:
+            return method(self, *args, **kwargs)
+        calls.inside.append(path)
+        try:
+            return _recorded(calls, path, functools.partial(method, self), args, kwargs)
+        finally:
+            calls.inside.pop()
 
-    names = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls)(cls.__name__, (cls,), names)
+    return call
+
+
+def _linen(next_call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    """Marks the calls of the submodules of a Linen module, which are named behind the wrapper that holds it."""
+    calls = _CALLS.get()
+    if calls is None or context.method_name != "__call__" or not context.module.path:
+        return next_call(*args, **kwargs)
+    path = ".".join((*calls.inside[-1:], *context.module.path))
+    return _recorded(calls, path, next_call, args, kwargs)
+
+
+def _recorded(calls: _Calls, path: str, call: Any, args: Any, kwargs: Any) -> Any:
+    """Calls with marks on what enters and leaves."""
+    here = calls.new(path)
+    calls.edges[here, "in"] = _shapes((args, kwargs))
+    args, kwargs = _marked((args, kwargs), here, "in")
+    result = call(*args, **kwargs)
+    calls.edges[here, "out"] = _shapes(result)
+    return _marked(result, here, "out")
 
 
 def _is_opaque(leaf: Any) -> bool:

@@ -6,19 +6,19 @@ activations; what that changes at the output is the step's term. The terms add u
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.audit._error import gap, widened
-from equijax.audit._layout import Base, Layout
+from equijax.audit._beyond import Beyond
+from equijax.audit._error import widened
+from equijax.audit._layout import Base
 from equijax.audit._network import Network, Step, joined
-from equijax.nn._jaxpr import Equation, Values, evaluate
-
-#: An error up to this many times its floor is rounding.
-SAFE = 10.0
+from equijax.audit._vain import another, is_vain
+from equijax.audit._walker import SAFE, Floors, Walker, eps_of, relative, size_of
+from equijax.nn._jaxpr import Values
 
 #: Where rounding alone changes an activation by more than this part, a choice has flipped.
 FLIPPED = 1e-4
@@ -39,6 +39,7 @@ class Finding:
       terms: element → what the step contributes to each result.
       healed: True where the step is several ones of which only the whole is exact.
       tie: True where rounding alone changes the step's output by far more than rounding.
+      vain: True where nothing was tried: no element changes what enters the step, or no other input what leaves it.
       pictures: broken element → variable → mean squared error at every place.
     """
 
@@ -49,6 +50,7 @@ class Finding:
     terms: dict[int, list[np.ndarray]] = dataclasses.field(default_factory=dict)
     healed: bool = False
     tie: bool = False
+    vain: bool = False
     pictures: dict[int, dict[int, np.ndarray]] = dataclasses.field(default_factory=dict)
 
 
@@ -60,10 +62,12 @@ class Walk:
       findings: one for each step, in order.
       statics: the values of everything that does not depend on the input.
       clean: activations at the cuts.
-      moved: element → activations of the run that starts from the moved input.
+      moved: element → results of the run that starts from the moved input, and activations of which parts can't be told
+        from those of the other run.
       floors: variable → relative change by rounding alone.
       total: element → end-to-end difference of each result; only elements that act on all of them.
       errors: element → relative end-to-end error.
+      results: the variables of the results.
     """
 
     findings: list[Finding]
@@ -73,106 +77,62 @@ class Walk:
     floors: dict[int, float]
     total: dict[int, list[np.ndarray]]
     errors: dict[int, float]
+    results: tuple[int, ...] = ()
+
+    def is_visible(self, finding: Finding) -> bool:
+        """Tells whether something is left at the output of what a step breaks."""
+        floor = max((self.floors[v] for v in self.results), default=0.0)
+        scale = sum(size_of(widened(self.clean[v])) ** 2 for v in self.results) ** 0.5 or 1.0
+        largest = max((size_of(part) for parts in finding.terms.values() for part in parts), default=0.0)
+        return largest > SAFE * floor * scale
 
 
-class Walker:
-    """Runs a network and compares its activations.
+@dataclasses.dataclass
+class _Way:
+    """One element on its way through the network.
 
-    Args:
-      network: the network.
-      state: leaves of its state.
-      seed: of the random signs and activations.
+    Attributes:
+      e: the number of the element.
+      now: activations of its run at the present cut.
+      ahead: the results that these lead to, where they are known.
+      lost: what happened since it has no action; None where it has one.
+      owner: to whom the latest restart is charged.
+      before: the results that the run would have had without that restart.
     """
 
-    def __init__(self, network: Network, state: Sequence[Any], seed: int = 0):
-        self.network, self.frame = network, network.frame
-        self.statics = network.statics(state)
-        self.random = np.random.default_rng(seed)
-        self.results = tuple(dict.fromkeys(v for v in network.trace.result_variables if v in network.depends))
-        self.kept = {v for step in network.steps for v in step.after}
-
-    def run(self, steps: Iterable[Step], start: Values, jitter: bool = False) -> Values:
-        """Evaluates steps from the given activations and returns those at their cuts."""
-        values: Values = {**self.statics, **start}
-        kept: Values = dict(start)
-        for step in steps:
-            if jitter:
-                for equation in step.equations:
-                    self._jittered(equation, values)
-            else:
-                evaluate(step.equations, values)
-            kept.update({v: values[v] for v in step.written})
-            alive = set(step.after)
-            for v in [v for v in values if v not in alive and v not in self.statics]:
-                del values[v]
-        return kept
-
-    def _jittered(self, equation: Equation, values: Values) -> None:
-        """Evaluates an equation, and multiplies every float that it returns by 1 ± eps."""
-        evaluate([equation], values)
-        for v in equation.outputs:
-            dtype = self.network.trace.program.avals[v].dtype
-            if jnp.issubdtype(dtype, jnp.inexact):
-                exact = np.asarray(values[v])
-                signs = self.random.integers(0, 2, exact.shape, np.int8) * 2 - 1
-                values[v] = (exact * (1 + float(jnp.finfo(dtype).eps) * signs)).astype(exact.dtype)
-
-    def image(self, e: int, clean: Values, other: Values, variables: Iterable[int]) -> Values:
-        """Returns the moved clean activations; where they are not known (content that a crop left out), ``other``'s."""
-        result: Values = {}
-        for v in variables:
-            value, known = self.frame.move(e, clean[v], self.layout(v))
-            result[v] = value if known is None else np.where(known, value, np.asarray(other[v]))
-        return result
-
-    def layout(self, v: int) -> Layout:
-        """Returns the layout of a variable at a cut."""
-        layout = self.network.layouts[v]
-        if layout is None:
-            raise ValueError(f"variable {v} has no known action")
-        return layout
-
-    def acts(self, e: int, variables: Iterable[int]) -> bool:
-        """Tells whether an element has an action on all of these activations."""
-        return all(self.frame.acts(e, self.network.layouts.get(v)) for v in variables)
-
-    def difference(self, e: int, run: Values, clean: Values, v: int) -> np.ndarray:
-        """Returns a run's activation minus the moved clean one, 0 where that is not known."""
-        value, known = self.frame.move(e, clean[v], self.layout(v))
-        result = gap(run[v], value)
-        return result if known is None else np.where(known, result, 0.0)
-
-    def compare(
-        self, e: int, run: Values, clean: Values, variables: Iterable[int], floors: dict[int, float]
-    ) -> tuple[float, float]:
-        """Returns the relative error of the variable that is worst in terms of its floor, and that floor."""
-        worst = (0.0, float(np.finfo(np.float64).eps))
-        for v in variables:
-            error = _relative(self.difference(e, run, clean, v), clean[v])
-            if error / floors[v] >= worst[0] / worst[1]:
-                worst = (error, floors[v])
-        return worst
-
-    def floor_of(self, clean: Values, jittered: Values) -> dict[int, float]:
-        """Returns for every activation the relative change by rounding alone; at least one unit of rounding."""
-        result = {}
-        for v in clean:
-            if v in jittered:
-                dtype = np.asarray(clean[v]).dtype
-                eps = float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
-                result[v] = max(_relative(gap(jittered[v], clean[v]), clean[v]), eps)
-        return result
+    e: int
+    now: Values
+    ahead: list[np.ndarray] | None = None
+    lost: "_Lost | None" = None
+    owner: Finding | None = None
+    before: list[np.ndarray] = dataclasses.field(default_factory=list)
 
 
-def _relative(difference: np.ndarray, scale: Any) -> float:
-    wide = widened(scale)
-    size = float(np.linalg.norm(np.where(np.isinf(wide), 0.0, wide)))
-    return float(np.linalg.norm(difference)) / (size or 1.0)
+@dataclasses.dataclass
+class _Lost:
+    """An element on its way through activations on which it has no action.
+
+    Attributes:
+      findings: the steps that read only activations on which it acts, and write such on which it does not.
+      blind: True where the moved copy can't be followed.
+    """
+
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    blind: bool = False
+
+    def owner(self, e: int, finding: Finding) -> Finding:
+        """Returns to whom an error belongs that is seen where the element acts again.
+
+        Behind layers that choose their samples by the data, and chose the right ones, it belongs to the step that brings the
+        samples back to wrong places.
+        """
+        guilty = [f for f in self.findings if e in f.broken] or self.findings[: int(self.blind)]
+        return guilty[0] if guilty else finding
 
 
 def walk(
     network: Network, state: Sequence[Any], x: Sequence[Any], moved_x: Sequence[Sequence[Any]], steps: Sequence[Step], *,
-    heal: bool = True, every_cut: bool = False, seed: int = 0,
+    jittered: Sequence[Any] | None = None, spared: Sequence[set[int]] | None = None, every_cut: bool = False, seed: int = 0,
 ) -> Walk:  # fmt: skip
     """Measures every step on every element.
 
@@ -182,56 +142,180 @@ def walk(
       x: leaves of the input.
       moved_x: for each element the leaves of the moved input.
       steps: the steps, in order.
-      heal: join steps whose errors undo each other.
+      jittered: leaves of another state, under which steps have to undo each other's errors too.
+      spared: for each step the elements whose terms are not asked for; None asks for all of them, and settles their sum.
       every_cut: start again at every cut, not only behind broken steps.
       seed: of the random numbers.
     """
     walker = Walker(network, state, seed)
-    start = dict(zip(network.trace.x_variables, x, strict=True))
-    clean = walker.run(steps, start)
-    floors = walker.floor_of(clean, walker.run(steps, start, jitter=True))
-    runs = [walker.run(steps, dict(zip(network.trace.x_variables, leaves, strict=True))) for leaves in moved_x]
-    moved = {e: dict(run) for e, run in enumerate(runs)}
-    pending, findings = list(steps), []
-    lost: dict[int, Finding] = {}
-    while pending:
-        finding = Finding(pending.pop(0))
-        broken = _judge(walker, finding, runs, clean, floors)
-        present = {e for e in broken if e not in lost}
-        end = _healing(walker, finding.step, pending, present, runs, clean, floors) if heal and present else None
-        if end is not None:
-            finding = Finding(joined([finding.step, *pending[: end + 1]]), healed=True)
-            del pending[: end + 1]
-            broken = _judge(walker, finding, runs, clean, floors)
-        finding.tie = _ties(finding.step, floors)
-        findings.append(finding)
-        for e in range(len(runs)):
-            if e in finding.errors:
-                owner = lost.pop(e, finding)
-                if e in broken:
-                    owner.broken.add(e)
-                    finding.pictures[e] = _picture(walker, finding, e, runs[e], clean)
-                    if owner is not finding:
-                        owner.errors[e] = finding.errors.pop(e)
-                if e in broken or every_cut:
-                    before = [np.asarray(runs[e][v]) for v in walker.results]
-                    runs[e] = _restarted(walker, e, finding.step, pending, runs[e], clean, moved[e])
-                    _add_term(walker, owner, e, before, runs[e])
-            elif e not in lost:
-                lost[e] = finding
-                finding.lost.add(e)
-    total = {
-        e: [walker.difference(e, moved[e], clean, v) for v in walker.results]
-        for e in range(len(runs))
-        if walker.acts(e, walker.results)
-    }
-    for e, finding in lost.items():
-        finding.broken.add(e)
-    for e, parts in total.items():
-        _settle(findings, e, parts)
-    scale = float(np.sqrt(sum(np.sum(np.abs(widened(clean[v])) ** 2) for v in walker.results))) or 1.0
-    errors = {e: float(np.sqrt(sum(np.sum(np.abs(d) ** 2) for d in parts))) / scale for e, parts in total.items()}
-    return Walk(findings, walker.statics, clean, moved, floors, total, errors)
+    others = [] if jittered is None else [Walker(network, jittered, seed)]
+    walking = _Walking(walker, others, steps, x, moved_x, spared, every_cut)
+    while walking.later:
+        walking.take()
+    return walking.end()
+
+
+class _Walking:
+    """All elements on their way; see :func:`walk`."""
+
+    def __init__(
+        self, walker: Walker, others: list[Walker], steps: Sequence[Step], x: Sequence[Any],
+        moved_x: Sequence[Sequence[Any]], spared: Sequence[set[int]] | None, every_cut: bool,
+    ):  # fmt: skip
+        self.walker, self.others, self.later = walker, others, list(steps)
+        self.spared, self.every_cut = spared, every_cut
+        starts = [self._start(leaves) for leaves in (x, [another(leaf) for leaf in x], *moved_x)]
+        self.clean, self.other = (walker.run(steps, start) for start in starts[:2])
+        self.floors: Floors = walker.floor_of(self.clean, walker.run(steps, starts[0], jitter=True))
+        self.moved = {e: self._moved(steps, e, start) for e, start in enumerate(starts[2:])}
+        self.ways = [_Way(e, start) for e, start in enumerate(starts[2:])]
+        self.findings: list[Finding] = []
+
+    def _start(self, leaves: Sequence[Any]) -> Values:
+        return dict(zip(self.walker.network.trace.x_variables, leaves, strict=True))
+
+    def _moved(self, steps: Sequence[Step], e: int, start: Values) -> Values:
+        """Runs a network on a moved input, where something of that run is asked for."""
+        unsure = any(self._unsure(e, v) for step in steps for v in step.written if v not in self.walker.results)
+        if self.spared is not None and not unsure:
+            return {}
+        return self.walker.run(steps, start, keep=lambda v: self._unsure(e, v))
+
+    def _unsure(self, e: int, v: int) -> bool:
+        """Tells whether a moved activation has parts that are not images of the clean one; also true of results."""
+        layout = self.walker.layout(v)
+        return v in self.walker.results or layout.chosen or not self.walker.frame.maps(e, layout)
+
+    def take(self) -> None:
+        """Takes the next step with all elements."""
+        finding = Finding(self.later.pop(0))
+        self._advance(finding.step)
+        broken = self._judged(finding)
+        block = self._healing(finding.step, [way for way in self.ways if way.e in broken and way.lost is None])
+        if block is not None:
+            del self.later[: len(block) - 1]
+            for step in block[1:]:
+                self._advance(step)
+            finding = Finding(joined(block), healed=True)
+            broken = self._judged(finding)
+        finding.tie = _ties(finding.step, self.floors)
+        finding.vain = is_vain(self.walker, finding.step, self.clean, self.other, self.floors)
+        self.findings.append(finding)
+        for way in self.ways:
+            self._charge(way, finding, broken)
+
+    def _advance(self, step: Step) -> None:
+        for way in self.ways:
+            way.now, way.ahead = self.walker.step(step, way.now), None
+
+    def _judged(self, finding: Finding) -> set[int]:
+        """Compares all runs behind a step; returns the elements that act there, and whose error is above the floor."""
+        for way in self.ways:
+            if self.walker.acts(way.e, finding.step.after):
+                variables = finding.step.written if way.lost is None else finding.step.after
+                finding.errors[way.e] = self._compared(way, variables)
+        return {e for e, (error, floor) in finding.errors.items() if error > SAFE * floor}
+
+    def _compared(self, way: _Way, variables: Sequence[int]) -> tuple[float, float]:
+        return self.walker.compare(way.e, way.now, self.clean, variables, self.floors)
+
+    def _charge(self, way: _Way, finding: Finding, broken: set[int]) -> None:
+        """Charges the error of one element behind a step to its owner, and starts its run again behind it."""
+        e, owner = way.e, finding
+        if e in finding.errors:
+            if way.lost is not None and e in broken:
+                owner = way.lost.owner(e, finding)
+            way.lost, self.walker.beyond[e] = None, Beyond(self.walker.frame, e)
+        else:
+            way.lost = way.lost or _Lost()
+            if self._is_wrong(way, way.lost, finding):
+                if self._healing(finding.step, [way]) is None:
+                    broken.add(e)
+                else:
+                    way.lost.blind = True
+        if e in broken:
+            owner.broken.add(e)
+            finding.pictures[e] = _picture(self.walker, finding, e, way.now, self.clean)
+            if owner is not finding:
+                owner.errors.setdefault(e, finding.errors.pop(e))
+        if e in broken or (self.every_cut and e in finding.errors):
+            self._restart(way, owner, finding.step)
+
+    def _is_wrong(self, way: _Way, lost: _Lost, finding: Finding) -> bool:
+        """Follows an element through a step behind which it has no action; tells whether its run is wrong there."""
+        step, beyond, layout = finding.step, self.walker.beyond[way.e], self.walker.layout
+        if self.walker.acts(way.e, step.read) and not self.walker.acts(way.e, step.written):
+            lost.findings.append(finding)
+            finding.lost.add(way.e)
+        lost.blind = lost.blind or not all(beyond.follows(layout(v)) for v in step.after)
+        if lost.blind:
+            return False
+        for v in step.after:
+            beyond.enter(layout(v), self.clean[v], way.now[v], SAFE * self.floors[v])
+        error, floor = self._compared(way, step.written)
+        if error > SAFE * floor:
+            finding.errors[way.e] = error, floor
+        return error > SAFE * floor
+
+    def _restart(self, way: _Way, owner: Finding, step: Step) -> None:
+        """Goes on from the moved clean activations; the change of the results is the owner's term."""
+        taken = {v: way.now[v] for v in step.after if self.walker.layout(v).chosen}
+        image = self.walker.image(way.e, self.clean, {**self.moved[way.e], **taken}, step.after)
+        if self.spared is None:
+            before = way.ahead or self._results(way.now)
+            self._settle_with(way, before)
+            way.owner, way.before = owner, before
+        elif way.e not in self.spared[len(self.findings) - 1]:
+            pairs = zip(way.ahead or self._results(way.now), self._results(image), strict=True)
+            _add(owner, way.e, [widened(b) - widened(a) for b, a in pairs])
+        way.now = image
+
+    def _results(self, now: Values) -> list[np.ndarray]:
+        """Returns the results of going on from the present cut to the end."""
+        far = self.walker.run(self.later, now, keep=self.walker.results.__contains__)
+        return [np.asarray(far[v]) for v in self.walker.results]
+
+    def _settle_with(self, way: _Way, results: list[np.ndarray]) -> None:
+        """Adds the term of the latest restart of an element, once the results of going on from there are known."""
+        if way.owner is not None:
+            _add(way.owner, way.e, [widened(b) - widened(a) for b, a in zip(way.before, results, strict=True)])
+
+    def _healing(self, step: Step, ways: list[_Way]) -> list[Step] | None:
+        """Returns the step and those behind it with which all errors vanish, on the data and on random activations."""
+        walker = self.walker
+        places = [j for j, other in enumerate(self.later) if all(walker.acts(way.e, other.after) for way in ways)]
+        for way in ways:
+            far = walker.run(self.later, way.now) if places else {}
+            way.ahead = [np.asarray(far[v]) for v in walker.results] if far else None
+            places = [j for j in places if self._vanishes(way.e, far, self.later[j])]
+        if not ways or not places:
+            return None
+        block, elements = [step, *self.later[: places[0] + 1]], {way.e for way in ways}
+        confirmed = all(_confirmed(walker, own, block, elements, self.clean) for own in (walker, *self.others))
+        return block if confirmed else None
+
+    def _vanishes(self, e: int, far: Values, step: Step) -> bool:
+        error, floor = self.walker.compare(e, far, self.clean, step.after, self.floors)
+        return error <= SAFE * floor
+
+    def end(self) -> Walk:
+        """Returns what was found."""
+        walker, clean = self.walker, self.clean
+        total = {
+            e: [walker.difference(e, moved, clean, v) for v in walker.results]
+            for e, moved in self.moved.items()
+            if moved and walker.acts(e, walker.results)
+        }
+        for way in self.ways:
+            self._settle_with(way, [np.asarray(way.now[v]) for v in walker.results])
+            if way.lost is not None and way.lost.blind and way.lost.findings:
+                way.lost.findings[0].broken.add(way.e)
+        if self.spared is None:
+            for e, parts in total.items():
+                _settle(self.findings, e, parts)
+        scale = float(np.sqrt(sum(np.sum(np.abs(widened(clean[v])) ** 2) for v in walker.results))) or 1.0
+        errors = {e: float(np.sqrt(sum(np.sum(np.abs(d) ** 2) for d in parts))) / scale for e, parts in total.items()}
+        return Walk(self.findings, walker.statics, clean, self.moved, self.floors, total, errors, walker.results)
 
 
 def _ties(step: Step, floors: dict[int, float]) -> bool:
@@ -241,40 +325,8 @@ def _ties(step: Step, floors: dict[int, float]) -> bool:
     return chooses and known < FLIPPED < max((floors[v] for v in step.written), default=0.0)
 
 
-def _eps(value: Any) -> float:
-    dtype = np.asarray(value).dtype
-    return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
-
-
-def _judge(walker: Walker, finding: Finding, runs: list[Values], clean: Values, floors: dict[int, float]) -> set[int]:
-    """Compares all runs behind a step; returns the elements whose error is above the floor."""
-    for e, run in enumerate(runs):
-        if walker.acts(e, finding.step.after):
-            finding.errors[e] = walker.compare(e, run, clean, finding.step.after, floors)
-    return {e for e, (error, floor) in finding.errors.items() if error > SAFE * floor}
-
-
-def _healing(
-    walker: Walker,
-    step: Step,
-    later: list[Step],
-    broken: set[int],
-    runs: list[Values],
-    clean: Values,
-    floors: dict[int, float],
-) -> int | None:
-    """Returns the number of the later step behind which all errors vanish, on the data and on random activations."""
-    for j, other in enumerate(later):
-        if not all(walker.acts(e, other.after) for e in broken):
-            continue
-        pairs = [walker.compare(e, runs[e], clean, other.after, floors) for e in broken]
-        if all(error <= SAFE * floor for error, floor in pairs):
-            return j if _confirmed(walker, [step, *later[: j + 1]], broken, clean) else None
-    return None
-
-
-def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Values) -> bool:
-    """Tells whether a block commutes with the elements on random activations as well."""
+def _confirmed(walker: Walker, own: Walker, block: list[Step], broken: set[int], clean: Values) -> bool:
+    """Tells whether a block commutes with the elements on random activations as well, with the parameters of ``own``."""
     before, after = block[0].before, block[-1].after
     start: Values = {}
     for v in before:
@@ -288,22 +340,15 @@ def _confirmed(walker: Walker, block: list[Step], broken: set[int], clean: Value
         if not all(walker.frame.covers(e, walker.layout(v)) for v in (*before, *after)):
             continue
         if reference is None:
-            reference = walker.run(block, start)
-        run = walker.run(block, walker.image(e, start, start, before))
+            reference = own.run(block, start)
+        run = own.run(block, walker.image(e, start, start, before))
         for v in after:
-            if _relative(walker.difference(e, run, reference, v), reference[v]) > 1e4 * _eps(reference[v]):
+            if relative(walker.difference(e, run, reference, v), reference[v]) > 1e4 * eps_of(reference[v]):
                 return False
     return True
 
 
-def _restarted(walker: Walker, e: int, step: Step, later: list[Step], run: Values, clean: Values, moved: Values) -> Values:
-    """Returns the run that goes on behind ``step`` from the moved clean activations."""
-    start = walker.image(e, clean, moved, step.after)
-    return {**run, **walker.run(later, start)}
-
-
-def _add_term(walker: Walker, owner: Finding, e: int, before: list[np.ndarray], run: Values) -> None:
-    term = [widened(b) - widened(run[v]) for b, v in zip(before, walker.results, strict=True)]
+def _add(owner: Finding, e: int, term: list[np.ndarray]) -> None:
     old = owner.terms.get(e)
     owner.terms[e] = term if old is None else [a + b for a, b in zip(old, term, strict=True)]
 

@@ -242,12 +242,14 @@ def test_samples_enter_the_error_of_the_shares():
     assert np.isclose(sum(row.share for row in found.rows), 1, atol=1e-9) and found.cancellation >= 1
 
 
-def test_constant_output_has_no_error():
+def test_constant_output_has_no_error_and_is_not_judged():
     class Constant(nnx.Module):
         def __call__(self, x):
             return jax.nn.relu(-jnp.abs(x)).sum((1, 2))
 
-    assert ej.audit.explain(Constant(), IMAGE, in_action=GRID).exact
+    found = ej.audit.explain(Constant(), IMAGE, in_action=GRID)
+    assert not found.error.any() and not found.accused
+    assert found.judgement == "not judged" and not found.exact
 
 
 class Tie(nnx.Module):

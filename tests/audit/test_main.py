@@ -29,6 +29,17 @@ class Points(nnx.Module):
     def __call__(self, x):
         return self.stem(x)
 
+class Dense(nnx.Module):
+    def __init__(self, rngs):
+        self.head = nnx.Linear(192, 2, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(x.reshape(len(x), -1))
+
+class Spectrum(Net):
+    def __call__(self, x):
+        return jnp.abs(jnp.fft.rfft2(x, axes=(1, 2)))
+
 def optional(*, rngs=None):
     assert rngs is not None
     return Net(rngs)
@@ -84,6 +95,14 @@ def test_a_model_that_fails_has_no_verdict(run):
 def test_wrong_use_is_one_sentence(run, name, options, arguments, word):
     code, seen = run(name, *options, **arguments)
     assert code == 2 and word in seen.err and seen.err.count("\n") == 1 and "Traceback" not in seen.err
+
+
+def test_an_output_without_an_action_names_the_option(run):
+    code, seen = run("Spectrum")
+    assert code == 2 and "--invariant-output" in seen.err and "out_action" not in seen.err
+    code, seen = run("Dense", "--invariant-output")
+    assert code == 1 and "dense" in seen.out and "error left" in seen.out  # the plan is printed too
+    assert max(map(len, seen.out.splitlines())) <= 80
 
 
 def test_double_precision(run, tmp_path):

@@ -1,0 +1,81 @@
+"""What to write instead of a row: code to paste."""
+
+from typing import Any
+
+from flax import nnx
+
+from equijax.audit._mend import WINDOWS, Mends
+from equijax.audit._network import Network, Step
+from equijax.nn._jaxpr import Equation
+
+
+def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> str:
+    """Returns a line of code for a mend.
+
+    Args:
+      network: the network.
+      step: the step to mend.
+      kinds: what is mended.
+      sharing: name of a step that chooses its samples on the same lattice before; ``""`` where there is none.
+    """
+    if "choice" in kinds:
+        advice = "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x), then a convolution"
+        return f"{advice} with group=group" if "kernel" in kinds else advice
+    module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None
+    line = _convolution(module, kinds) if isinstance(module, nnx.Conv) else _functional(step, kinds)
+    if "phase" not in kinds:
+        return line
+    return f"{line}; call it as (x, choice), with the choice of `{sharing}`" if sharing else line
+
+
+def _convolution(conv: nnx.Conv, kinds: Mends) -> str:
+    """A convolution of Flax in other words."""
+    strides = _tuple(conv.strides, len(conv.kernel_size))
+    more = [] if conv.use_bias else ["use_bias=False"]
+    more += [f"feature_group_count={conv.feature_group_count}"] if conv.feature_group_count > 1 else []
+    dilation = _tuple(conv.kernel_dilation, len(conv.kernel_size))
+    more += [f"kernel_dilation={dilation}"] if max(dilation) > 1 else []
+    more += ["group=group"] if "kernel" in kinds else []
+    sizes = f"{conv.in_features}, {conv.out_features}, {tuple(conv.kernel_size)}"
+    if "phase" in kinds:
+        return f"ej.nn.PolyphaseConv({', '.join([sizes, str(strides), *more, 'rngs=rngs'])})"
+    if max(strides) > 1:
+        more.insert(0, f"strides={strides}")
+    layer = "ej.nn.Conv" if "kernel" in kinds else "nnx.Conv"
+    return f"{layer}({', '.join([sizes, 'padding=' + repr('CIRCULAR'), *more, 'rngs=rngs'])})"
+
+
+def _functional(step: Step, kinds: Mends) -> str:
+    """A pooling, or a word of advice."""
+    pools = [eq for eq in step.equations if eq.name in WINDOWS]
+    if pools and kinds <= {"phase", "border"}:
+        window, strides = _pooling(pools[0])
+        if pools[0].name == "reduce_window_max":
+            if "phase" in kinds:
+                return f"ej.nn.PolyphaseMaxPool({window}, {strides})(x)"
+            return f"ej.nn.MaxPool({window}, {strides}, 'CIRCULAR', group=ej.Translation({len(window)}))(x)"
+        pool = f"ej.nn.AvgPool({window}, 1, 'CIRCULAR', group=ej.Translation({len(window)}))(x)"
+        return f"ej.nn.PolyphaseDownsample({strides})({pool})" if "phase" in kinds else pool
+    return "; ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
+
+
+_WORDS = {
+    "border": "pad circularly",
+    "phase": "stride 1, then ej.nn.PolyphaseDownsample(strides)",
+    "kernel": "ej.nn.Conv with group=group, which shares the weights",
+    "fibre": "ej.nn.EquivariantLinear or ej.nn.Conv between the fibres",
+    "position": "leave out what depends on the place, or use relative positions",
+    "dense": "ej.nn.GlobalPool before the dense layer, or a convolution",
+    "nonlinearity": "ej.nn.NormNonlinearity or a gate",
+}
+
+
+def _tuple(value: Any, d: int) -> tuple[int, ...]:
+    return (int(value or 1),) * d if value is None or isinstance(value, int) else tuple(map(int, value))
+
+
+def _pooling(equation: Equation) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns window and strides along the axes that are pooled."""
+    window, strides = equation.params["window_dimensions"], equation.params["window_strides"]
+    pooled = [k for k, (n, s) in enumerate(zip(window, strides, strict=True)) if n > 1 or s > 1]
+    return tuple(window[k] for k in pooled), tuple(strides[k] for k in pooled)

@@ -1,0 +1,38 @@
+"""All networks of the gallery."""
+
+from tests.audit.gallery import (
+    audio,
+    classic,
+    convnext,
+    densenet,
+    generators,
+    graphs,
+    mobile,
+    resnet,
+    sequences,
+    sets,
+    superres,
+    swin,
+    unet,
+    vgg,
+    vit,
+)
+
+FAMILIES = (
+    resnet,
+    vgg,
+    densenet,
+    unet,
+    convnext,
+    mobile,
+    vit,
+    swin,
+    audio,
+    sequences,
+    generators,
+    graphs,
+    sets,
+    superres,
+    classic,
+)
+TABLE = [entry for family in FAMILIES for entry in family.ENTRIES]
