@@ -180,13 +180,16 @@ class _Replayed:
         return lattices[0] if lattices else None
 
     def error(self, made: Mapping[int, Mends]) -> float:
-        """Returns the largest end-to-end error with some mends: number of a row → what is mended in it."""
+        """Returns the largest end-to-end error with some mends: number of a row → what is mended in it.
+
+        It is not a number where the replay, or an element, can't be followed to the output.
+        """
         try:
             clean = self._run(made, self.x, None, {})
             errors = [self._error_of(made, e, clean) for e in range(self.frame.count)]
         except Unmendable:
             return math.nan
-        return max(errors, default=0.0)
+        return float(np.max(errors, initial=0.0))
 
     def stays(self, made: Mapping[int, Mends]) -> set[int]:
         """Returns the numbers of the rows that break the symmetry although they are mended."""
@@ -202,7 +205,7 @@ class _Replayed:
     def _error_of(self, made: Mapping[int, Mends], e: int, clean: Values) -> float:
         beyond = Beyond(self.frame, e)
         if not all(beyond.follows(self._layout(v)) for v in self.found.results):
-            return 0.0
+            return math.nan
         run = self._run(made, self.moved_x[e], beyond, clean)
         square = scale = 0.0
         for v in self.found.results:
