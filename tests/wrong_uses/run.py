@@ -26,7 +26,7 @@ WITHOUT = {
         "HeteroLayer Aggregation OrderedAggregation"
     ),
     "a result of the library, which users read and do not make": (
-        "BudgetReport LaplacianEncoding Decomposition GridMotions KeptProduct ListedMatrices Choice Exactness Cause Consistency Infinitesimal Report Row "
+        "BudgetReport LaplacianEncoding Decomposition GridMotions KeptProduct ListedMatrices Choice Exactness Cause Consistency Infinitesimal Judgement Mend Plan Report Row "
         "StaticReport StaticRow PointGroup"
     ),
     "no arguments": "Sum Mean Max Min Variance LogSumExp",
