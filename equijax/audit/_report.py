@@ -29,6 +29,7 @@ Verdict = Literal[
 #: The verdicts that accuse a row, the worst first.
 ACCUSING: tuple[Verdict, ...] = ("broken", "lost here", "approximate", "exact at these parameters only")
 
+#: What is known of a row, or of the whole network.
 Judgement = Literal["kept", "broken", "not judged"]
 
 CauseKind = Literal[
