@@ -52,15 +52,15 @@ def advice(rows: Iterable[Named]) -> tuple[Advice, ...]:
 
     Those that differ in the name of the row only are one; details in brackets at the end are kept where all have them.
     """
-    found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
     for row in rows:
         for cause in row.causes:
-            plain = re.sub(r"`[^`]*`", "each", re.sub(r" \([^()]*\)$", "", cause.sentence), count=1)
-            found.setdefault((cause.kind, plain, cause.replacement), []).append((row.name, cause.sentence))
+            detail = re.search(r"( \([^()]*\))?$", cause.sentence)[0]  # pyright: ignore[reportOptionalSubscript]
+            plain = re.sub("`[^`]*`", "each", cause.sentence.removesuffix(detail), count=1)
+            found.setdefault((cause.kind, plain, cause.replacement), []).append((row.name, cause.sentence, detail))
     result = []
-    for (kind, plain, replacement), pairs in found.items():
-        names, sentences = zip(*pairs, strict=True)
-        details = {sentence[len(sentence.rpartition(" (")[0]) :] for sentence in sentences if sentence.endswith(")")}
-        alike = next(iter(details)) if len(details) == 1 and all(s.endswith(")") for s in sentences) else ""
-        result.append(Advice(kind, names, sentences[0] if len(pairs) == 1 else plain + alike, replacement))
+    for (kind, plain, replacement), entries in found.items():
+        names, sentences, details = zip(*entries, strict=True)
+        shared = plain + (details[0] if len(set(details)) == 1 else "")
+        result.append(Advice(kind, names, shared if len(names) > 1 else sentences[0], replacement))
     return tuple(result)

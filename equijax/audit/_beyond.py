@@ -8,16 +8,13 @@ samples are put in the place of what it kept.
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from equijax.audit._error import gap, widened
-from equijax.audit._frame import Frame, lattice
+from equijax.audit._frame import Frame, Lattice
 from equijax.audit._layout import Layout, batch_size
-
-Lattice = tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
 
 
 class Beyond:
@@ -32,10 +29,6 @@ class Beyond:
         self.frame, self.e = frame, e
         self.further: dict[Lattice, list[tuple[int, ...]]] = {}
 
-    def lattice(self, layout: Layout) -> Lattice:
-        """Returns the lattice on which the samples of an array lie."""
-        return lattice(layout, len(self.frame.centre))
-
     def follows(self, layout: Layout) -> bool:
         """Tells whether the element acts on such arrays, alone or with a further shift."""
         return self.frame.acts(self.e, layout) or bool(self.frame.beyond(self.e, layout))
@@ -49,7 +42,7 @@ class Beyond:
           run: that of the moved copy.
           bound: the largest relative difference that is rounding.
         """
-        if self.frame.acts(self.e, layout) or self.lattice(layout) in self.further:
+        if self.frame.acts(self.e, layout) or self.frame.lattice(layout) in self.further:
             return
         choices = self.frame.beyond(self.e, layout)
         found = [self._shortest(choices)] * _members(layout, clean)
@@ -57,21 +50,21 @@ class Beyond:
         size = float(np.linalg.norm(widened(clean))) / members**0.5
         for choice in choices:
             image, known = self.frame.move(self.e, clean, layout, choice)
-            off = gap(run, image) if known is None else np.where(known, gap(run, image), 0.0)
+            off = gap(run, image, known)
             fits = np.linalg.norm(off.reshape(members, -1), axis=1) <= bound * (size or 1.0)
             found = [choice if fit else old for fit, old in zip(fits, found, strict=True)]
-        self.further[self.lattice(layout)] = found
+        self.further[self.frame.lattice(layout)] = found
 
     def nearest(self, layout: Layout, clean: Any) -> list[tuple[int, ...]]:
         """Returns the further shifts on a lattice, and where it is new takes those that move its samples least."""
-        if self.lattice(layout) not in self.further:
+        if self.frame.lattice(layout) not in self.further:
             shortest = self._shortest(self.frame.beyond(self.e, layout))
-            self.further[self.lattice(layout)] = [shortest] * _members(layout, clean)
+            self.further[self.frame.lattice(layout)] = [shortest] * _members(layout, clean)
         return self.known(layout)
 
     def known(self, layout: Layout) -> list[tuple[int, ...]]:
         """Returns the further shifts of all members of the batch on a lattice that was met."""
-        return self.further[self.lattice(layout)]
+        return self.further[self.frame.lattice(layout)]
 
     def _shortest(self, choices: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         shift = self.frame.shift[self.e]
@@ -81,7 +74,7 @@ class Beyond:
         """Moves an array, as :meth:`Frame.move` does; behind a stride with the further shift of each member of the batch."""
         if self.frame.acts(self.e, layout):
             return self.frame.move(self.e, value, layout)
-        found = self.further[self.lattice(layout)]
+        found = self.further[self.frame.lattice(layout)]
         images = {t: self.frame.move(self.e, value, layout, t) for t in dict.fromkeys(found)}
         if len(images) == 1:
             return images[found[0]]

@@ -8,6 +8,9 @@ from equijax.audit._mend import WINDOWS, Mends
 from equijax.audit._network import Network, Step
 from equijax.nn._jaxpr import Equation
 
+#: What is mended in a row that brings samples back to a finer grid: it is told where they come from.
+CHOICE = "choice"
+
 
 def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> str:
     """Returns a line of code for a mend.
@@ -18,7 +21,7 @@ def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> s
       kinds: what is mended.
       sharing: name of a step that chooses its samples on the same lattice before; ``""`` where there is none.
     """
-    if "choice" in kinds:
+    if CHOICE in kinds:
         advice = "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x), then a convolution"
         return f"{advice} with group=group" if "kernel" in kinds else advice
     module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None

@@ -137,11 +137,18 @@ def _distance(a: Any, b: Any) -> float:
     return _norm([widened(x) - widened(y) for x, y in pairs if len(exact) == len(pairs) or is_floating(y)])
 
 
-def gap(a: Any, b: Any) -> np.ndarray:
-    """Returns ``a - b`` in float64, with 0 where both are the same infinity."""
+def gap(a: Any, b: Any, known: np.ndarray | None = None) -> np.ndarray:
+    """Returns ``a - b`` in float64, with 0 where both are the same infinity, and where ``b`` is not known."""
     a, b = widened(a), widened(b)
     same = np.isinf(a) & (a == b)
-    return np.where(same, 0.0, a) - np.where(same, 0.0, b)
+    result = np.where(same, 0.0, a) - np.where(same, 0.0, b)
+    return result if known is None else np.where(known, result, 0.0)
+
+
+def eps_of(value: Any) -> float:
+    """Returns one unit of rounding of an array's dtype."""
+    dtype = np.asarray(value).dtype
+    return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
 
 
 def widened(leaf: Any) -> np.ndarray:

@@ -32,7 +32,7 @@ from equijax.audit._reaching import reaching
 from equijax.audit._report import Report
 from equijax.audit._rows import rows_of
 from equijax.audit._trace import Trace, trace
-from equijax.audit._walk import Walk, walk
+from equijax.audit._walk import walk
 from equijax.graphs import Graph
 from equijax.groups import Group, agree
 from equijax.groups._elements import as_arrays
@@ -128,7 +128,6 @@ def explain(
     lie = lie_derivatives(network, found) if infinitesimal else ()
     rows, notes, cancellation = rows_of(subject, found, second, lie)
     notes = notes if elements is not None else (*how_drawn(network.frame.group), *notes)
-    floor = _end_floor(network, found)
     frame = network.frame
     return Report(
         model=type(model).__name__,
@@ -136,7 +135,7 @@ def explain(
         input_shape=repr(x) if isinstance(x, Graph) else ", ".join(str(tuple(leaf.shape)) for leaf in subject.x),
         elements=tuple(frame.label(e) for e in range(frame.count)),
         error=np.array([found.errors.get(e, np.nan) for e in range(frame.count)]),
-        floor=floor,
+        floor=found.floor,
         rows=rows,
         lost=tuple(next((row.name for row in rows if frame.label(e) in row.lost), "") for e in range(frame.count)),
         cancellation=cancellation,
@@ -186,7 +185,8 @@ def prepare(
     elements = jax.tree.map(jnp.asarray, elements) if named else audited_elements(leader, x)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)
     if not named and network.frame.is_grid:
-        network = network.under(reaching(network.frame, network.layouts.values()))
+        further = reaching(network.frame, network.layouts.values())
+        network = network if further is None else network.under(further)
     frame = network.frame
     images = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))
     return Subject(network, network.trace.x, images, model)
@@ -315,11 +315,6 @@ def jittered_state(network: Network, state: tuple[Any, ...]) -> tuple[Any, ...] 
         result.append(jnp.asarray(other.astype(value.dtype), value.dtype))
         changed = True
     return tuple(result) if changed else None
-
-
-def _end_floor(network: Network, found: Walk) -> float:
-    results = [v for v in network.trace.result_variables if v in network.depends]
-    return max((found.floors[v] for v in results), default=float(np.finfo(np.float64).eps))
 
 
 def _versions() -> dict[str, str]:

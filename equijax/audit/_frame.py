@@ -26,6 +26,10 @@ from equijax.reps import Representation
 LEAST_COVER = 0.25
 
 
+#: Distances of samples along every axis, and the place of the first one.
+Lattice = tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
+
+
 class Moves(NamedTuple):
     """What one element does to the samples of one copy of the base.
 
@@ -200,6 +204,17 @@ class Frame:
             return points
         return [embedded(self.group.point_group, h, fibre.group) for h in points]
 
+    def lattice(self, layout: Layout) -> Lattice:
+        """Returns how far the samples of an array are apart along each axis of the grid, and where the first one lies."""
+        d = len(self.centre)
+        spacing, origin = [Fraction(1)] * d, [Fraction(0)] * d
+        for k in range(d):
+            own = [a for a in layout.base if a.axis == k and a.copy == layout.base[0].copy]
+            if own:
+                spacing[k] = min(abs(a.spacing) for a in own)
+                origin[k] = sum((a.origin for a in own), Fraction(0))
+        return tuple(spacing), tuple(origin)
+
     def beyond(self, e: int, layout: Layout) -> tuple[tuple[int, ...], ...]:
         """Returns the further shifts, each shorter than the samples are apart, with which an element acts on an array.
 
@@ -209,7 +224,7 @@ class Frame:
         if not self.is_grid or layout.custom is not None or not layout.base:
             return ()
         matrix, d = self.matrices[self.point[e]], len(self.centre)
-        spacing, origin = lattice(layout, d)
+        spacing, origin = self.lattice(layout)
         from_centre = [o - c for o, c in zip(origin, self.centre, strict=True)]
         image = [sum(int(m) * x for m, x in zip(row, from_centre, strict=True)) for row in matrix]
         choices = []
@@ -281,17 +296,6 @@ def embedded(own: Group, h: Element, theirs: Group) -> Element | None:
     except (TypeError, ValueError):
         return None
     return g if found.shape == matrix.shape and bool(jnp.allclose(found, matrix, atol=1e-5)) else None
-
-
-def lattice(layout: Layout, d: int) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
-    """Returns how far the samples of an array are apart along each axis of the base, and where the first one lies."""
-    spacing, origin = [Fraction(1)] * d, [Fraction(0)] * d
-    for k in range(d):
-        own = [a for a in layout.base if a.axis == k and a.copy == layout.base[0].copy]
-        if own:
-            spacing[k] = min(abs(a.spacing) for a in own)
-            origin[k] = sum((a.origin for a in own), Fraction(0))
-    return tuple(spacing), tuple(origin)
 
 
 def _positions(axis: Sequence[Base], unit: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -131,6 +131,10 @@ class Network:
         frame = self.frame.with_elements(elements)
         entering = [self.layouts[v] for v in self.trace.x_variables]
         return Network(self.trace, frame, entering, list(self.given), self.actions, self.depth)  # pyright: ignore[reportArgumentType]
+
+    def acts(self, e: int, variables: Iterable[int]) -> bool:
+        """Tells whether an element has an action on all of these activations."""
+        return all(self.frame.acts(e, self.layouts.get(v)) for v in variables)
 
     def constants(self) -> Values:
         """Returns the values of what depends neither on the input nor on the state."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from equijax.audit._beyond import Beyond
-from equijax.audit._code import code_for
+from equijax.audit._code import CHOICE, code_for
 from equijax.audit._error import gap, widened
 from equijax.audit._fitting import Unmendable
 from equijax.audit._layout import Layout
@@ -22,9 +22,6 @@ from equijax.nn._jaxpr import Values
 
 if TYPE_CHECKING:
     from equijax.audit._report import Row
-
-#: Of a row that is not accused: it brings samples back to the fine grid, and needs to be told where they come from.
-CHOICE = "choice"
 
 #: A further shift for all members of the batch, or one for each.
 Shifts = list[tuple[int, ...]]
@@ -134,8 +131,7 @@ def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
         errors.append(replayed.error(made))
         code = code_for(network, found.findings[i].step, own, replayed.sharing(i, kinds))
         mends.append(Mend(rows[i].name, tuple(k for k in (*KINDS, CHOICE) if k in own), rows[i].share, code))
-    floor = max((found.floors[v] for v in found.results), default=float(np.finfo(np.float64).eps))
-    return Plan(tuple(mends), tuple(errors), floor, tuple(rows[i].name for i in sorted(unknown | stays)))
+    return Plan(tuple(mends), tuple(errors), found.floor, tuple(rows[i].name for i in sorted(unknown | stays)))
 
 
 class _Replayed:
@@ -151,7 +147,7 @@ class _Replayed:
         return self.walker.layout(v)
 
     def returns(self, step: Step) -> bool:
-        """Tells whether a step brings samples, on which some element has no action, back to a grid where it has one."""
+        """Tells whether a step brings samples of a coarse lattice back to a finer one, without being told a choice."""
         if not self.frame.is_grid or any(self._layout(v).chosen for v in step.read):
             return False
         coarse, fine = self._spacing(step.read), self._spacing(step.written)
@@ -162,7 +158,7 @@ class _Replayed:
         if not self.frame.is_grid:
             return Fraction(0)
         layouts = [self._layout(v) for v in variables if self._layout(v).base and not self._layout(v).custom]
-        return max((max(Beyond(self.frame, 0).lattice(layout)[0]) for layout in layouts), default=Fraction(0))
+        return max((max(self.frame.lattice(layout)[0]) for layout in layouts), default=Fraction(0))
 
     def sharing(self, i: int, made: Mapping[int, Mends]) -> str:
         """Returns the name of the first row before another one that chooses samples of the same lattice, or ``""``."""
@@ -176,7 +172,7 @@ class _Replayed:
     def _coarse(self, step: Step) -> Any:
         if not self.frame.is_grid:
             return None
-        lattices = [Beyond(self.frame, 0).lattice(self._layout(v)) for v in step.written if self._layout(v).base]
+        lattices = [self.frame.lattice(self._layout(v)) for v in step.written if self._layout(v).base]
         return lattices[0] if lattices else None
 
     def error(self, made: Mapping[int, Mends]) -> float:
@@ -210,8 +206,7 @@ class _Replayed:
         square = scale = 0.0
         for v in self.found.results:
             image, known = beyond.move(clean[v], self._layout(v))
-            off = gap(run[v], image)
-            square += size_of(off if known is None else np.where(known, off, 0.0)) ** 2
+            square += size_of(gap(run[v], image, known)) ** 2
             scale += size_of(widened(clean[v])) ** 2
         return float(np.sqrt(square / (scale or 1.0)))
 
@@ -251,8 +246,7 @@ class _Replayed:
         for v in step.written:
             if beyond.follows(self._layout(v)):
                 image, known = beyond.move(clean[v], self._layout(v))
-                off = gap(after[v], image) if known is None else np.where(known, gap(after[v], image), 0.0)
-                if relative(off, clean[v]) > 3 * SAFE * self.found.floors[v]:
+                if relative(gap(after[v], image, known), clean[v]) > 3 * SAFE * self.found.floors[v]:
                     broken.add(i)
                 after[v] = image if known is None else np.where(known, image, np.asarray(after[v]))
 

@@ -257,7 +257,7 @@ class Report:
         raise KeyError(f"`name` is {name!r}; the rows are {[row.name for row in self.rows]}.")
 
     def table(self, *, every: bool = False, width: int = 80) -> str:
-        """Returns the report as plain text; ``print(report)`` does it with runs of exact rows counted.
+        """Returns the report as plain text; ``print(report)`` does it with exact rows counted.
 
         Args:
           every: show exact rows too.

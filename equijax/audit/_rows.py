@@ -75,9 +75,8 @@ def rows_of(
 
 def shares_of(network: Network, found: Walk) -> Shares:
     """Pools the terms over samples and elements: Σ ⟨T_i, D⟩ / Σ |D|², per result, with the error over the samples."""
-    results = [v for v in dict.fromkeys(network.trace.result_variables) if v in network.depends]
-    floor = max((found.floors[v] for v in results), default=0.0)
-    counted = [e for e, error in found.errors.items() if error > SAFE * floor]
+    results = found.results
+    counted = [e for e, error in found.errors.items() if error > SAFE * found.floor]
     samples = [np.shape(found.clean[v])[0] if np.ndim(found.clean[v]) else 1 for v in results]
     batch = samples[0] if results and all(batch_size(network.layouts.get(v), samples[0]) for v in results) else 1
     scale = sum(float(np.sum(np.abs(widened(found.clean[v])) ** 2)) for v in results) or 1.0
@@ -175,9 +174,8 @@ def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | N
     if finding.broken:
         if finding.broken <= finding.lost:
             return "lost here"
-        results = [v for v in network.trace.result_variables if v in network.depends]
         seen = finding.broken <= set(found.total)
-        if seen and term <= SAFE * max(found.floors[v] for v in results):
+        if seen and term <= SAFE * found.floor:
             if woken:
                 return "exact at these parameters only"
             return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action

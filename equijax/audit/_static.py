@@ -218,7 +218,7 @@ class _Reader:
         for v in step.written:
             layout = self.network.layouts.get(v)
             moved = layout is not None and bool(layout.base)
-            gone = [e for e in everything if moved and self._acts(e, step.read) and not self.frame.acts(e, layout)]
+            gone = [e for e in everything if moved and self.network.acts(e, step.read) and not self.frame.acts(e, layout)]
             finer = self._spacings([v])
             if any(new > old for new, old in zip(finer, self._spacings(step.read), strict=True)):
                 for k, new in enumerate(finer):
@@ -239,9 +239,6 @@ class _Reader:
                 parity = "an even" if all(n % 2 == 0 for n in sizes) else "an odd"
                 return f" with a {'×'.join(map(str, kernel))} kernel on {parity} size"
         return ""
-
-    def _acts(self, e: int, variables: Sequence[int]) -> bool:
-        return all(self.frame.acts(e, self.network.layouts.get(v)) for v in variables)
 
     def _spacings(self, variables: Sequence[int]) -> list[int]:
         """Returns how far the samples of some activations are apart along each axis; the coarsest of them counts."""

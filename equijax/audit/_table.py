@@ -30,7 +30,7 @@ def renderable(report: "Report", every: bool = False) -> Any:
 
     Args:
       report: the report.
-      every: show exact rows too; otherwise runs of them are counted.
+      every: show exact rows too; otherwise they are counted.
     """
     return _Face(report, every)
 

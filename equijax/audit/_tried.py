@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from equijax.audit._error import widened
+from equijax.audit._error import eps_of, widened
 from equijax.audit._layout import Fibre, Layout
 from equijax.audit._network import Network, Step, joined
 from equijax.audit._report import CauseKind
@@ -133,10 +133,8 @@ def _known(layout: Layout | None) -> Layout:
 
 
 def _differ(found: Any, wanted: Any) -> bool:
-    dtype = np.asarray(found).dtype
-    eps = float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
     size = float(np.linalg.norm(widened(wanted))) or 1.0
-    return float(np.linalg.norm(widened(found) - widened(wanted))) > ROUNDINGS * eps * size
+    return float(np.linalg.norm(widened(found) - widened(wanted))) > ROUNDINGS * eps_of(found) * size
 
 
 def _kind(network: Network, step: Step) -> CauseKind:

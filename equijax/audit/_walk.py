@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._beyond import Beyond
-from equijax.audit._error import widened
+from equijax.audit._error import eps_of, widened
 from equijax.audit._layout import Base
 from equijax.audit._network import Network, Step, joined
 from equijax.audit._vain import another, is_vain
-from equijax.audit._walker import SAFE, Floors, Walker, eps_of, relative, size_of
+from equijax.audit._walker import SAFE, Floors, Walker, relative, size_of
 from equijax.nn._jaxpr import Values
 
 #: Where rounding alone changes an activation by more than this part, a choice has flipped.
@@ -79,12 +79,16 @@ class Walk:
     errors: dict[int, float]
     results: tuple[int, ...] = ()
 
+    @property
+    def floor(self) -> float:
+        """End-to-end error that rounding alone makes."""
+        return max((self.floors[v] for v in self.results), default=float(np.finfo(np.float64).eps))
+
     def is_visible(self, finding: Finding) -> bool:
         """Tells whether something is left at the output of what a step breaks."""
-        floor = max((self.floors[v] for v in self.results), default=0.0)
         scale = sum(size_of(widened(self.clean[v])) ** 2 for v in self.results) ** 0.5 or 1.0
         largest = max((size_of(part) for parts in finding.terms.values() for part in parts), default=0.0)
-        return largest > SAFE * floor * scale
+        return largest > SAFE * self.floor * scale
 
 
 @dataclasses.dataclass

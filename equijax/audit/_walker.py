@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._beyond import Beyond
-from equijax.audit._error import gap, widened
+from equijax.audit._error import eps_of, gap, widened
 from equijax.audit._layout import Layout
 from equijax.audit._network import Network, Step
 from equijax.nn._jaxpr import Equation, Values, evaluate
@@ -30,7 +30,7 @@ class Walker:
 
     def __init__(self, network: Network, state: Sequence[Any], seed: int = 0):
         self.network, self.frame = network, network.frame
-        self.statics = network.statics(state)
+        self.statics = network.known if state is network.trace.state else network.statics(state)
         self.random = np.random.default_rng(seed)
         self.results = tuple(dict.fromkeys(v for v in network.trace.result_variables if v in network.depends))
         self.beyond = [Beyond(self.frame, e) for e in range(self.frame.count)]
@@ -89,13 +89,12 @@ class Walker:
 
     def acts(self, e: int, variables: Iterable[int]) -> bool:
         """Tells whether an element has an action on all of these activations."""
-        return all(self.frame.acts(e, self.network.layouts.get(v)) for v in variables)
+        return self.network.acts(e, variables)
 
     def difference(self, e: int, run: Values, clean: Values, v: int) -> np.ndarray:
         """Returns a run's activation minus the moved clean one, 0 where that is not known."""
         value, known = self.beyond[e].move(clean[v], self.layout(v))
-        result = gap(run[v], value)
-        return result if known is None else np.where(known, result, 0.0)
+        return gap(run[v], value, known)
 
     def compare(self, e: int, run: Values, clean: Values, variables: Iterable[int], floors: Floors) -> tuple[float, float]:
         """Returns the relative error of the variable that is worst in terms of its floor, and that floor."""
@@ -121,9 +120,3 @@ def relative(difference: np.ndarray, scale: Any) -> float:
     """Returns the size of a difference in units of an array's, in which infinities don't count."""
     wide = widened(scale)
     return size_of(difference) / (size_of(np.where(np.isinf(wide), 0.0, wide)) or 1.0)
-
-
-def eps_of(value: Any) -> float:
-    """Returns one unit of rounding of an array's dtype."""
-    dtype = np.asarray(value).dtype
-    return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
