@@ -31,21 +31,19 @@ def causes_of(subject: Any, found: Walk, finding: Finding) -> tuple[Cause, ...]:
     network: Network = subject.network
     frame = network.frame
     failing = sorted(finding.broken, key=lambda e: -finding.errors.get(e, (np.inf, 0))[0])
-    acting = lambda e, variables: all(frame.acts(e, network.layouts[v]) for v in variables)  # noqa: E731
-    behind = [e for e in failing if not acting(e, finding.step.read)]  # the stride that lost it lies before the step
-    back = [e for e in behind if acting(e, finding.step.written)]
+    behind = [e for e in failing if not network.acts(e, finding.step.read)]  # the stride that lost it lies before the step
+    back = [e for e in behind if network.acts(e, finding.step.written)]
     classes: dict[tuple[bool, bool], list[int]] = {}
     for e in failing:
         if e not in behind:
             classes.setdefault((frame.is_shift(e), e in finding.lost), []).append(e)
-    if back:
-        return (places_ignored(network, finding.step),)
     kinds: list[CauseKind] = []
-    if not classes:
+    if not classes and not back:
         kinds += _Search(network, found, finding, tuple(behind)).read_off([])
     for elements in classes.values():
         kinds += _Search(network, found, finding, tuple(elements[:WORST])).kinds()
-    return tuple(cause(kind, network, finding.step) for kind in dict.fromkeys(kinds))
+    causes = tuple(cause(kind, network, finding.step) for kind in dict.fromkeys(kinds))
+    return (places_ignored(network, finding.step), *causes) if back else causes
 
 
 @dataclasses.dataclass

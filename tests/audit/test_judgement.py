@@ -163,3 +163,9 @@ def test_an_ordinary_exact_network_is_kept():
     found = explained(Chain("a", jnp.tanh, mean, "head", a=conv(3, 4), head=linear(4, 2)))
     assert found.exact and found.judgement == "kept" and not found.unjudged
     assert {row.judgement for row in found.rows} == {"kept"}
+
+
+def test_a_kernel_is_named_beside_a_choice_that_is_ignored():
+    """Under turns the weights of the transposed convolution are at fault too."""
+    causes = blamed(explained(Decoder(transposed()), action=TURNS))["up"]
+    assert {"phase", "kernel"} <= causes
