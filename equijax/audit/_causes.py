@@ -104,6 +104,8 @@ class _Search:
             if not frame.acts(e, layout) or layout is None:
                 return math.inf
             image, known = frame.move(e, np.asarray(base[v]), layout)
+            if "border" in mends and frame.is_shift(e) and not frame.covers(e, layout):
+                known = frame.bordered().move(e, np.asarray(base[v]), layout)[1]  # what is left wraps in itself
             gap = widened(other[v]) - widened(image)
             gap = gap if known is None else np.where(known, gap, 0.0)
             size = float(np.linalg.norm(widened(base[v]))) or 1.0
@@ -131,9 +133,9 @@ class _Search:
 
     def _coarsens(self) -> bool:
         """Tells whether the samples behind the step are farther apart than those before it."""
-        before = _spacing(self.network, self.finding.step.before)
+        spacings = [_spacing(self.network, (v,)) for v in self.finding.step.read]
         after = _spacing(self.network, self.finding.step.written)
-        return before is not None and after is not None and after > before
+        return after is not None and any(before is not None and before < after for before in spacings)
 
     def _covers_all(self) -> bool:
         """Tells whether nothing is left of the grid: the window was as large as the array."""

@@ -185,7 +185,7 @@ def prepare(
     elements = jax.tree.map(jnp.asarray, elements) if named else audited_elements(leader, x)
     network = network_of(model, x, in_action, out_action, actions, elements, depth)
     if not named and network.frame.is_grid:
-        further = reaching(network.frame, network.layouts.values())
+        further = reaching(network)
         network = network if further is None else network.under(further)
     frame = network.frame
     images = tuple(_moved(in_action, frame.element(e), x, network.trace) for e in range(frame.count))

@@ -17,7 +17,7 @@ from equijax.actions._grid import turned
 from equijax.audit._actions import permutations_of
 from equijax.audit._elements import label_of
 from equijax.audit._graph_places import GraphPlaces
-from equijax.audit._layout import Base, Fibre, Layout, Numbers
+from equijax.audit._layout import Base, Fibre, Joined, Layout, Numbers
 from equijax.groups import Group
 from equijax.groups._group import Element
 from equijax.reps import Representation
@@ -110,8 +110,8 @@ class Frame:
             return True
         if layout.custom is not None:
             return layout.custom.acts(self.element(e), layout.shape)
-        base = all(self._moves(pieces, e).acts for pieces in _copies(layout))
-        return base and all(self._fibres(a.fibre)[e] is not None for a in layout.atoms if isinstance(a, Fibre))
+        fibres = all(self._fibres(a.fibre)[e] is not None for a in layout.atoms if isinstance(a, Fibre))
+        return fibres and all(self._moves(pieces, e).acts for pieces in _copies(layout))
 
     def bordered(self) -> "Frame":
         """Returns the same elements on arrays with borders, about the same centre."""
@@ -129,7 +129,7 @@ class Frame:
         if self.period is None:
             return True
         for pieces in _copies(layout):
-            for axis in pieces:
+            for axis in () if _is_local(pieces) else pieces:
                 unit = math.lcm(*(x.denominator for p in axis for x in (p.spacing, p.origin)))
                 places = _positions(axis, unit) % (self.period[axis[0].axis] * unit)
                 if len(np.unique(places)) < len(places):
@@ -163,6 +163,8 @@ class Frame:
         return np.where(inside, images[np.where(inside, own, 0)] + numbers.offset, value).astype(value.dtype)
 
     def _through(self, value: np.ndarray, layout: Layout, e: int | None, moves: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        if any(isinstance(a, Joined) for a in layout.atoms):
+            return self._in_blocks(value, layout, e, moves)
         atoms = layout.atoms
         shape = tuple(a.size for a in atoms)
         result = value.reshape(shape)
@@ -181,6 +183,19 @@ class Frame:
             if isinstance(atom, Fibre) and e is not None:
                 result = _on_fibre(atom.fibre, self._fibres(atom.fibre)[e], result, k)
         return result.reshape(value.shape), None if known is None else known.reshape(value.shape)
+
+    def _in_blocks(
+        self, value: np.ndarray, layout: Layout, e: int | None, moves: Any
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Moves every part of an array with joined axes in its own way."""
+        parts = value.reshape([a.size for a in layout.atoms])
+        result, known = np.empty_like(parts), np.ones(parts.shape, bool)
+        for place, block in layout.blocks:
+            part = parts[place].reshape(block.shape)
+            moved, mask = self._through(part, block, e, moves)
+            result[place] = moved.reshape(parts[place].shape)
+            known[place] = True if mask is None else mask.reshape(parts[place].shape)
+        return result.reshape(value.shape), None if known.all() else known.reshape(value.shape)
 
     def rolled(self, shift: Mapping[int, Any], value: Any, layout: Layout) -> np.ndarray:
         """Moves an array by ``shift`` pixels along each axis, and lets what leaves at one side come in at the other."""
@@ -208,11 +223,10 @@ class Frame:
         """Returns how far the samples of an array are apart along each axis of the grid, and where the first one lies."""
         d = len(self.centre)
         spacing, origin = [Fraction(1)] * d, [Fraction(0)] * d
-        for k in range(d):
-            own = [a for a in layout.base if a.axis == k and a.copy == layout.base[0].copy]
-            if own:
-                spacing[k] = min(abs(a.spacing) for a in own)
-                origin[k] = sum((a.origin for a in own), Fraction(0))
+        for pieces in [copy for copy in _copies(layout) if not _is_local(copy)][:1]:
+            for axis in pieces:
+                spacing[axis[0].axis] = min(abs(a.spacing) for a in axis)
+                origin[axis[0].axis] = sum((a.origin for a in axis), Fraction(0))
         return tuple(spacing), tuple(origin)
 
     def beyond(self, e: int, layout: Layout) -> tuple[tuple[int, ...], ...]:
@@ -260,13 +274,14 @@ class Frame:
             return None
         unit = math.lcm(2, *(x.denominator for axis in pieces for p in axis for x in (p.spacing, p.origin)))
         positions = [_positions(axis, unit) for axis in pieces]
-        centre = np.array([int(self.centre[k] * unit) for k in axes])
+        local = _is_local(pieces)
+        centre = np.array([0 if local else int(self.centre[k] * unit) for k in axes])
         places = np.stack([p.reshape(-1) for p in np.meshgrid(*positions, indexing="ij")], axis=1)
-        source = turned(back[np.ix_(axes, axes)], centre, places - unit * shift[axes])
+        source = turned(back[np.ix_(axes, axes)], centre, places if local else places - unit * shift[axes])
         index: Any = np.zeros(len(places), np.int64)
         inside = np.ones(len(places), bool)
         for row, own, size, axis in zip(source.T, positions, sizes, axes, strict=True):
-            period = self.period[axis] * unit if self.period is not None else None
+            period = self.period[axis] * unit if self.period is not None and not local else None
             found = _lookup(row, own, period)
             if found is None:
                 return None
@@ -327,8 +342,15 @@ def _lookup(wanted: np.ndarray, own: np.ndarray, period: int | None) -> np.ndarr
     return np.array([numbers.get(int(w), numbers.get(int(w) % period, -1)) for w in wanted])
 
 
+def _is_local(pieces: tuple[tuple[Base, ...], ...]) -> bool:
+    """Tells whether a copy of the base is the places in a window."""
+    return pieces[0][0].local
+
+
 def _copies(layout: Layout) -> list[tuple[tuple[Base, ...], ...]]:
     """Returns for each copy of the base its axes, each as its pieces, the outermost first."""
+    if any(isinstance(a, Joined) for a in layout.atoms):
+        return list(dict.fromkeys(pieces for _, block in layout.blocks for pieces in _copies(block)))
     result = []
     for copy in sorted({a.copy for a in layout.base}):
         own = [a for a in layout.base if a.copy == copy]

@@ -4,7 +4,9 @@ Every array axis is a product of *atoms*, in C order: flattening an image and sp
 """
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 from equijax.actions import Action
@@ -22,6 +24,7 @@ class Base:
       origin: position of sample 0.
       copy: which copy of the base, where an array has several (queries and keys, rows and columns of a relation).
       name: what the samples are, where they have a name (the nodes or edges of a graph).
+      local: True for the places in a window, as seen from its middle: shifts leave them alone, only turns move them.
     """
 
     size: int
@@ -30,6 +33,7 @@ class Base:
     origin: Fraction = Fraction(0)
     copy: int = 0
     name: str = ""
+    local: bool = False
 
     @property
     def positions(self) -> list[Fraction]:
@@ -75,8 +79,64 @@ class Numbers:
     offset: int = 0
 
 
-Atom = Base | Fibre | Still
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """Axes one behind the other, each of which is moved in its own way: a class token, and the patches of an image.
+
+    Attributes:
+      parts: the axes, each as its atoms.
+    """
+
+    parts: tuple[tuple["Atom", ...], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of entries of all parts."""
+        return sum(map(length, self.parts))
+
+
+Atom = Base | Fibre | Still | Joined
 Axes = tuple[tuple[Atom, ...], ...]
+
+
+def length(axis: tuple[Atom, ...]) -> int:
+    """Returns the number of entries of an axis."""
+    return math.prod(atom.size for atom in axis)
+
+
+def bases(axis: tuple[Atom, ...]) -> list[Base]:
+    """Returns the atoms of the base of an axis, and of what is joined in it."""
+    result: list[Base] = []
+    for atom in axis:
+        result += [atom] if isinstance(atom, Base) else []
+        result += [a for part in atom.parts for a in bases(part)] if isinstance(atom, Joined) else []
+    return result
+
+
+def relabelled(axis: tuple[Atom, ...], name: Callable[[int], int]) -> tuple[Atom, ...]:
+    """Returns an axis with other numbers of the copies of the base."""
+
+    def changed(atom: Atom) -> Atom:
+        if isinstance(atom, Joined):
+            return Joined(tuple(relabelled(part, name) for part in atom.parts))
+        return dataclasses.replace(atom, copy=name(atom.copy)) if isinstance(atom, Base) else atom
+
+    return tuple(map(changed, axis))
+
+
+def in_a_row(parts: list[tuple[Atom, ...]]) -> tuple[Atom, ...]:
+    """Returns the axis that holds some axes one behind the other."""
+    flat: list[tuple[Atom, ...]] = []
+    for part in parts:
+        for axis in part[0].parts if len(part) == 1 and isinstance(part[0], Joined) else (part,):
+            if flat and _leaves_alone(axis) and _leaves_alone(flat[-1]):
+                axis = (Still(length(flat.pop()) + length(axis)),)
+            flat.append(axis)
+    return flat[0] if len(flat) == 1 else (Joined(tuple(flat)),)
+
+
+def _leaves_alone(axis: tuple[Atom, ...]) -> bool:
+    return all(isinstance(a, Still) for a in axis)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +164,23 @@ class Layout:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array."""
-        return tuple(math.prod(atom.size for atom in axis) for axis in self.axes)
+        return tuple(map(length, self.axes))
 
     @property
     def base(self) -> tuple[Base, ...]:
         """The atoms of the base."""
-        return tuple(atom for atom in self.atoms if isinstance(atom, Base))
+        return tuple(bases(self.atoms))
+
+    @property
+    def blocks(self) -> "list[tuple[tuple[slice, ...], Layout]]":
+        """Where the parts in which nothing is joined lie in an array that has one axis for each atom, and their layouts."""
+        choices: list[list[tuple[slice, tuple[Atom, ...]]]] = []
+        for atom in self.atoms:
+            parts = atom.parts if isinstance(atom, Joined) else ((atom,),)
+            ends = list(itertools.accumulate(map(length, parts)))
+            choices.append([(slice(end - length(part), end), part) for end, part in zip(ends, parts, strict=True)])
+        picked = itertools.product(*choices)
+        return [(tuple(place for place, _ in own), Layout(tuple(axis for _, axis in own))) for own in picked]
 
     @property
     def is_still(self) -> bool:
@@ -140,12 +211,7 @@ def normalised(axes: Axes, custom: Action | None = None) -> Layout:
     result = []
     for axis in axes:
         kept = [a for a in axis if a.size != 1 or isinstance(a, Fibre)] or list(axis[:1])
-        row: list[Atom] = []
-        for atom in kept:
-            if isinstance(atom, Base):
-                atom = dataclasses.replace(atom, copy=order.setdefault(atom.copy, len(order)))
-            row.append(atom)
-        result.append(tuple(row))
+        result.append(relabelled(tuple(kept), lambda copy: order.setdefault(copy, len(order))))
     return Layout(tuple(result), custom)
 
 
@@ -176,8 +242,8 @@ def _apart(axes: list[tuple[Atom, ...]]) -> list[tuple[Atom, ...]]:
     seen: set[tuple[Atom, ...]] = set()
     result = []
     for axis in axes:
-        while axis in seen and len(axis) == 1 and isinstance(axis[0], Base):
-            axis = (dataclasses.replace(axis[0], copy=axis[0].copy + 1000),)
+        while axis in seen and bases(axis):
+            axis = relabelled(axis, lambda copy: copy + 1000)
         seen.add(axis)
         result.append(axis)
     return result
@@ -189,12 +255,11 @@ def _constant(axis: tuple[Atom, ...]) -> bool:
 
 def _winner(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> tuple[Atom, ...] | None:
     for axis, other in ((one, two), (two, one)):
-        if all(isinstance(a, Still) for a in other) and not all(isinstance(a, Still) for a in axis):
+        if _leaves_alone(other) and not _leaves_alone(axis):
             return axis
-    if all(isinstance(a, Still) for a in (*one, *two)):
-        return one if math.prod(a.size for a in one) >= math.prod(a.size for a in two) else two
-    sizes = [math.prod(a.size for a in axis) for axis in (one, two)]
-    return one if sizes[0] == sizes[1] else None  # the same places in another order: taken for the first, and measured
+    if _leaves_alone((*one, *two)):
+        return max(one, two, key=length)
+    return one if length(one) == length(two) else None  # the same places in another order: taken for the first, and measured
 
 
 def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
@@ -221,13 +286,52 @@ def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
 
 
 def filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
-    """Returns an axis in which samples that are repeated one by one are finer samples."""
+    """Returns an axis in which samples that are repeated one by one are finer samples, and windows one axis."""
+    whole = _together(axis)
+    if whole is not None:
+        return (whole,)
     base, repeats = axis if len(axis) == 2 else (None, None)
     if isinstance(base, Base) and isinstance(repeats, Still) and repeats.role == "any":
         spacing = base.spacing / repeats.size
         origin = base.origin - spacing * Fraction(repeats.size - 1, 2)
         return (dataclasses.replace(base, size=base.size * repeats.size, spacing=spacing, origin=origin),)
     return axis
+
+
+def _together(axis: tuple[Atom, ...]) -> Base | None:
+    """Returns the samples of which an axis holds the windows, and the places in a window; None for any other axis."""
+    if len(axis) != 2 or not isinstance(axis[0], Base) or not isinstance(axis[1], Base):
+        return None
+    outer, inner = axis
+    if (outer.axis, outer.spacing) != (inner.axis, inner.spacing * inner.size) or outer.local:
+        return None
+    if outer.copy != inner.copy and not inner.local:
+        return None
+    size, origin = outer.size * inner.size, outer.origin + inner.origin
+    return dataclasses.replace(outer, size=size, spacing=inner.spacing, origin=origin)
+
+
+def windowed_apart(layout: Layout, outer: set[int]) -> Layout | None:
+    """Returns a layout in which the places in a window no longer move with the windows, which lie on the given array axes.
+
+    Behind a product over windows one by one, an element acts only if it moves windows onto windows. None where it is the
+    windows that are compared, for each place in them.
+    """
+    kept = {(a.copy, a.axis): a for k in outer for a in bases(layout.axes[k])}
+    rest = [k for k in range(len(layout.axes)) if k not in outer]
+    inner = {(a.copy, a.axis): a for k in rest for a in bases(layout.axes[k]) if (a.copy, a.axis) in kept}
+    if any(abs(inner[key].spacing) >= abs(kept[key].spacing) for key in inner):
+        return None
+
+    def changed(k: int, atom: Atom) -> Atom:
+        if not isinstance(atom, Base) or (atom.copy, atom.axis) not in inner:
+            return atom
+        middle = inner[atom.copy, atom.axis].middle
+        if k in outer:
+            return dataclasses.replace(atom, origin=atom.origin + middle)
+        return dataclasses.replace(atom, origin=atom.origin - middle, copy=atom.copy + 50, local=True)
+
+    return Layout(tuple(tuple(changed(k, a) for a in axis) for k, axis in enumerate(layout.axes)))
 
 
 def _split(atom: Atom, outer: int) -> tuple[Atom, Atom] | None:
@@ -246,12 +350,14 @@ def dropped(layout: Layout, removed: set[int]) -> Layout | None:
     Where the inner part of a split axis goes, the outer part stays, and sits at the middle of what was reduced; where
     the outer part goes alone, nothing is known.
     """
-    gone = [a for k in removed for a in layout.axes[k] if isinstance(a, Base)]
+    gone = [a for k in removed for a in bases(layout.axes[k])]
     axes = [axis for k, axis in enumerate(layout.axes) if k not in removed]
     result: list[tuple[Atom, ...]] = []
     for axis in axes:
         row: list[Atom] = []
         for atom in axis:
+            if isinstance(atom, Joined) and any((a.copy, a.axis) == (b.copy, b.axis) for a in bases((atom,)) for b in gone):
+                return None
             if isinstance(atom, Base):
                 for other in gone:
                     if (other.copy, other.axis) == (atom.copy, atom.axis):

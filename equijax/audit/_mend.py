@@ -8,7 +8,7 @@ import numpy as np
 
 from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
+from equijax.audit._layout import Atom, Axes, Base, Fibre, Joined, Layout, Still, length
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
@@ -83,7 +83,13 @@ class Replay:
     def _operands(self, equation: Equation, values: Values, layouts: Layouts) -> list[Operand]:
         depends = self.network.depends
         return [
-            Operand(np.shape(values[v]), v in depends, layouts.get(v), None if v in depends else values[v])
+            Operand(
+                np.shape(values[v]),
+                v in depends,
+                layouts.get(v),
+                None if v in depends else values[v],
+                v in self.network.learned,
+            )
             for v in equation.inputs
         ]
 
@@ -144,11 +150,11 @@ class Replay:
         return equation.bind(arguments)
 
     def _wraps(self, layout: Layout, axis: int) -> bool:
-        """Tells whether an array axis goes once around the torus."""
+        """Tells whether an array axis goes once around the torus; a part of it that is left is taken for a torus of its own."""
         period, atom = self.frame.period, layout.axes[axis][0]
         if period is None or not _is_base(layout, axis) or not isinstance(atom, Base):
             return False
-        return atom.size * abs(atom.spacing) == period[atom.axis]
+        return atom.size * abs(atom.spacing) <= period[atom.axis]
 
     def _conv(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
         layout, params = _known(operands[0]), dict(equation.params)
@@ -223,7 +229,9 @@ class Replay:
         if widest is None or widest.layout is None:
             return equation.bind(arguments)
         total = sum(o.shape[k] for o in operands)
-        if _is_base(widest.layout, k) and total > widest.shape[k]:
+        found = self.network.layouts.get(equation.outputs[0])
+        apart = found is not None and any(isinstance(a, Joined) for a in found.axes[k])
+        if _is_base(widest.layout, k) and total > widest.shape[k] and not apart:
             place = operands.index(widest)
             before = sum(o.shape[k] for o in operands[:place])
             plain = equation.bind(arguments)
@@ -256,10 +264,12 @@ class Replay:
         if operand.depends or layout is None or np.ndim(value) != len(layout.axes):
             return value
         array = np.asarray(value)
+        if any(isinstance(a, Joined) for axis in layout.axes for a in axis):
+            return self._placeless_parts(array, operand, layout, mends, skip, kind)
         axes = tuple(
             k
             for k, axis in enumerate(layout.axes)
-            if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) for a in axis)
+            if k != skip and array.shape[k] > 1 and any(isinstance(a, Base) and self._moves(a) for a in axis)
         )
         if not axes or is_constant(array, axes) or not self._wants(kind, mends):
             return value
@@ -268,6 +278,24 @@ class Replay:
         mean = np.mean(array.astype(np.float64) if array.dtype.kind in "biu" else array, axis=axes, keepdims=True)
         mean = mean > 0.5 if array.dtype.kind == "b" else mean.astype(array.dtype)
         return np.ascontiguousarray(np.broadcast_to(mean, array.shape))
+
+    def _moves(self, base: Base) -> bool:
+        """Tells whether the elements move some samples: shifts leave the places in a window alone."""
+        return not base.local or not all(self.frame.is_shift(e) for e in self.elements)
+
+    def _placeless_parts(
+        self, array: np.ndarray, operand: Operand, layout: Layout, mends: Mends, skip: int, kind: str
+    ) -> np.ndarray:
+        """Averages an operand over the base within each of the joined parts of its axes."""
+        if any(len(axis) > 1 and any(isinstance(a, Joined) for a in axis) for axis in layout.axes):
+            return array
+        whole = Layout(tuple(axis if len(axis) == 1 else (Still(length(axis)),) for axis in layout.axes))
+        result = array.copy()
+        for place, block in whole.blocks:
+            axes = tuple(a if len(a) > 1 else b for a, b in zip(layout.axes, block.axes, strict=True))
+            own = tuple(slice(None) if n == 1 else s for n, s in zip(array.shape, place, strict=True))
+            result[own] = self._placeless(array[own], operand, Layout(axes), mends, skip, kind)
+        return array if np.array_equal(result, array) else result
 
     def _elementwise(self, equation: Equation, arguments: list[Any], operands: list[Operand], mends: Mends) -> list[Any]:
         plain = self._straight(equation, arguments, operands)

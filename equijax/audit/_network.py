@@ -115,6 +115,7 @@ class Network:
         self.random = program.depends_on(
             [o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs]
         )
+        self.learned = program.depends_on(trace.state_variables)
         counts = [v for eq in self.fixed if eq.name.startswith("reduce_window") for v in eq.outputs]
         self.counts = program.depends_on(counts) - self.depends
         self.declared: set[int] = set()
@@ -151,7 +152,13 @@ class Network:
         """Returns what a rule needs to know about the inputs of an equation."""
         avals = self.trace.program.avals
         return [
-            Operand(avals[v].shape, v in self.depends, layouts.get(v), None if v in self.depends else self.known.get(v))
+            Operand(
+                avals[v].shape,
+                v in self.depends,
+                layouts.get(v),
+                None if v in self.depends else self.known.get(v),
+                v in self.learned,
+            )
             for v in equation.inputs
         ]
 

@@ -16,12 +16,14 @@ class Operand:
       depends: whether it depends on the input of the network.
       layout: its layout; None where it is unknown or where it does not depend on the input.
       value: its value where it does not depend on the input and is known.
+      learned: whether it depends on the parameters of the network.
     """
 
     shape: tuple[int, ...]
     depends: bool
     layout: Layout | None = None
     value: Any = None
+    learned: bool = False
 
 
 Params = Mapping[str, Any]

@@ -2,14 +2,15 @@
 
 import dataclasses
 
-from equijax.audit._layout import Atom, Base, Fibre, Layout, Still, merged, normalised
+import numpy as np
+
+from equijax.audit._layout import Atom, Base, Fibre, Joined, Layout, Still, in_a_row, merged, normalised
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes, assembled
 
 
 def _concatenate(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
-    k = params["dimension"]
+    k, total = params["dimension"], shapes[0][params["dimension"]]
     parts = [o for o in operands if o.depends and o.layout is not None]
-    widest = max(parts, key=lambda o: o.shape[k])
     rest: Layout | None = None
     for o in parts:
         own = _without(o, k)
@@ -18,16 +19,47 @@ def _concatenate(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
             return [None]
     if rest is None:
         return [None]
-    axes, total = list(rest.axes), shapes[0][k]
-    (main,) = widest.layout.axes[k] if widest.layout and len(widest.layout.axes[k]) == 1 else (None,)
-    before = sum(o.shape[k] for o in operands[: operands.index(widest)])
-    if isinstance(main, Base) and widest.shape[k] > 1:
-        axes[k] = (dataclasses.replace(main, size=total, origin=main.origin - before * main.spacing),)
-    elif main is None:
-        return [None]
-    else:
+    axes = list(rest.axes)
+    own_axes = [_known_axis(o, k) for o in operands]
+    if all(isinstance(a, Still) for axis in own_axes for a in axis):
         axes[k] = (Still(total),)
+    elif _continues(operands, k):
+        widest = max(parts, key=lambda o: o.shape[k])
+        (main,) = _known_axis(widest, k)
+        before = sum(o.shape[k] for o in operands[: operands.index(widest)])
+        origin = main.origin - before * main.spacing  # pyright: ignore[reportAttributeAccessIssue]
+        axes[k] = (dataclasses.replace(main, size=total, origin=origin),)
+    elif any(isinstance(a, Fibre) for axis in own_axes for a in axis):
+        axes[k] = (Still(total),)
+    else:
+        axes[k] = in_a_row(own_axes)
     return [normalised(tuple(axes))]
+
+
+def _continues(operands: Operands, k: int) -> bool:
+    """Tells whether arrays continue each other along an axis: samples of one grid, and constants that pad them.
+
+    What is learned is no padding, nor are values that differ; a sample of the input that is repeated is. Two times the same
+    samples don't continue each other.
+    """
+    moved = [axis for o in operands if o.depends and not _repeats(axis := _known_axis(o, k))]
+    padding = all(not o.learned and (o.value is None or np.ptp(o.value) == 0) for o in operands if not o.depends)
+    plain = all(len(axis) == 1 and isinstance(axis[0], Base) for axis in moved)
+    if not padding or not plain:
+        return False
+    samples = [axis[0] for axis in moved]
+    grids = {(a.axis, abs(a.spacing)) for a in samples}  # pyright: ignore[reportAttributeAccessIssue]
+    longer = [a for a in samples if a.size > 1]
+    return len(grids) == 1 and len(set(longer)) == len(longer)
+
+
+def _repeats(axis: tuple[Atom, ...]) -> bool:
+    """Tells whether an axis holds one entry again and again."""
+    return len(axis) == 1 and isinstance(axis[0], Still) and axis[0].role == "any" and axis[0].size > 1
+
+
+def _known_axis(operand: Operand, k: int) -> tuple[Atom, ...]:
+    return (Still(operand.shape[k]),) if operand.layout is None else operand.layout.axes[k]
 
 
 def _without(operand: Operand, k: int) -> Layout:
@@ -84,7 +116,7 @@ def _pad(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     for axis, (low, high, inner), size in zip(layout.axes, params["padding_config"], shapes[0], strict=True):
         if (low, high, inner) == (0, 0, 0):
             axes.append(axis)
-        elif len(axis) != 1 or isinstance(axis[0], Fibre):
+        elif len(axis) != 1 or isinstance(axis[0], (Fibre, Joined)):
             return [None]
         elif isinstance(axis[0], Base):
             spacing = axis[0].spacing / (inner + 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Layout, Still, filled, normalised
+from equijax.audit._layout import Atom, Base, Joined, Layout, Still, filled, in_a_row, length, normalised
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
 from equijax.audit._rules_index import gathered, scattered
 
@@ -55,10 +55,25 @@ def _cut(axis: tuple[Atom, ...], length: int, start: int, stride: int, size: int
     if len(axis) != 1:
         return None
     (atom,) = axis
+    if isinstance(atom, Joined):
+        return _cut_parts(atom, start, stride, size)
     if isinstance(atom, Base):
         origin, spacing = atom.origin + start * atom.spacing, atom.spacing * stride
         return (dataclasses.replace(atom, size=size, origin=origin, spacing=spacing),)
     return (Still(size, atom.role if isinstance(atom, Still) else "feature"),)
+
+
+def _cut_parts(joined: Joined, start: int, stride: int, size: int) -> tuple[Atom, ...] | None:
+    """Returns the atoms of some entries of joined axes."""
+    wanted, result, first = range(start, start + stride * size, stride), [], 0
+    for part in joined.parts:
+        own = [place - first for place in wanted if first <= place < first + length(part)]
+        axis = _cut(part, length(part), own[0], stride, len(own)) if own else ()
+        if axis is None:
+            return None
+        result += [axis] if own else []
+        first += length(part)
+    return in_a_row(result)
 
 
 def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
@@ -94,7 +109,7 @@ def _gather(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
         if taken is None:
             return [None]
         axes[new[0]] = taken
-    elif new and isinstance(layout.axes[k][0], Base):
+    elif new and isinstance(layout.axes[k][0], (Base, Joined)):
         return [None]
     return [normalised(tuple(axes))]
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from equijax.audit._layout import Atom, Base, Fibre, Layout, Still, dropped, normalised, reshaped
+from equijax.audit._layout import Atom, Base, Fibre, Joined, Layout, Still, dropped, normalised, reshaped
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes
 
 
@@ -53,7 +53,8 @@ def _sort(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     if layout is None or len(operands) != 1:
         return [None] * len(shapes)
     axes = list(layout.axes)
-    axes[k] = tuple(Still(a.size) if isinstance(a, Base) else a for a in axes[k])  # sorted values don't move any more
+    # sorted values don't move any more
+    axes[k] = tuple(Still(a.size) if isinstance(a, (Base, Joined)) else a for a in axes[k])
     return [normalised(tuple(axes))] * len(shapes)
 
 
@@ -64,7 +65,7 @@ def _rev(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
         return [None]
     axes = list(layout.axes)
     for k in params["dimensions"]:
-        if any(isinstance(a, Fibre) for a in axes[k]):
+        if any(isinstance(a, (Fibre, Joined)) for a in axes[k]):
             return [None]
         axes[k] = tuple(_backwards(a) for a in axes[k])
     return [normalised(tuple(axes))]

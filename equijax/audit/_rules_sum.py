@@ -6,7 +6,19 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from equijax.audit._layout import Atom, Base, Fibre, Layout, Still, dropped, normalised
+from equijax.audit._layout import (
+    Atom,
+    Base,
+    Fibre,
+    Joined,
+    Layout,
+    Still,
+    dropped,
+    length,
+    normalised,
+    relabelled,
+    windowed_apart,
+)
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
 
 
@@ -15,7 +27,7 @@ def windowed(axis: tuple[Atom, ...], size: int, window: int, stride: int, low: i
     extent = (window - 1) * dilation + 1
     if extent == 1 and stride == 1 and low == 0 and base == 1 and math.prod(a.size for a in axis) == size:
         return axis
-    if len(axis) != 1 or isinstance(axis[0], Fibre):
+    if len(axis) != 1 or isinstance(axis[0], (Fibre, Joined)):
         return None
     (atom,) = axis
     if not isinstance(atom, Base):
@@ -74,7 +86,11 @@ def _dot(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     for number, o in enumerate(operands):
         layout = o.layout if o.layout is not None else Layout(tuple((Still(n),) for n in o.shape))
         # the second factor's copies of the base are other ones, unless contraction identifies them
-        sides.append(_renamed(layout, lambda copy, number=number: copy + 100 * number))
+        named = _renamed(layout, lambda copy, number=number: copy + 100 * number)
+        apart = windowed_apart(named, set(batched[number])) if o.depends else named
+        if apart is None:
+            return [None]
+        sides.append(apart)
     left, right = sides
     if operands[0].depends and operands[1].depends:
         same = _identified(left, right, [*zip(*batched, strict=True), *zip(*contracted, strict=True)])
@@ -109,24 +125,32 @@ def _mixed(free: list[tuple[Atom, ...]], other: Layout, gone: tuple[int, ...]) -
 def _identified(left: Layout, right: Layout, pairs: list[tuple[int, int]]) -> Layout | None:
     """Renames the copies of the base in the second factor where they are summed or batched against the first one's."""
     names: dict[int, int] = {}
-    for i, j in pairs:
-        for a, b in zip(left.axes[i], right.axes[j], strict=False):
-            if isinstance(a, Base) and isinstance(b, Base):
-                if (a.axis, a.size) != (b.axis, b.size) or names.setdefault(b.copy, a.copy) != a.copy:
-                    return None
-            elif isinstance(a, Base) or isinstance(b, Base):
-                other = b if isinstance(a, Base) else a
-                if not isinstance(other, Still) or other.role != "any":
-                    return None
+    if not all(_identify(left.axes[i], right.axes[j], names) for i, j in pairs):
+        return None
     return _renamed(right, lambda copy: names.get(copy, copy))
+
+
+def _identify(one: tuple[Atom, ...], two: tuple[Atom, ...], names: dict[int, int]) -> bool:
+    """Notes which copy of the base in the second axis is which one in the first; tells whether the axes fit."""
+    for a, b in zip(one, two, strict=False):
+        if isinstance(a, Base) and isinstance(b, Base):
+            if (a.axis, a.size) != (b.axis, b.size) or names.setdefault(b.copy, a.copy) != a.copy:
+                return False
+        elif isinstance(a, Joined) and isinstance(b, Joined):
+            if [*map(length, a.parts)] != [*map(length, b.parts)]:
+                return False
+            if not all(_identify(*parts, names) for parts in zip(a.parts, b.parts, strict=True)):
+                return False
+        elif isinstance(a, (Base, Joined)) or isinstance(b, (Base, Joined)):
+            other = b if isinstance(a, (Base, Joined)) else a
+            if not isinstance(other, Still) or other.role != "any":
+                return False
+    return True
 
 
 def _renamed(layout: Layout, name: Callable[[int], int]) -> Layout:
     """Returns a layout with other numbers of the copies of the base."""
-    axes = tuple(
-        tuple(dataclasses.replace(a, copy=name(a.copy)) if isinstance(a, Base) else a for a in axis) for axis in layout.axes
-    )
-    return Layout(axes)
+    return Layout(tuple(relabelled(axis, name) for axis in layout.axes))
 
 
 SUM: dict[str, Rule] = {

@@ -12,6 +12,8 @@ def cause(kind: CauseKind, network: Network, step: Step) -> Cause:
     sentence, replacement = _TEXTS[kind]
     if kind == "kernel" and any(mixes(network.layouts.get(v)) for v in (*step.before, *step.written)):
         sentence, replacement = _MIXING_KERNEL
+    if kind == "phase" and details["strides"] == SEVERAL and any(eq.name == "dot_general" for eq in step.equations):
+        sentence, replacement = _WINDOWS
     return Cause(kind, sentence.format(**details), replacement.format(**details))
 
 
@@ -41,8 +43,18 @@ def _strides(step: Step) -> str:
         strides = eq.params.get("window_strides") or (eq.params.get("strides") if eq.name == "slice" else None)
         if strides and max(strides) > 1:
             return str(max(strides))
-    return "several samples"
+    return SEVERAL
 
+
+#: The stride of a step in which no operation has one.
+SEVERAL = "several samples"
+
+#: Of attention within windows, as in a Swin transformer.
+_WINDOWS = (
+    "`{where}` looks at the places of one window at a time; a shift that the side of a window does not divide moves places "
+    "into other windows",
+    "attention over all places, or over the neighbours of every place; for shifts by whole windows nothing",
+)
 
 #: Of a kernel between fibres that are mixed, where more is asked than that weights are equal.
 _MIXING_KERNEL = (

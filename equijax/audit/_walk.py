@@ -235,6 +235,7 @@ class _Walking:
             if self._is_wrong(way, way.lost, finding):
                 if self._healing(finding.step, [way]) is None:
                     broken.add(e)
+                    owner = self._owner_there(way, way.lost, finding)
                 else:
                     way.lost.blind = True
         if e in broken:
@@ -245,10 +246,21 @@ class _Walking:
         if e in broken or (self.every_cut and e in finding.errors):
             self._restart(way, owner, finding.step)
 
+    def _owner_there(self, way: _Way, lost: _Lost, finding: Finding) -> Finding:
+        """Returns to whom an error belongs behind a step while there are activations on which the element does not act.
+
+        Where the step brings samples back to a finer grid, it belongs to a step that lost them, as where the element acts.
+        """
+        read, written = ([v for v in own if self.walker.layout(v).base] for own in (finding.step.read, finding.step.written))
+        spacings = [[self.walker.frame.lattice(self.walker.layout(v))[0] for v in own] for own in (read, written)]
+        finer = any(b < a for one in spacings[0] for two in spacings[1] for a, b in zip(one, two, strict=True))
+        return lost.owner(way.e, finding) if self.walker.frame.is_grid and finer else finding
+
     def _is_wrong(self, way: _Way, lost: _Lost, finding: Finding) -> bool:
         """Follows an element through a step behind which it has no action; tells whether its run is wrong there."""
         step, beyond, layout = finding.step, self.walker.beyond[way.e], self.walker.layout
-        if self.walker.acts(way.e, step.read) and not self.walker.acts(way.e, step.written):
+        acted_on = [v for v in step.read if layout(v).base and self.walker.acts(way.e, [v])]
+        if (acted_on or self.walker.acts(way.e, step.read)) and not self.walker.acts(way.e, step.written):
             lost.findings.append(finding)
             finding.lost.add(way.e)
         lost.blind = lost.blind or not all(beyond.follows(layout(v)) for v in step.after)
