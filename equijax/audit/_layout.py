@@ -6,7 +6,7 @@ Every array axis is a product of *atoms*, in C order: flattening an image and sp
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from equijax.actions import Action
@@ -226,15 +226,25 @@ def merged(a: Layout, b: Layout) -> Layout | None:
         return a if a == b else Layout((a if a.custom else b).axes, custom) if a.is_still or b.is_still else None
     axes: list[tuple[Atom, ...]] = []
     for one, two in zip(a.axes, b.axes, strict=True):
-        if one == two or _constant(two):
-            axes.append(one)
-        elif _constant(one):
-            axes.append(two)
-        elif (winner := _winner(one, two)) is not None:
-            axes.append(winner)
-        else:
+        axis = _merged_axis(one, two)
+        if axis is None:
             return None
+        axes.append(axis)
     return normalised(tuple(_apart(axes)))
+
+
+def _merged_axis(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> tuple[Atom, ...] | None:
+    if one == two or _constant(two):
+        return one
+    if _constant(one):
+        return two
+    both = (*one, *two)
+    if len(both) == 2 and isinstance(both[0], Joined) and isinstance(both[1], Joined):
+        sides = both[0].parts, both[1].parts
+        if [*map(length, sides[0])] == [*map(length, sides[1])]:
+            parts = [_merged_axis(*pair) for pair in zip(*sides, strict=True)]
+            return None if None in parts else (Joined(tuple(parts)),)  # pyright: ignore[reportArgumentType]
+    return _winner(one, two)
 
 
 def _apart(axes: list[tuple[Atom, ...]]) -> list[tuple[Atom, ...]]:
@@ -259,7 +269,8 @@ def _winner(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> tuple[Atom, ...] | 
             return axis
     if _leaves_alone((*one, *two)):
         return max(one, two, key=length)
-    return one if length(one) == length(two) else None  # the same places in another order: taken for the first, and measured
+    # the same places in another order: taken for the simpler one, and measured
+    return min(one, two, key=len) if length(one) == length(two) else None
 
 
 def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
@@ -290,12 +301,17 @@ def filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
     whole = _together(axis)
     if whole is not None:
         return (whole,)
-    base, repeats = axis if len(axis) == 2 else (None, None)
-    if isinstance(base, Base) and isinstance(repeats, Still) and repeats.role == "any":
-        spacing = base.spacing / repeats.size
-        origin = base.origin - spacing * Fraction(repeats.size - 1, 2)
-        return (dataclasses.replace(base, size=base.size * repeats.size, spacing=spacing, origin=origin),)
-    return axis
+    return refined(axis) if len(axis) == 2 and isinstance(axis[1], Still) and axis[1].role == "any" else axis
+
+
+def refined(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
+    """Returns an axis in which features behind every sample are finer samples, as pixel shuffle makes them."""
+    base, features = axis if len(axis) == 2 else (None, None)
+    if not isinstance(base, Base) or not isinstance(features, Still):
+        return axis
+    spacing = base.spacing / features.size
+    origin = base.origin - spacing * Fraction(features.size - 1, 2)
+    return (dataclasses.replace(base, size=base.size * features.size, spacing=spacing, origin=origin),)
 
 
 def _together(axis: tuple[Atom, ...]) -> Base | None:
@@ -332,6 +348,12 @@ def windowed_apart(layout: Layout, outer: set[int]) -> Layout | None:
         return dataclasses.replace(atom, origin=atom.origin - middle, copy=atom.copy + 50, local=True)
 
     return Layout(tuple(tuple(changed(k, a) for a in axis) for k, axis in enumerate(layout.axes)))
+
+
+def shuffled(layout: Layout, axes: Iterable[int]) -> Layout:
+    """Returns a layout with finer samples along some array axes, where features lie behind every sample."""
+    own = set(axes)
+    return dataclasses.replace(layout, axes=tuple(refined(a) if k in own else a for k, a in enumerate(layout.axes)))
 
 
 def _split(atom: Atom, outer: int) -> tuple[Atom, Atom] | None:

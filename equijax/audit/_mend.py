@@ -8,7 +8,7 @@ import numpy as np
 
 from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Atom, Axes, Base, Fibre, Joined, Layout, Still, length
+from equijax.audit._layout import Atom, Axes, Base, Fibre, Joined, Layout, Still, length, relabelled
 from equijax.audit._network import Layouts, Network, Step
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
@@ -150,7 +150,7 @@ class Replay:
         return equation.bind(arguments)
 
     def _wraps(self, layout: Layout, axis: int) -> bool:
-        """Tells whether an array axis goes once around the torus; a part of it that is left is taken for a torus of its own."""
+        """Tells whether an array axis goes once around the torus; a part of it that is left is a torus of its own here."""
         period, atom = self.frame.period, layout.axes[axis][0]
         if period is None or not _is_base(layout, axis) or not isinstance(atom, Base):
             return False
@@ -363,12 +363,12 @@ class Replay:
             if operands[1 - side].depends or not operands[side].depends or layout is None:
                 continue
             summed = tuple(layout.axes[k] for k in contracted[side])
-            if not any(isinstance(a, (Base, Fibre)) for axis in summed for a in axis):
-                continue
             weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(summed)))
-            free = self._free_axes(equation, weight.shape[len(summed) :])
+            free = self._free_axes(equation, 1 - side, operands)
+            if not any(isinstance(a, (Base, Fibre, Joined)) for axis in (*summed, *free) for a in axis):
+                continue
             nearest = nearest_dense(self.frame, self.elements, weight, summed, free)
-            kind = "fibre" if mixes(Layout(summed)) and not Layout(summed).base else "dense"
+            kind = "fibre" if mixes(Layout((*summed, *free))) and not Layout((*summed, *free)).base else "dense"
             if (nearest is None or not is_shared(weight, nearest)) and self._wants(kind, mends):
                 if nearest is None:
                     raise Unmendable("too many weights")
@@ -377,15 +377,19 @@ class Replay:
                 arguments[1 - side] = np.moveaxis(mended, range(len(summed)), contracted[1 - side])
         return equation.bind(arguments)
 
-    def _free_axes(self, equation: Equation, shape: tuple[int, ...]) -> Axes:
-        """Returns the layout of the axes that a weight adds to the output, as another copy of the base."""
+    def _free_axes(self, equation: Equation, weight: int, operands: list[Operand]) -> Axes:
+        """Returns the layout of the axes of a weight that are not summed over, as another copy of the base."""
+        contracted, batched = equation.params["dimension_numbers"]
         found = self.network.layouts.get(equation.outputs[0])
-        matching = [axis for axis in (found.axes if found else ()) if any(isinstance(a, (Base, Fibre)) for a in axis)]
+        before = len(operands[0].shape) - len(contracted[0]) if weight else len(batched[0])
         axes: list[tuple[Atom, ...]] = []
-        for n in shape:
-            fits = [axis for axis in matching if math.prod(a.size for a in axis) == n]
-            axis = fits[0] if fits else (Still(n),)
-            axes.append(tuple(dataclasses.replace(a, copy=a.copy + 100) if isinstance(a, Base) else a for a in axis))
+        for k, n in enumerate(operands[weight].shape):
+            if k in contracted[weight]:
+                continue
+            place = batched[weight].index(k) if k in batched[weight] else before
+            before += k not in batched[weight]
+            axis = found.axes[place] if found is not None and found.custom is None else (Still(n),)
+            axes.append(relabelled(axis if length(axis) == n else (Still(n),), lambda copy: copy + 100))
         return tuple(axes)
 
 

@@ -14,7 +14,7 @@ from equijax.actions._action import require_action
 from equijax.audit._actions import layout_of
 from equijax.audit._declared import chosen, declared, fitted, is_choice, pools_graphs
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Layout, reshaped
+from equijax.audit._layout import Layout, bases, length, reshaped, shuffled
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.audit._trace import Trace
@@ -26,6 +26,9 @@ Layouts = dict[int, Layout | None]
 
 #: A module that calls another one more often than this is a loop, and is not opened.
 LOOP = 16
+
+#: Operations that walk along an axis of places.
+WALKING = frozenset("conv_general_dilated pad slice concatenate".split())
 
 #: Operations that don't name a step.
 QUIET = frozenset("convert_element_type broadcast_in_dim reshape squeeze copy stop_gradient expand_dims transpose".split())
@@ -112,6 +115,7 @@ class Network:
         program = trace.program
         self.depends = program.depends_on(trace.x_variables)
         self.fixed, self.equations = trace.parts()
+        self.writers = {out: equation for equation in self.equations for out in equation.outputs}
         self.random = program.depends_on(
             [o for eq in program.equations if eq.name.startswith("random_") for o in eq.outputs]
         )
@@ -125,6 +129,7 @@ class Network:
         self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()
         self._propagate(actions)
         self.loops = self._loops()
+        self.unrolled: dict[tuple[Any, ...], tuple[Call, ...]] = {}
         self.steps = self._cut()
 
     def under(self, elements: Element) -> "Network":
@@ -174,18 +179,24 @@ class Network:
                 if mark.variable in self.depends:
                     self._declare(mark, actions, entered)
             if equation is not None and id(equation) in wanted:
+                self._walks_along(equation)
                 found = out_layouts(
                     equation, self.operands(equation, self.layouts), [avals[v].shape for v in equation.outputs]
                 )
-                self.layouts.update(zip(equation.outputs, found, strict=True))
+                movable = [None if a is not None and a.numbers and not self.frame.permutations else a for a in found]
+                self.layouts.update(zip(equation.outputs, movable, strict=True))
+                self._reconsider(equation, found[0])
                 assumed = equation.name in ("conv_general_dilated", "dot_general") or not self.assumed.isdisjoint(
                     equation.inputs
                 )
                 self.assumed.update(equation.outputs if assumed else ())
         for v, layout in zip(self.trace.result_variables, self.given, strict=True):
+            found = self.layouts.get(v)
             if layout is not None:
                 self.layouts[v] = layout
                 self.declared.add(v)
+            elif found is not None:
+                self._refine(v, range(len(found.axes) - 1))  # the last axis holds flattened features
 
     def _declare(self, mark: Mark, actions: Mapping[str, Action], entered: dict[Call, Layout | None]) -> None:
         """Takes the action on the edge of a submodule from the user, or from one of our layers."""
@@ -216,12 +227,51 @@ class Network:
             self.declared.add(mark.variable)
             self.assumed.discard(mark.variable)
 
+    def _walks_along(self, equation: Equation) -> None:
+        """Takes features behind samples for finer samples, as pixel shuffle makes them, where a window walks along them."""
+        for v in equation.inputs if equation.name in WALKING or equation.name.startswith("reduce_window") else ():
+            if v in self.depends and self.layouts.get(v) is not None:
+                numbers = equation.params.get("dimension_numbers")
+                ndim = len(self.trace.program.avals[v].shape)
+                self._refine(v, numbers.lhs_spec[2:] if equation.name == "conv_general_dilated" else range(ndim - 1))
+
+    def _refine(self, v: int, axes: Iterable[int]) -> None:
+        layout = self.layouts.get(v)
+        if layout is None or layout.custom is not None or v in self.declared or shuffled(layout, axes) == layout:
+            return
+        self.layouts[v] = shuffled(layout, axes)
+        writer = self.writers.get(v)
+        for u in writer.inputs if writer is not None and writer.name in ELEMENTWISE else ():
+            if u in self.depends and self.trace.program.avals[u].shape == layout.shape:
+                self._refine(u, axes)
+
+    def _reconsider(self, equation: Equation, result: Layout | None) -> None:
+        """Passes places back to weights whose output was taken for features, and is combined with places one by one."""
+        if result is None or equation.name not in ELEMENTWISE or result.custom is not None:
+            return
+        for v in equation.inputs:
+            own = self.layouts.get(v) if v in self.assumed else None
+            if own is not None and own.shape == result.shape and own.custom is None:
+                wrong = any(length(a) > 1 and not bases(a) and bases(b) for a, b in zip(own.axes, result.axes, strict=True))
+                if wrong and self._writer_is_dense(v):
+                    self._look_back(v, result)
+
+    def _writer_is_dense(self, v: int) -> bool:
+        """Tells whether nothing but rearranging and pointwise operations lie between weights and an activation."""
+        while (equation := self.writers.get(v)) is not None and v not in self.declared:
+            sources = [u for u in equation.inputs if u in self.depends]
+            if equation.name == "dot_general":
+                return len(sources) == 1
+            if len(sources) != 1 or equation.name not in ELEMENTWISE | {"reshape", "squeeze", "expand_dims", "transpose"}:
+                return False
+            v = sources[0]
+        return False
+
     def _look_back(self, v: int, layout: Layout | None) -> None:
         """Passes what a layer expects of its input back to the weights whose output was assumed to be left alone."""
-        writers = {out: eq for eq in self.equations for out in eq.outputs}
         while layout is not None and v in self.assumed and v not in self.declared:
             self.layouts[v] = layout
-            equation = writers.get(v)
+            equation = self.writers.get(v)
             sources = [u for u in equation.inputs if u in self.depends] if equation is not None else []
             if equation is None or len(sources) != 1:
                 return
@@ -246,18 +296,37 @@ class Network:
         return tuple(steps)
 
     def _joined_loops(self, keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """Gives one key to a loop that was written out: a line that reads three places or more of one moved axis in turn."""
+        """Gives one key to a loop that was written out: a line that reads three places or more of one moved axis in turn.
+
+        Modules that are called in it belong to it, where they are called for every place.
+        """
         reads: dict[tuple[Any, ...], list[int]] = {}
         for k, (eq, key) in enumerate(zip(self.equations, keys, strict=True)):
             layout = self.layouts.get(eq.inputs[0])
             if key[0] == "line" and eq.name in ("slice", "dynamic_slice", "gather") and layout is not None and layout.base:
                 reads.setdefault((*key, eq.inputs[0]), []).append(k)
         for (*key, _), places in reads.items():
-            last = max(k for k, other in enumerate(keys) if other == tuple(key)) if len(places) > 2 else places[-1]
-            inside = set(keys[places[0] : last + 1])
-            if len(places) > 2 and len(inside) > 1 and all(other[0] == "line" for other in inside):
+            line = [k for k, other in enumerate(keys) if other == tuple(key)]
+            if len(places) < 3 or not line:  # no loop, or inside of one
+                continue
+            last = self._end_of_loop(line)
+            inside = dict.fromkeys(keys[places[0] : last + 1])
+            calls = [other[1] for other in inside if other[0] == "call"]
+            bodies = {call.path: call for call in reversed(calls)}
+            again = len(inside) > 1 and all(sum(call.path == path for call in calls) >= len(places) - 1 for path in bodies)
+            if again:
                 keys[places[0] : last + 1] = [tuple(key)] * (last + 1 - places[0])
+                self.unrolled[tuple(key)] = tuple(bodies.values())
         return keys
+
+    def _end_of_loop(self, reads: list[int]) -> int:
+        """Returns the last equation of a loop whose reading equations are given: as many follow the last as any other."""
+        names = [equation.name for equation in self.equations]
+        for before, after in reversed([*itertools.pairwise(reads)]):
+            body = names[before + 1 : after]
+            if body:
+                return reads[-1] + (len(body) if names[reads[-1] + 1 :][: len(body)] == body else 0)
+        return reads[-1]
 
     def _enclosing(self, mark: Mark) -> list[Call]:
         """The calls around the equation at which a submodule is entered."""
@@ -303,8 +372,10 @@ class Network:
         members: list[str] = []
         for key in dict.fromkeys(keys[start:end]):
             own = [eq for eq, k in zip(equations, keys[start:end], strict=True) if k == key]
-            members.append(str(key[1]) if key[0] == "call" else operation(own))
-        calls = tuple(dict.fromkeys(key[1] for key in keys[start:end] if key[0] == "call"))
+            bodies = [str(call) for call in self.unrolled.get(key, ())]
+            members += [str(key[1])] if key[0] == "call" else (bodies or [operation(own)])
+        found = [self.unrolled.get(key, (key[1],) if key[0] == "call" else ()) for key in keys[start:end]]
+        calls = tuple(dict.fromkeys(call for own in found for call in own))
         scope = next((key[1].path for key in keys[start:end] if key[0] == "line" and key[1] is not None), "")
         return Step(equations, alive[start], alive[end], tuple(members), calls, scope)
 

@@ -1,5 +1,8 @@
-"""Elements that reach every layer: longer shifts behind strides, turns with the shifts that the strides leave them, and shifts
-that bring the border to where a single place is read."""
+"""Elements that reach every layer.
+
+They are longer shifts behind strides, turns with the shifts that the strides leave them, and shifts that bring the border to
+where a single place is read.
+"""
 
 import jax.numpy as jnp
 import numpy as np

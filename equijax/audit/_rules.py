@@ -5,7 +5,7 @@ import math
 
 from equijax.audit._layout import Layout, Still, merged
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes
-from equijax.audit._rules_index import numbered_axis, numbers_of
+from equijax.audit._rules_index import numbered_axis, numbers_of, ranked
 from equijax.audit._rules_join import JOIN
 from equijax.audit._rules_pick import PICK
 from equijax.audit._rules_shape import SHAPE
@@ -16,6 +16,9 @@ from equijax.nn._jaxpr import POINTWISE, Equation
 RULES: dict[str, Rule] = {**SHAPE, **PICK, **JOIN, **SUM}
 
 ELEMENTWISE = POINTWISE | frozenset("cumlogsumexp cummax cummin cumprod cumsum".split())
+
+#: Operations that return the places of entries.
+RANKING = frozenset("top_k argmax argmin sort".split())
 
 #: Elementwise operations that are linear in their one input, so that a matrix on the fibre passes through them.
 LINEAR = frozenset("add add_any sub neg convert_element_type copy copy_p reduce_precision stop_gradient".split())
@@ -38,9 +41,12 @@ def out_layouts(equation: Equation, operands: list[Operand], shapes: list[tuple[
         if rule is None or any(o.layout is not None and o.layout.custom is not None for o in operands):
             return unknown
         layouts = rule(equation.params, operands, shapes)
-    numbers = numbers_of(equation.name, equation.params, operands)
+    if equation.name in RANKING:
+        numbers = ranked(equation.name, equation.params, operands, len(shapes))
+    else:
+        numbers = [numbers_of(equation.name, equation.params, operands)] * len(shapes)
     fitting = [a if a is not None and a.shape == shape else None for a, shape in zip(layouts, shapes, strict=True)]
-    return [None if a is None else dataclasses.replace(a, numbers=numbers) for a in fitting]
+    return [None if a is None else dataclasses.replace(a, numbers=n) for a, n in zip(fitting, numbers, strict=True)]
 
 
 def _elementwise(params: Params, operands: Operands, shapes: Shapes) -> Layouts:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Layout, Numbers, Still, merged, normalised
+from equijax.audit._layout import Atom, Base, Joined, Layout, Numbers, Still, bases, merged, normalised, relabelled
 from equijax.audit._rule import Operand, Operands, Params
 
 #: Operations that rearrange entries, and leave alone what they are.
@@ -29,7 +29,7 @@ def numbers_of(name: str, params: Params, operands: Operands) -> Numbers | None:
     if name in _REARRANGING or (name == "convert_element_type" and np.issubdtype(params["new_dtype"], np.integer)):
         return own[0]
     if name in ("concatenate", "stack"):
-        alike = [numbers == found[0] or _counts(o, found[0]) for numbers, o in zip(own, operands, strict=True)]
+        alike = [numbers == found[0] or counts(o, found[0]) for numbers, o in zip(own, operands, strict=True)]
         return found[0] if all(alike) else None
     if name == "select_n":
         fit = len({numbers.base for numbers in found}) == 1 and all(
@@ -48,7 +48,27 @@ def numbers_of(name: str, params: Params, operands: Operands) -> Numbers | None:
     return None
 
 
-def _counts(operand: Operand, numbers: Numbers) -> bool:
+def ranked(name: str, params: Params, operands: Operands, count: int) -> list[Numbers | None]:
+    """Returns what each output of a ranking numbers: the samples of the axis that it orders."""
+    axis = params.get("axes", (params.get("dimension", params.get("axis", -1)),))[0]
+    layout = operands[0].layout
+    atoms = layout.axes[axis] if layout is not None else ()
+    result: list[Numbers | None] = [None] * count
+    sorts_places = name == "sort" and count == 2 and params["num_keys"] == 1 and _counts_along(operands[1], axis)
+    if len(atoms) == 1 and isinstance(atoms[0], Base) and (name in ("top_k", "argmax", "argmin") or sorts_places):
+        result[-1] = Numbers(dataclasses.replace(atoms[0], copy=0))
+    return result
+
+
+def _counts_along(operand: Operand, axis: int) -> bool:
+    """Tells whether a constant counts the entries of an axis, as ``argsort`` makes it."""
+    if operand.depends or operand.value is None:
+        return False
+    last = np.moveaxis(np.asarray(operand.value), axis, -1)
+    return bool((last == np.arange(last.shape[-1])).all())
+
+
+def counts(operand: Operand, numbers: Numbers) -> bool:
     """Tells whether a constant counts all samples of a base in order, as self-loops do that are put behind the edges."""
     if operand.depends or operand.value is None:
         return False
@@ -77,14 +97,16 @@ def gathered(params: Params, operands: Operands, shape: tuple[int, ...]) -> Layo
     taken = tuple(dimensions.start_index_map)
     if layout is None or index is None or set(taken) != set(dimensions.collapsed_slice_dims):
         return None
-    whole = all(
-        n == m for k, (n, m) in enumerate(zip(operands[0].shape, params["slice_sizes"], strict=True)) if k not in taken
-    )
-    if not whole or getattr(dimensions, "operand_batching_dims", ()) or not _holds(index, len(taken)):
+    batched = tuple(getattr(dimensions, "operand_batching_dims", ()))
+    sizes = enumerate(zip(operands[0].shape, params["slice_sizes"], strict=True))
+    if not all(n == m for k, (n, m) in sizes if k not in (*taken, *batched)) or not _holds(index, len(taken)):
         return None
-    if not all(_numbered_by(index.numbers, layout.axes[k]) for k in taken):
+    if not all(numbered_by(index.numbers, layout.axes[k]) for k in taken):
         return None
-    kept = [axis for k, axis in enumerate(layout.axes) if k not in taken]
+    pairs = zip(batched, getattr(dimensions, "start_indices_batching_dims", ()), strict=True)
+    if any(layout.axes[k] != index.axes[j] or bases(index.axes[j]) for k, j in pairs):
+        return None
+    kept = [axis for k, axis in enumerate(layout.axes) if k not in (*taken, *batched)]
     return _laid_out(len(shape), dict(zip(dimensions.offset_dims, map(_other, kept), strict=True)), index)
 
 
@@ -120,7 +142,7 @@ def _holds(index: Layout, count: int) -> bool:
     return index.shape[-1] == count and all(isinstance(a, Still) for a in index.axes[-1])
 
 
-def _numbered_by(numbers: Numbers | None, axis: tuple[Atom, ...]) -> bool:
+def numbered_by(numbers: Numbers | None, axis: tuple[Atom, ...]) -> bool:
     """Tells whether numbers are those of an axis; where the group leaves the axis alone, any features will do."""
     if all(isinstance(a, Still) for a in axis):
         return True
@@ -143,19 +165,19 @@ def _laid_out(ndim: int, known: dict[int, tuple[Atom, ...]], index: Layout, skip
 
 def _agree(rows: Layout, updates: Layout, windows: Any) -> bool:
     """Tells whether updates and the index run over the same places."""
-    plain = [tuple(_uncopied(a) for a in axis) for axis in rows.axes]
-    other = [tuple(_uncopied(a) for a in axis) for axis in updates.axes]
-    return all(
-        a == b or all(isinstance(x, Still) for x in b)
-        for k, (a, b) in enumerate(zip(plain, other, strict=True))
-        if k not in windows
-    )
+    pairs = enumerate(zip(rows.axes, updates.axes, strict=True))
+    return all(_alike(relabelled(a, lambda _: 0), relabelled(b, lambda _: 0)) for k, (a, b) in pairs if k not in windows)
 
 
-def _uncopied(atom: Atom) -> Atom:
-    return dataclasses.replace(atom, copy=0) if isinstance(atom, Base) else atom
+def _alike(rows: tuple[Atom, ...], updates: tuple[Atom, ...]) -> bool:
+    if rows == updates or all(isinstance(a, Still) for a in updates):
+        return True
+    pair = (*rows, *updates)
+    if len(pair) != 2 or not (isinstance(pair[0], Joined) and isinstance(pair[1], Joined)):
+        return False
+    return len(pair[0].parts) == len(pair[1].parts) and all(map(_alike, pair[0].parts, pair[1].parts))
 
 
 def _other(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
     """Returns the axis as one of other copies of the base than those of the index."""
-    return tuple(dataclasses.replace(a, copy=a.copy + 100) if isinstance(a, Base) else a for a in axis)
+    return relabelled(axis, lambda copy: copy + 100)

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Fibre, Joined, Layout, Still, in_a_row, merged, normalised
+from equijax.audit._layout import Atom, Base, Fibre, Joined, Layout, Numbers, Still, in_a_row, merged, normalised
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes, assembled
+from equijax.audit._rules_index import counts
 
 
 def _concatenate(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
@@ -20,7 +21,8 @@ def _concatenate(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     if rest is None:
         return [None]
     axes = list(rest.axes)
-    own_axes = [_known_axis(o, k) for o in operands]
+    numbers = next((o.layout.numbers for o in parts if o.layout is not None and o.layout.numbers is not None), None)
+    own_axes = [_counted(o, numbers) or _known_axis(o, k) for o in operands]
     if all(isinstance(a, Still) for axis in own_axes for a in axis):
         axes[k] = (Still(total),)
     elif _continues(operands, k):
@@ -36,6 +38,13 @@ def _concatenate(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     return [normalised(tuple(axes))]
 
 
+def _counted(operand: Operand, numbers: Numbers | None) -> tuple[Atom, ...] | None:
+    """Returns the axis of a constant that counts all samples of a base, as self-loops behind the edges of a graph do."""
+    if numbers is None or not counts(operand, numbers):
+        return None
+    return (dataclasses.replace(numbers.base, copy=300),)
+
+
 def _continues(operands: Operands, k: int) -> bool:
     """Tells whether arrays continue each other along an axis: samples of one grid, and constants that pad them.
 
@@ -48,6 +57,8 @@ def _continues(operands: Operands, k: int) -> bool:
     if not padding or not plain:
         return False
     samples = [axis[0] for axis in moved]
+    if any(a.name for a in samples):  # pyright: ignore[reportAttributeAccessIssue]
+        return False  # nodes and edges have no neighbours in an array
     grids = {(a.axis, abs(a.spacing)) for a in samples}  # pyright: ignore[reportAttributeAccessIssue]
     longer = [a for a in samples if a.size > 1]
     return len(grids) == 1 and len(set(longer)) == len(longer)
@@ -59,7 +70,9 @@ def _repeats(axis: tuple[Atom, ...]) -> bool:
 
 
 def _known_axis(operand: Operand, k: int) -> tuple[Atom, ...]:
-    return (Still(operand.shape[k]),) if operand.layout is None else operand.layout.axes[k]
+    if operand.layout is not None:
+        return operand.layout.axes[k]
+    return (Still(operand.shape[k], "any" if operand.value is not None and np.ptp(operand.value) == 0 else "feature"),)
 
 
 def _without(operand: Operand, k: int) -> Layout:
@@ -102,7 +115,7 @@ def _tile(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
 def _top_k(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
     k = params.get("axis", params.get("dimension", len(shapes[0]) - 1)) % len(shapes[0])
-    if layout is None or not all(isinstance(a, Still) for a in layout.axes[k]):
+    if layout is None or not (len(layout.axes[k]) == 1 and isinstance(layout.axes[k][0], (Still, Base))):
         return [None] * len(shapes)
     axes = tuple((Still(shapes[0][k]),) if j == k else axis for j, axis in enumerate(layout.axes))
     return [normalised(axes)] * len(shapes)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from equijax.audit._layout import Atom, Base, Joined, Layout, Still, filled, in_a_row, length, normalised
-from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
-from equijax.audit._rules_index import gathered, scattered
+from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes, assembled
+from equijax.audit._rules_index import gathered, numbered_by, scattered
 
 
 def _slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
@@ -21,16 +21,21 @@ def _slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
 
 
 def _dynamic_slice(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
+    """Entries from a start; one that an activation numbers, such as the row of a node, moves along with its number."""
     del params
-    layout, starts = operands[0].layout, operands[1:]
-    cut = [a != b for a, b in zip(operands[0].shape, shapes[0], strict=True)]
-    if layout is None or any(o.depends or (o.value is None and c) for o, c in zip(starts, cut, strict=True)):
-        return [None]
-    cuts = [
-        _cut(axis, n, int(np.clip(int(o.value), 0, n - m)) if n != m else 0, 1, m)
-        for axis, n, o, m in zip(layout.axes, operands[0].shape, starts, shapes[0], strict=True)
-    ]
-    return [assembled(cuts)]
+    whole, starts = operands[0], operands[1:]
+    axes = [(Still(n),) for n in whole.shape] if whole.layout is None and not whole.depends else None
+    axes = list(whole.layout.axes) if whole.layout is not None else axes
+    return [None if axes is None else assembled([*map(_from, axes, whole.shape, starts, shapes[0])])]
+
+
+def _from(axis: tuple[Atom, ...], length: int, start: Operand, size: int) -> tuple[Atom, ...] | None:
+    if size == length:
+        return axis
+    if not start.depends:
+        return None if start.value is None else _cut(axis, length, int(np.clip(int(start.value), 0, length - size)), 1, size)
+    numbered = start.layout is not None and size == 1 and numbered_by(start.layout.numbers, axis)
+    return (Still(1, "any"),) if numbered else None
 
 
 def _split(params: Params, operands: Operands, shapes: Shapes) -> Layouts:

@@ -43,14 +43,15 @@ def _reduced(layout: Layout, axes: set[int]) -> Layout | None:
 
 def _argmax(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     layout = operands[0].layout
-    if layout is None or any(not isinstance(a, Still) for k in params["axes"] for a in layout.axes[k]):
+    axes = [layout.axes[k] for k in params["axes"]] if layout is not None else []
+    if layout is None or not all(len(axis) == 1 and isinstance(axis[0], (Still, Base)) for axis in axes):
         return [None] * len(shapes)
     return [_reduced(layout, set(params["axes"]))]
 
 
 def _sort(params: Params, operands: Operands, shapes: Shapes) -> Layouts:
     k, layout = params["dimension"], operands[0].layout
-    if layout is None or len(operands) != 1:
+    if layout is None or any(o.depends for o in operands[1:]):
         return [None] * len(shapes)
     axes = list(layout.axes)
     # sorted values don't move any more

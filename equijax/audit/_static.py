@@ -23,7 +23,7 @@ from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._mend import Replay
 from equijax.audit._network import Network, Step, require_actions
 from equijax.audit._report import Cause
-from equijax.audit._rules import ORDERED
+from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
 from equijax.audit._tried import Tried, try_fibres
@@ -210,7 +210,7 @@ class _Reader:
             drawn = self.network.random - self.network.depends
             if any(v in drawn for v in eq.inputs):
                 yield "randomness", everything, "draws random numbers"
-            elif out is not None and out.base:
+            elif out is not None and out.base and eq.name in ELEMENTWISE:
                 for v, operand in zip(eq.inputs, operands, strict=True):
                     elements = None if v in self.network.counts else self._placed(operand, out)
                     if elements is not None:
@@ -261,7 +261,11 @@ class _Reader:
             places, pads = range(len(layout.axes)), [pair[:2] for pair in eq.params["padding_config"]]
         else:
             return
-        padded = [k for k, pair in zip(places, pads, strict=True) if any(pair) and isinstance(layout.axes[k][0], Base)]
+        padded = [
+            k
+            for k, pair in zip(places, pads, strict=True)
+            if any(pair) and any(isinstance(a, Base) and a.size > 1 for a in layout.axes[k])
+        ]
         if padded and self.frame.wraps:
             shifts = [e for e in self.alive if self.frame.is_shift(e) or self.frame.shift[e].any()]
             out = self.network.layouts.get(eq.outputs[0])
@@ -287,8 +291,8 @@ class _Reader:
         axis = eq.params.get("axis", eq.params.get("dimension"))
         axes = eq.params.get("axes", (axis,) if axis is not None else range(len(layout.axes)))
         moved = any(isinstance(a, Base) for k in axes for a in layout.axes[k])
-        invariant = eq.name in ("sort", "argmax", "argmin", "reduce_and")
-        return moved and not (invariant and not self.frame.is_grid) and eq.name not in ("dynamic_slice", "reduce_and")
+        ranks = eq.name in ("sort", "top_k", "argmax", "argmin")
+        return moved and not (ranks and not self.frame.is_grid) and eq.name not in ("dynamic_slice", "reduce_and")
 
     def _mixes_places(self, eq: Equation, operands: list[Any], out: Layout | None) -> bool:
         """Tells whether an equation has a weight for every place: a dense layer, or a window as large as the array."""

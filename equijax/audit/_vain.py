@@ -21,7 +21,10 @@ def another(leaf: Any) -> Any:
 
 
 def is_vain(walker: Walker, step: Step, clean: Values, other: Values, floors: Floors) -> bool:
-    """Tells whether this input can't judge a step: no element changes what enters it, or no input what leaves it."""
+    """Tells whether this input can't judge a step: no element changes what enters it, or no input what leaves it.
+
+    What is computed of masks and whole numbers alone may well be constant: a graph without padding.
+    """
 
     def differs(v: int, changed: Any) -> bool:
         return relative(gap(changed, clean[v]), clean[v]) > SAFE * floors[v]
@@ -35,6 +38,8 @@ def is_vain(walker: Walker, step: Step, clean: Values, other: Values, floors: Fl
         return True
     pairs = [(e, v) for e in range(walker.frame.count) if walker.acts(e, step.read) for v in step.read]
     if any(differs(v, walker.frame.move(e, clean[v], walker.layout(v))[0]) for e, v in pairs):
+        return False
+    if walker.of_floats.isdisjoint(step.read):
         return False
     random = {v: np.random.default_rng(0).standard_normal(np.shape(clean[v])) for v in step.read}
     return any(moves(e, v, random[v]) for e, v in pairs)

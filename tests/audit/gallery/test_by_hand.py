@@ -79,8 +79,8 @@ def unpadded(f, shape):
 def measured(f, shape, word):
     """Returns what a layer breaks.
 
-    A layer with stride s has to move its output by 1 when its input moves by s, else it is called ``word``. And when its input
-    moves by 1, its output has to stay or move by a whole number, else its samples depend on the phase of the grid. A layer
+    A layer with stride s has to move its output by 1 when its input moves by s, else it is called ``word``; a convolution that
+    leaves one place, from which nothing can move, is looked at with stride 1. And when its input moves by 1, its output has to stay or move by a whole number, else its samples depend on the phase of the grid. A layer
     whose output is s times as large has to move its output by s. Without a grid in the output it has to stay.
     """
     if word in (CROPPED, WINDOWS):
@@ -96,6 +96,10 @@ def measured(f, shape, word):
         assert x.shape[axis] * growth == y.shape[axis] * stride
         if not near(f(jnp.roll(x, stride, axis)), jnp.roll(y, growth, axis)):
             kinds.add(word)
+        if stride == x.shape[axis] > 1 and isinstance(f, nnx.Conv):
+            fine = nnx.clone(f)
+            fine.strides = (1,) * (x.ndim - 2)
+            kinds |= set() if near(fine(jnp.roll(x, 1, axis)), jnp.roll(fine(x), 1, axis)) else {word}
         unit = f(jnp.roll(x, 1, axis))
         if stride > 1 and not any(near(unit, jnp.roll(y, t, axis)) for t in range(y.shape[axis])):
             kinds.add("phase")
