@@ -12,12 +12,13 @@ from equijax.audit._error import widened
 from equijax.audit._fitting import Unmendable
 from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import KINDS, Mends, Replay
-from equijax.audit._network import Layouts, Network, Step
+from equijax.audit._network import Layouts, Network
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause, places_ignored
 from equijax.audit._shared import mixes
+from equijax.audit._steps import READS, Step
 from equijax.audit._walk import Finding, Walk
 from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Equation, Values
@@ -160,8 +161,8 @@ class _Search:
         overwrites = any(eq.name == "scatter" and eq.inputs[1] in self.network.depends for eq in equations)
         if names & ORDERED or overwrites:
             return ["order"]
-        picked = _picks(self.network, equations)
-        if picked and max(_picks(self.network, self.network.equations).count(v) for v in picked) > 2:
+        picked = self.network.read_singly(equations)
+        if picked and max(self.network.read_singly(self.network.equations).count(v) for v in picked) >= READS:
             return ["order"]  # a loop that was written out
         depends = self.network.depends
         writes = any(writes_at_places(eq.name, [v in depends for v in eq.inputs]) for eq in equations)
@@ -259,16 +260,3 @@ def _strides(equation: Equation) -> bool:
 def _pads(equation: Equation) -> bool:
     pairs = equation.params.get("padding") if equation.name != "pad" else equation.params["padding_config"]
     return equation.name.startswith(("conv", "reduce_window", "pad")) and any(any(pair[:2]) for pair in pairs or ())
-
-
-def _picks(network: Network, equations: tuple[Equation, ...]) -> list[int]:
-    """Returns the variables of which single places are read, once for each reading."""
-    squeezed = {eq.inputs[0] for eq in network.equations if eq.name in ("squeeze", "reshape")}
-    result = []
-    for eq in equations:
-        layout = network.layouts.get(eq.inputs[0])
-        by_index = eq.name == "gather" and eq.inputs[1] not in network.depends
-        reads = by_index or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in squeezed)
-        if reads and layout is not None and layout.base:
-            result.append(eq.inputs[0])
-    return result

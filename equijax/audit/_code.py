@@ -5,7 +5,8 @@ from typing import Any
 from flax import nnx
 
 from equijax.audit._mend import WINDOWS, Mends
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network
+from equijax.audit._steps import Step
 from equijax.nn._jaxpr import Equation
 
 #: What is mended in a row that brings samples back to a finer grid: it is told where they come from.

@@ -9,11 +9,12 @@ import numpy as np
 from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Atom, Axes, Base, Fibre, Joined, Layout, Still, length, relabelled
-from equijax.audit._network import Layouts, Network, Step
+from equijax.audit._network import Layouts, Network
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts
 from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._shared import Kernel, is_shared, mixes, nearest_dense, nearest_kernel, part_means
+from equijax.audit._steps import Step
 from equijax.nn._jaxpr import Equation, Values
 
 Mends = frozenset[str]

@@ -15,7 +15,8 @@ from equijax.audit._error import gap, widened
 from equijax.audit._fitting import Unmendable
 from equijax.audit._layout import Layout
 from equijax.audit._mend import KINDS, Mends, Replay
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network
+from equijax.audit._steps import Step
 from equijax.audit._walk import Walk
 from equijax.audit._walker import SAFE, Walker, relative, size_of
 from equijax.nn._jaxpr import Values

@@ -10,6 +10,7 @@ import numpy as np
 from equijax.audit._frame import Frame, Lattice
 from equijax.audit._layout import Base, Layout
 from equijax.audit._network import Network
+from equijax.audit._steps import READS
 from equijax.groups._group import Element
 
 
@@ -52,11 +53,11 @@ def reaching(network: Network) -> Element | None:
 def _read(network: Network) -> list[tuple[int, ...]]:
     """Returns how far the single places that a network reads lie from the first one, along each axis of the grid."""
     period, result = network.frame.period, []
-    squeezed = {equation.inputs[0] for equation in network.equations if equation.name in ("squeeze", "reshape")}
+    sources = network.read_singly(network.equations)
+    few = {v for v in sources if sources.count(v) < READS}  # more are a loop
     for equation in network.equations:
         before, after = (network.layouts.get(v) for v in (equation.inputs[0], equation.outputs[0]))
-        reads = equation.name in ("slice", "dynamic_slice") and equation.outputs[0] in squeezed
-        if not reads or before is None or after is None or period is None:
+        if equation.inputs[0] not in few or before is None or after is None or period is None:
             continue
         place = [0] * len(period)
         for whole, read in zip(before.axes, after.axes, strict=True):

@@ -1,8 +1,9 @@
 """The sentences of the audit: what is wrong with a step, and what to use instead."""
 
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._shared import mixes
+from equijax.audit._steps import Step
 
 
 def cause(kind: CauseKind, network: Network, step: Step) -> Cause:

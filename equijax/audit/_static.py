@@ -21,11 +21,12 @@ from equijax.audit._explain import network_of
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._mend import Replay
-from equijax.audit._network import Network, Step, require_actions
+from equijax.audit._network import Network, require_actions
 from equijax.audit._report import Cause
 from equijax.audit._rules import ELEMENTWISE, ORDERED
 from equijax.audit._sentences import cause
 from equijax.audit._static_report import StaticReport, StaticRow
+from equijax.audit._steps import Step
 from equijax.audit._tried import Tried, try_fibres
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Equation

@@ -9,10 +9,11 @@ import numpy as np
 
 from equijax.audit._error import eps_of, widened
 from equijax.audit._layout import Fibre, Layout
-from equijax.audit._network import Network, Step, joined
+from equijax.audit._network import Network
 from equijax.audit._report import CauseKind
 from equijax.audit._rules import ELEMENTWISE, LINEAR
 from equijax.audit._shared import mixes
+from equijax.audit._steps import Step, joined
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Equation, Values, evaluate
 

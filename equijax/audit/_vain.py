@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._error import gap, widened
-from equijax.audit._network import Step
+from equijax.audit._steps import Step
 from equijax.audit._walker import SAFE, Floors, Walker, relative
 from equijax.nn._jaxpr import Values
 

@@ -15,7 +15,8 @@ import numpy as np
 from equijax.audit._beyond import Beyond
 from equijax.audit._error import eps_of, widened
 from equijax.audit._layout import Base
-from equijax.audit._network import Network, Step, joined
+from equijax.audit._network import Network
+from equijax.audit._steps import Step, joined
 from equijax.audit._vain import another, is_vain
 from equijax.audit._walker import SAFE, Floors, Walker, relative, size_of
 from equijax.nn._jaxpr import Values

@@ -9,7 +9,8 @@ import numpy as np
 from equijax.audit._beyond import Beyond
 from equijax.audit._error import eps_of, gap, widened
 from equijax.audit._layout import Layout
-from equijax.audit._network import Network, Step
+from equijax.audit._network import Network
+from equijax.audit._steps import Step
 from equijax.nn._jaxpr import Equation, Values, evaluate
 
 #: An error up to this many times its floor is rounding.
