@@ -9,7 +9,7 @@ from equijax._arguments import shown
 from equijax.actions import Action
 from equijax.actions._action import require_action
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Layout
+from equijax.audit._layout import Joined, Layout
 from equijax.audit._propagation import Propagation
 from equijax.audit._rule import Operand
 from equijax.audit._steps import steps_of
@@ -102,9 +102,17 @@ class Network:
             layout = self.layouts.get(eq.inputs[0])
             by_index = eq.name == "gather" and eq.inputs[1] not in self.depends
             reads = by_index or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in squeezed)
-            if reads and layout is not None and layout.base:
+            if reads and layout is not None and layout.base and self._leaves_one(layout, self.layouts.get(eq.outputs[0])):
                 result.append(eq.inputs[0])
         return result
+
+    def _leaves_one(self, before: Layout, after: Layout | None) -> bool:
+        """Tells whether one sample is left of some axis of the base; a class token before the samples is none."""
+        if after is None:
+            return True
+        ones = sum(a.size == 1 for a in after.base) > sum(a.size == 1 for a in before.base)
+        joined = any(isinstance(a, Joined) for a in before.atoms)
+        return ones or (len(after.base) < len(before.base) and not joined)
 
     def is_known(self, v: int) -> bool:
         """Tells whether an activation has a known action."""
