@@ -24,12 +24,21 @@ def chooses(layer: Any) -> bool:
 
 
 def takes_choice(layer: Any) -> bool:
-    """Tells whether the call of a layer takes a choice that was made before."""
-    call = type(layer).__call__ if isinstance(layer, nnx.Module) else layer
-    try:
-        return not chooses(layer) and "choice" in inspect.signature(call).parameters
-    except (TypeError, ValueError):  # a function of C
+    """Tells whether the call of a layer takes a choice that was made before.
+
+    Of a call that hands on whatever it is given, ``(*args)``, the one that it overrides is asked.
+    """
+    if chooses(layer):
         return False
+    calls = [vars(cls)["__call__"] for cls in type(layer).__mro__ if "__call__" in vars(cls)]
+    for call in calls if isinstance(layer, nnx.Module) else [layer]:
+        try:
+            parameters = inspect.signature(call).parameters
+        except (TypeError, ValueError):  # a function of C
+            return False
+        if not any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values()):
+            return "choice" in parameters
+    return False
 
 
 def as_chain(layers: Any, name: str, *, can_be_empty: bool = False) -> nnx.List:
