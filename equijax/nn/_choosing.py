@@ -13,7 +13,7 @@ from equijax._numbers import each_positive
 from equijax.actions import Action, GridAction
 from equijax.nn._chain import fold, start_of_chain
 from equijax.nn._layer import Layer, traced_shape
-from equijax.nn._passing import name_of
+from equijax.nn._passing import name_of, require_no_convolution
 from equijax.nn._phases import Choice
 from equijax.nn._sequential import Sequential
 
@@ -91,7 +91,8 @@ class Parted:
           ValueError: no layer says what it is.
         """
         if not any(isinstance(entry, Layer) for entry in self.entries):
-            raise ValueError(f"`{self.name}` holds no layer of equijax, so no action on its input is known.")
+            names = ", ".join(map(name_of, self.entries))
+            raise ValueError(f"`{self.name}` holds no layer of equijax but {names}, so no action on its input is known.")
         return start_of_chain(self.entries)
 
     def out_action_for(self, in_action: Action, choice: Sequence[int] | None = None) -> Action:
@@ -102,7 +103,8 @@ class Parted:
         if not isinstance(self.layer, Layer):
             return fold([self.layer], action)
         given: dict[str, Any] = {} if choice is None else {"choice": choice}
-        return fold(self.behind, self.layer.out_action_for(action, **given))
+        action = self.layer.out_action_for(action, **given)
+        return fold(self.behind, action) if action.is_known else action
 
     def with_choice(self, inputs: jax.Array, choice: Choice | None = None) -> tuple[jax.Array, Choice]:
         """Applies a chain that chooses a phase.
@@ -170,6 +172,17 @@ def applied(layers: Sequence[Any], x: jax.Array) -> jax.Array:
     for layer in layers:
         x = layer(x)
     return x
+
+
+def require_shared(entries: Sequence[Any], name: str, action: Action) -> None:
+    """Raises ``ValueError`` for a convolution of Flax among the layers of an argument, where a point group acts."""
+    if not isinstance(action, GridAction) or action.point_group.order == 1:
+        return
+    for entry in entries:
+        try:
+            require_no_convolution(entry)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`layers`", f"`{name}`")) from None
 
 
 def shape_behind(layers: Sequence[Any], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import meet
 from equijax.groups._elements import numeric
 from equijax.nn._chain import exactness_of_chain, fold
-from equijax.nn._choosing import Parted, as_chain, can_be_added, parted, shape_behind
+from equijax.nn._choosing import Parted, as_chain, can_be_added, parted, require_shared, shape_behind
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer
 from equijax.nn._passing import name_of
@@ -79,7 +79,9 @@ class PolyphaseResidual(Layer):
         self.activation = given
         self.is_short_given = short is not None
         if any(isinstance(entry, Layer) for entry in self._main.entries):
-            self._folded(self.in_action, None)
+            for way in (self._main, self._short):
+                require_shared(way.entries, way.name, self.in_action)
+            self.out_action_for(self.in_action)
 
     @property
     def _main(self) -> Parted:
@@ -113,16 +115,12 @@ class PolyphaseResidual(Layer):
           in_action: the action on the input.
           choice: ``choice.phase`` of one sample, as numbers; None stands for phase 0.
 
-        Raises:
-          ValueError: a layer does not fit its predecessor, or nothing is known of the output.
-        """
-        action: Any = self._folded(in_action, choice)
-        if not action.is_known:
-            raise ValueError(action.reason)
-        return action
+        Returns:
+          The action; where a layer can't be followed, one whose use raises ``ValueError`` and says why.
 
-    def _folded(self, in_action: Action, choice: Sequence[int] | None) -> Action:
-        """The action on the output, unknown behind what can't be followed."""
+        Raises:
+          ValueError: a layer does not fit its predecessor, or ``short`` does not fit ``main``.
+        """
         action, other = (way.out_action_for(in_action, choice) for way in (self._main, self._short))
         if not can_be_added(action, other):
             raise ValueError(

@@ -12,7 +12,17 @@ from equijax.actions._kept_parts import kept_by, meet
 from equijax.actions._unknown import UnknownAction
 from equijax.groups._elements import numeric
 from equijax.nn._chain import exactness_of_chain, fold
-from equijax.nn._choosing import Parted, applied, as_chain, can_be_added, chooses, parted, shape_behind, takes_choice
+from equijax.nn._choosing import (
+    Parted,
+    applied,
+    as_chain,
+    can_be_added,
+    chooses,
+    parted,
+    require_shared,
+    shape_behind,
+    takes_choice,
+)
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, sized
 from equijax.nn._passing import name_of, unknown
@@ -88,7 +98,9 @@ class PolyphaseStage(Layer):
         given: Any = join
         self.join = given
         if any(isinstance(entry, Layer) for entry in self._down.entries):
-            self._folded(self.in_action)
+            for name, layers in (("down", self.down), ("inside", self.inside), ("up", self.up)):
+                require_shared(layers, name, self.in_action)
+            self.out_action_for(self.in_action)
 
     @property
     def _down(self) -> Parted:
@@ -111,16 +123,13 @@ class PolyphaseStage(Layer):
     def out_action_for(self, in_action: Action) -> Action:
         """Returns the action on the output, which lies on the grid of the input.
 
-        Raises:
-          ValueError: a layer does not fit its predecessor, or nothing is known of the output.
-        """
-        action: Any = self._folded(in_action)
-        if not action.is_known:
-            raise ValueError(action.reason)
-        return action
+        Where a layer can't be followed, it is an action whose use raises ``ValueError`` and says why.
 
-    def _folded(self, in_action: Action) -> Action:
-        action = fold(self.inside, self._down.out_action_for(in_action))
+        Raises:
+          ValueError: a layer does not fit its predecessor.
+        """
+        action = self._down.out_action_for(in_action)
+        action = fold(self.inside, action) if action.is_known else action
         return self._joined(in_action, self._up.out_action_for(action) if action.is_known else action)
 
     def _joined(self, in_action: Action, action: Action) -> Action:
