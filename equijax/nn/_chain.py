@@ -102,7 +102,7 @@ def start_of_chain(entries: Entries, shape: Any = None) -> Action:
       entries: layers, functions and Flax modules.
       shape: shape of the input, where it is known.
     """
-    first: Action = next(entry for entry in entries if is_layer(entry) and isinstance(entry, Layer)).in_action
+    first: Action = next(entry for entry in entries if is_layer(entry)).in_action
     own = list(_own_grids(entries))
     spacing = _smallest_spacing(own)
     if spacing is not None:

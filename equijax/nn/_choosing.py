@@ -11,8 +11,8 @@ from flax import nnx
 from equijax._arguments import shown
 from equijax._numbers import each_positive
 from equijax.actions import Action, GridAction
-from equijax.nn._chain import fold, start_of_chain
-from equijax.nn._layer import Layer, traced_shape
+from equijax.nn._chain import fold, is_layer, start_of_chain
+from equijax.nn._layer import traced_shape
 from equijax.nn._passing import name_of, require_no_convolution
 from equijax.nn._phases import Choice
 from equijax.nn._sequential import Sequential
@@ -90,7 +90,7 @@ class Parted:
         Raises:
           ValueError: no layer says what it is.
         """
-        if not any(isinstance(entry, Layer) for entry in self.entries):
+        if not any(is_layer(entry) for entry in self.entries):
             names = ", ".join(map(name_of, self.entries))
             raise ValueError(f"`{self.name}` holds no layer of equijax but {names}, so no action on its input is known.")
         return start_of_chain(self.entries)
@@ -100,7 +100,7 @@ class Parted:
         action = fold(self.before, in_action)
         if not action.is_known:
             return action
-        if not isinstance(self.layer, Layer):
+        if not is_layer(self.layer):
             return fold([self.layer], action)
         given: dict[str, Any] = {} if choice is None else {"choice": choice}
         action = self.layer.out_action_for(action, **given)
@@ -188,14 +188,19 @@ def require_shared(entries: Sequence[Any], name: str, action: Action) -> None:
 def shape_behind(layers: Sequence[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the shape of the output of layers, one after the other; nothing is computed."""
     for layer in layers:
-        shape = layer.out_shape(shape) if isinstance(layer, Layer) else traced_shape(layer, shape)
+        shape = layer.out_shape(shape) if is_layer(layer) else traced_shape(layer, shape)
     return shape
 
 
-def can_be_added(a: Action, b: Action) -> bool:
-    """Tells whether what two actions move lies on one grid: a shift moves grids alike whose first samples differ."""
-    if a == b or not (a.is_known and b.is_known):
-        return True
+def together(a: Action, b: Action) -> Action | None:
+    """Returns the action on what is put together from two fields, a sum for example; None where they don't fit.
+
+    A shift moves grids alike whose first samples differ; where one of them has a border, so has what is put together.
+    """
+    if a == b or not a.is_known or not b.is_known:
+        return b if a.is_known else a
     if not (isinstance(a, GridAction) and isinstance(b, GridAction)) or a.point_group.order > 1:
-        return False
-    return dataclasses.replace(a, origin=b.origin) == b
+        return None
+    if dataclasses.replace(a, origin=b.origin, boundary=b.boundary) != b:
+        return None
+    return a if a.boundary == "zero" else b

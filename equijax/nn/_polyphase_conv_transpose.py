@@ -116,17 +116,12 @@ class PolyphaseConvTranspose(Layer):
         All other shifts are respected too, together with the layer that makes the choice: see the law of the class.
         """
         action = sized(in_action, input_shape)
-        fine = self.conv.exactness_for(self.up.out_action_for(action), self._fine_shape(input_shape))
+        fine = self.conv.exactness_for(self.up.out_action_for(action), self.up.out_shape(input_shape))
         return Exactness(action, fine.out_action, meet(kept_by(action, input_shape), fine.kept), fine.reason)
 
     def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of the output, by arithmetic."""
-        return self.conv.out_shape(self._fine_shape(input_shape))
-
-    def _fine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        first = len(shape) - 1 - len(self.conv.in_fibre.shape) - len(self.strides)
-        sizes = [n * s for n, s in zip(shape[first:], self.strides, strict=False)]
-        return (*shape[:first], *sizes, *shape[first + len(self.strides) :])
+        return self.conv.out_shape(self.up.out_shape(input_shape))
 
     def __call__(self, inputs: jax.Array, choice: Choice) -> jax.Array:
         """Returns ``(*batch, *sizes · strides, out_fibre, out_features)``.

@@ -9,16 +9,16 @@ from equijax._arguments import shown
 from equijax.actions import Action, GridAction
 from equijax.actions._kept_parts import meet
 from equijax.groups._elements import numeric
-from equijax.nn._chain import exactness_of_chain, fold
-from equijax.nn._choosing import Parted, as_chain, can_be_added, parted, require_shared, shape_behind
+from equijax.nn._chain import exactness_of_chain, fold, is_layer
+from equijax.nn._choosing import Parted, as_chain, parted, require_shared, shape_behind, together
 from equijax.nn._exactness import Exactness
-from equijax.nn._layer import Layer
+from equijax.nn._part import Part
 from equijax.nn._passing import name_of
 from equijax.nn._phases import Choice
 from equijax.nn._polyphase import PolyphaseDownsample
 
 
-class PolyphaseResidual(Layer):
+class PolyphaseResidual(Part):
     r"""A residual block with a stride, in which ``short`` keeps the samples that ``main`` has chosen.
 
     .. math:: y = σ\big(\mathrm{main}(x) + \mathrm{short}(x, i^*)\big), \qquad i^* \text{ chosen in } \mathrm{main}
@@ -78,7 +78,7 @@ class PolyphaseResidual(Layer):
         given: Any = activation
         self.activation = given
         self.is_short_given = short is not None
-        if any(isinstance(entry, Layer) for entry in self._main.entries):
+        if any(is_layer(entry) for entry in self._main.entries):
             for way in (self._main, self._short):
                 require_shared(way.entries, way.name, self.in_action)
             self.out_action_for(self.in_action)
@@ -93,10 +93,11 @@ class PolyphaseResidual(Layer):
 
     def _samples(self, strides: tuple[int, ...]) -> PolyphaseDownsample:
         """The layer that keeps samples of the input."""
-        action: Any = self.in_action if any(isinstance(entry, Layer) for entry in self._main.entries) else None
+        action: Any = self.in_action if any(is_layer(entry) for entry in self._main.entries) else None
+        inexact = bool(getattr(self._main.layer, "allow_inexact", False))
         if not isinstance(action, GridAction):
             return PolyphaseDownsample(strides)
-        return PolyphaseDownsample(strides, group=action.group.open, in_fibre=action.fibre, allow_inexact=True)
+        return PolyphaseDownsample(strides, group=action.group.open, in_fibre=action.fibre, allow_inexact=inexact)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -122,13 +123,13 @@ class PolyphaseResidual(Layer):
           ValueError: a layer does not fit its predecessor, or ``short`` does not fit ``main``.
         """
         action, other = (way.out_action_for(in_action, choice) for way in (self._main, self._short))
-        if not can_be_added(action, other):
+        both = together(action, other)
+        if both is None:
             raise ValueError(
                 f"`short` gives what is moved by {other!r}, but `main` what is moved by {action!r}; these can't be added. "
-                "Choose out_fibre of both alike, and windows of both with an odd or both with an even size."
+                "Choose out_fibre of both alike, padding='CIRCULAR', and windows that are odd or even on both ways."
             )
-        action = action if other.is_known else other
-        return fold(self._behind, action)
+        return fold(self._behind, both)
 
     @property
     def _behind(self) -> list[Any]:

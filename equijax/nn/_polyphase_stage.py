@@ -5,18 +5,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from equijax._arguments import shown
-from equijax.actions import Action, Nothing
+from equijax.actions import Action, Kept, Nothing
 from equijax.actions._kept_parts import kept_by, meet
 from equijax.actions._unknown import UnknownAction
 from equijax.groups._elements import numeric
-from equijax.nn._chain import exactness_of_chain, fold
+from equijax.nn._chain import exactness_of_chain, fold, is_layer
 from equijax.nn._choosing import (
     Parted,
     applied,
     as_chain,
-    can_be_added,
     chooses,
     parted,
     require_shared,
@@ -24,13 +24,14 @@ from equijax.nn._choosing import (
     takes_choice,
 )
 from equijax.nn._exactness import Exactness
-from equijax.nn._layer import Layer, sized
+from equijax.nn._layer import sized
+from equijax.nn._part import Part
 from equijax.nn._passing import name_of, unknown
 
 _JOINS = ("concatenate", "add")
 
 
-class PolyphaseStage(Layer):
+class PolyphaseStage(Part):
     r"""One stage of a U-Net: down, what is inside, up with the choice that was made on the way down, joined with the input.
 
     .. math:: y = \mathrm{join}\big(x, \mathrm{up}(\mathrm{inside}(d), i^*)\big), \qquad (d, i^*) = \mathrm{down}(x)
@@ -97,7 +98,7 @@ class PolyphaseStage(Layer):
             )
         given: Any = join
         self.join = given
-        if any(isinstance(entry, Layer) for entry in self._down.entries):
+        if any(is_layer(entry) for entry in self._down.entries):
             for name, layers in (("down", self.down), ("inside", self.inside), ("up", self.up)):
                 require_shared(layers, name, self.in_action)
             self.out_action_for(self.in_action)
@@ -136,12 +137,13 @@ class PolyphaseStage(Layer):
         """The action on what is joined, given those on the input and on what came up."""
         if not action.is_known:
             return action
-        if not can_be_added(action, in_action):
+        both = together(action, in_action)
+        if both is None:
             raise ValueError(
                 f"`up` gives what is moved by {action!r}, but the input is moved by {in_action!r}; these can't be joined. "
-                "Choose out_fibre of `up` as in_fibre of `down`, and windows of both with equal sizes."
+                "Choose out_fibre of `up` as in_fibre of `down`, padding='CIRCULAR', and windows of both with equal sizes."
             )
-        return in_action if isinstance(self.join, str) else unknown(in_action, "join", "it is a function of two arrays")
+        return both if isinstance(self.join, str) else unknown(in_action, "join", "it is a function of two arrays")
 
     def exactness_for(self, in_action: Action, input_shape: tuple[int, ...]) -> Exactness:
         """Tells which elements the stage respects: all that map the input to itself, if each layer does so on its grid.
@@ -149,29 +151,23 @@ class PolyphaseStage(Layer):
         A phase that changes is no loss here. Where a layer loses something, nothing is claimed.
         """
         action = in_action = sized(in_action, input_shape)
-        shape, whole = tuple(input_shape), kept_by(action, input_shape)
-        down, up = self._down, self._up
+        shape, down, up = tuple(input_shape), self._down, self._up
         for layers, one in (
             (down.before, down.layer),
             ([*down.behind, *self.inside, *up.before], up.layer),
             (up.behind, None),
         ):
             found = exactness_of_chain(layers, action, shape)
-            mine = kept_by(action, shape)
-            both = meet(mine, found.kept)
-            if not found.kept.is_known or (both.point_elements, both.shift_step) != (mine.point_elements, mine.shift_step):
-                reason = f"Nothing is claimed of a stage in which a layer loses elements. {found.reason}".strip()
-                return Exactness(in_action, UnknownAction(in_action.group, reason), Nothing(in_action.group), reason)
+            reason = _lost(found, kept_by(action, shape))
             action, shape = found.out_action, shape_behind(layers, shape)
-            if isinstance(one, Layer):
-                action, shape = one.out_action_for(action), one.out_shape(shape)
-            elif one is not None:
-                reason = f"Nothing is known of {name_of(one)}."
+            if one is not None and not reason:
+                reason, action, shape = _through(one, action, shape)
+            if reason:
                 return Exactness(in_action, UnknownAction(in_action.group, reason), Nothing(in_action.group), reason)
         out_action: Any = self._joined(in_action, action)
         if not out_action.is_known:
             return Exactness(in_action, out_action, Nothing(in_action.group), out_action.reason)
-        return Exactness(in_action, out_action, whole, "")
+        return Exactness(in_action, out_action, kept_by(in_action, input_shape), "")
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Applies the stage.
@@ -207,3 +203,30 @@ class PolyphaseStage(Layer):
             f"`inputs` has shape {inputs.shape}, but what comes up has {y.shape}; join={shown(self.join)} needs both alike. "
             f"Keep {remedy}."
         )
+
+
+def _lost(found: Exactness, whole: Kept) -> str:
+    """Says why not all elements are kept that act on an input; empty where they are."""
+    both = meet(whole, found.kept)
+    if not both.is_known:
+        return found.reason or "Nothing is known of a layer."
+    if (both.point_elements, both.shift_step) == (whole.point_elements, whole.shift_step):
+        return ""
+    return f"Nothing is claimed of a stage in which a layer loses elements. {found.reason}".strip()
+
+
+def _through(layer: Any, action: Action, shape: tuple[int, ...]) -> tuple[str, Action, tuple[int, ...]]:
+    """Goes through the layer that chooses a phase or takes a choice, at phase 0; says why something is lost, if it is."""
+    if not is_layer(layer):
+        return f"Nothing is known of {name_of(layer)}, which is no layer of equijax.", action, shape
+    found, behind = layer.exactness_for(action, shape), layer.out_shape(shape)
+    group: Any = action.group
+    if group.point_group.order > 1 and any(getattr(m, "allow_inexact", False) for _, m in nnx.iter_modules(layer)):
+        return f"Nothing is claimed of a {name_of(layer)} with allow_inexact=True.", action, shape
+    if not chooses(layer):
+        return _lost(found, kept_by(action, shape)), found.out_action, behind
+    # Point elements change the phase, which is no loss; all shifts of the coarse grid have to be kept.
+    steps = kept_by(found.out_action, behind).shift_step if found.kept.is_known else None
+    if steps is None or steps != found.kept.shift_step:
+        return f"Nothing is claimed behind {name_of(layer)}. {found.reason}".strip(), action, shape
+    return "", found.out_action, behind
