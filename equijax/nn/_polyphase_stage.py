@@ -22,6 +22,7 @@ from equijax.nn._choosing import (
     require_shared,
     shape_behind,
     takes_choice,
+    together,
 )
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import sized
