@@ -228,6 +228,6 @@ def _through(layer: Any, action: Action, shape: tuple[int, ...]) -> tuple[str, A
         return _lost(found, kept_by(action, shape)), found.out_action, behind
     # Point elements change the phase, which is no loss; all shifts of the coarse grid have to be kept.
     steps = kept_by(found.out_action, behind).shift_step if found.kept.is_known else None
-    if steps is None or steps != found.kept.shift_step:
+    if steps is None or None in steps or steps != found.kept.shift_step:
         return f"Nothing is claimed behind {name_of(layer)}. {found.reason}".strip(), action, shape
     return "", found.out_action, behind

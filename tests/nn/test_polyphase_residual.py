@@ -217,6 +217,7 @@ def test_the_audit_finds_it_exact():
     assert [row.name for row in blamed.accused] == ["blocks.1.main.3"]
 
 
+@pytest.mark.slow
 def test_graph_modes_training_and_statistics():
     x = randn((4, 8, 8, 3), dtype=jnp.float32)
     expected = None

@@ -157,6 +157,7 @@ def test_the_audit_finds_it_exact():
     assert [row.name for row in ej.audit.explain(net, x, in_action=act).accused] == ["net.inside.2.inside.0"]
 
 
+@pytest.mark.slow
 def test_graph_modes_and_training():
     x, expected = randn((4, 8, 8, 3), dtype=jnp.float32), None
     for graph, updates in MODES:
