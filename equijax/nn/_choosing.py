@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from equijax._arguments import shown
@@ -114,7 +115,7 @@ class Parted:
         """
         x = applied(self.before, inputs)
         y, choice = self.layer.with_choice(x, choice)
-        leading = choice.phase.ndim - 1 + len(self.strides)  # pyright: ignore[reportOptionalMemberAccess]
+        leading = np.ndim(choice.phase) - 1 + len(self.strides)  # pyright: ignore[reportOptionalMemberAccess]
         if x.shape[:leading] != inputs.shape[:leading]:
             raise ValueError(
                 f"`{self.name}` turns batch and grid {inputs.shape[:leading]} of `inputs` into {x.shape[:leading]} before "
