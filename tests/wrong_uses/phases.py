@@ -30,7 +30,7 @@ def made(cls: Any) -> Any:
     return make
 
 
-BACK, BLOCK = nn.PolyphaseConvTranspose(2, 2, (2, 2), rngs=nnx.Rngs(0)), nn.PolyphaseResidual(DOWN)
+BACK, BLOCK = nn.PolyphaseConvTranspose(2, 2, (2, 2), param_dtype=float, rngs=nnx.Rngs(0)), nn.PolyphaseResidual(DOWN)
 STAGE = nn.PolyphaseStage(DOWN, None, UP)
 GRID = {"x": "any array", "y": "any array", "parts": "any array", "inputs": "inputs", "strides": "strides", "factors": "strides", "shift": "shift",
         "order": "positive number", "choice": "thing"}  # fmt: skip
@@ -44,9 +44,8 @@ OF_GRIDS = [
     Use("polyphase_upsample", described(nn.polyphase_upsample), {"y": Y, "choice": CHOICE, "strides": (2, 2)}, GRID, CHOSEN),
     Use("Choice", described(lambda choice: nn.polyphase_upsample(Y, nn.Choice(choice, np.ones(1)), (2, 2))), {"choice": np.zeros((1, 2), int)},
         {"choice": "indices"}),
-    Use("PolyphaseUpsample", made(nn.PolyphaseUpsample), {"strides": (2, 2), "group": P4, "in_fibre": ej.reps.Regular(C4)},
-        {"strides": "window", "group": "optional group", "in_fibre": "optional fibre"},
-        {"group": {"None": "either: translations have scalars alone"}}),
+    Use("PolyphaseUpsample", made(nn.PolyphaseUpsample), {"strides": (2, 2), "group": P4},
+        {"strides": "window", "group": "optional group", "in_fibre": "optional fibre"}),
     Use("PolyphaseUpsample.__call__", described(UP.__call__), {"inputs": Y, "choice": CHOICE}, GRID, CHOSEN),
     Use("PolyphaseStage.__call__", described(STAGE.__call__), {"inputs": X}, GRID),
     Use("PolyphaseStage", made(nn.PolyphaseStage), {"down": DOWN, "inside": jnp.tanh, "up": UP},
