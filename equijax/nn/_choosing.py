@@ -11,8 +11,9 @@ from flax import nnx
 
 from equijax._arguments import shown
 from equijax._numbers import each_positive
-from equijax.actions import Action, GridAction
-from equijax.nn._chain import fold, is_layer, start_of_chain
+from equijax.actions import Action
+from equijax.groups._space import point_group_of
+from equijax.nn._chain import fold, grid_in, is_layer, start_of_chain, with_grid
 from equijax.nn._layer import traced_shape
 from equijax.nn._passing import name_of, require_no_convolution
 from equijax.nn._phases import Choice
@@ -177,7 +178,7 @@ def applied(layers: Sequence[Any], x: jax.Array) -> jax.Array:
 
 def require_shared(entries: Sequence[Any], name: str, action: Action) -> None:
     """Raises ``ValueError`` for a convolution of Flax among the layers of an argument, where a point group acts."""
-    if not isinstance(action, GridAction) or action.point_group.order == 1:
+    if point_group_of(action.group).order == 1:
         return
     for entry in entries:
         try:
@@ -200,8 +201,9 @@ def together(a: Action, b: Action) -> Action | None:
     """
     if a == b or not a.is_known or not b.is_known:
         return b if a.is_known else a
-    if not (isinstance(a, GridAction) and isinstance(b, GridAction)) or a.point_group.order > 1:
+    first, second = grid_in(a), grid_in(b)
+    if first is None or second is None or first.point_group.order > 1:
         return None
-    if dataclasses.replace(a, origin=b.origin, boundary=b.boundary) != b:
+    if with_grid(a, origin=second.origin, boundary=second.boundary) != b:
         return None
-    return a if a.boundary == "zero" else b
+    return a if first.boundary == "zero" else b

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 
 from equijax._arguments import shown
-from equijax.actions import Action, GridAction
+from equijax.actions import Action
 from equijax.actions._kept_parts import meet
 from equijax.groups._elements import numeric
-from equijax.nn._chain import exactness_of_chain, fold, is_layer
+from equijax.nn._chain import exactness_of_chain, fold, grid_in, is_layer
 from equijax.nn._choosing import Parted, as_chain, parted, require_shared, shape_behind, together
 from equijax.nn._exactness import Exactness
 from equijax.nn._part import Part
@@ -93,11 +93,11 @@ class PolyphaseResidual(Part):
 
     def _samples(self, strides: tuple[int, ...]) -> PolyphaseDownsample:
         """The layer that keeps samples of the input."""
-        action: Any = self.in_action if any(is_layer(entry) for entry in self._main.entries) else None
-        inexact = bool(getattr(self._main.layer, "allow_inexact", False))
-        if not isinstance(action, GridAction):
+        grid = grid_in(self.in_action) if any(is_layer(entry) for entry in self._main.entries) else None
+        if grid is None:
             return PolyphaseDownsample(strides)
-        return PolyphaseDownsample(strides, group=action.group.open, in_fibre=action.fibre, allow_inexact=inexact)
+        inexact = bool(getattr(self._main.layer, "allow_inexact", False))
+        return PolyphaseDownsample(strides, group=grid.group.open, in_fibre=grid.fibre, allow_inexact=inexact)
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from equijax.actions import Action, Kept, Nothing
 from equijax.actions._kept_parts import kept_by, meet
 from equijax.actions._unknown import UnknownAction
 from equijax.groups._elements import numeric
+from equijax.groups._space import point_group_of
 from equijax.nn._chain import exactness_of_chain, fold, is_layer
 from equijax.nn._choosing import (
     Parted,
@@ -221,8 +222,9 @@ def _through(layer: Any, action: Action, shape: tuple[int, ...]) -> tuple[str, A
     if not is_layer(layer):
         return f"Nothing is known of {name_of(layer)}, which is no layer of equijax.", action, shape
     found, behind = layer.exactness_for(action, shape), layer.out_shape(shape)
-    group: Any = action.group
-    if group.point_group.order > 1 and any(getattr(m, "allow_inexact", False) for _, m in nnx.iter_modules(layer)):
+    if point_group_of(action.group).order > 1 and any(
+        getattr(m, "allow_inexact", False) for _, m in nnx.iter_modules(layer)
+    ):
         return f"Nothing is claimed of a {name_of(layer)} with allow_inexact=True.", action, shape
     if not chooses(layer):
         return _lost(found, kept_by(action, shape)), found.out_action, behind
