@@ -22,14 +22,16 @@ def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> s
       kinds: what is mended.
       sharing: name of a step that chooses its samples on the same lattice before; ``""`` where there is none.
     """
+    module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None
+    if CHOICE in kinds and isinstance(module, nnx.ConvTranspose):
+        return f"{_transposed(module, kinds)}; call it as (y, choice), with the choice of layer.with_choice(x)"
     if CHOICE in kinds:
         advice = "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x), then a convolution"
         return f"{advice} with group=group" if "kernel" in kinds else advice
-    module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None
     line = _convolution(module, kinds) if isinstance(module, nnx.Conv) else _functional(step, kinds)
-    if "phase" not in kinds:
+    if "phase" not in kinds or not sharing:
         return line
-    return f"{line}; call it as (x, choice), with the choice of `{sharing}`" if sharing else line
+    return f"{line}; as `short` of ej.nn.PolyphaseResidual, or called as (x, choice), with the choice of `{sharing}`"
 
 
 def _convolution(conv: nnx.Conv, kinds: Mends) -> str:
@@ -47,6 +49,17 @@ def _convolution(conv: nnx.Conv, kinds: Mends) -> str:
         more.insert(0, f"strides={strides}")
     layer = "ej.nn.Conv" if "kernel" in kinds else "nnx.Conv"
     return f"{layer}({', '.join([sizes, 'padding=' + repr('CIRCULAR'), *more, 'rngs=rngs'])})"
+
+
+def _transposed(conv: nnx.ConvTranspose, kinds: Mends) -> str:
+    """A transposed convolution of Flax that is told the choice."""
+    d = len(conv.kernel_size)
+    more = [] if conv.use_bias else ["use_bias=False"]
+    dilation = _tuple(conv.kernel_dilation, d)
+    more += [f"kernel_dilation={dilation}"] if max(dilation) > 1 else []
+    more += ["group=group"] if "kernel" in kinds else []
+    sizes = f"{conv.in_features}, {conv.out_features}, {tuple(conv.kernel_size)}, {_tuple(conv.strides, d)}"
+    return f"ej.nn.PolyphaseConvTranspose({', '.join([sizes, *more, 'rngs=rngs'])})"
 
 
 def _functional(step: Step, kinds: Mends) -> str:

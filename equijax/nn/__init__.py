@@ -46,6 +46,9 @@ from equijax.nn._phases import polyphase_upsample as polyphase_upsample
 from equijax.nn._polyphase import PolyphaseConv as PolyphaseConv
 from equijax.nn._polyphase import PolyphaseDownsample as PolyphaseDownsample
 from equijax.nn._polyphase import PolyphaseMaxPool as PolyphaseMaxPool
+from equijax.nn._polyphase_conv_transpose import PolyphaseConvTranspose as PolyphaseConvTranspose
+from equijax.nn._polyphase_residual import PolyphaseResidual as PolyphaseResidual
+from equijax.nn._polyphase_stage import PolyphaseStage as PolyphaseStage
 from equijax.nn._polyphase_upsample import PolyphaseUpsample as PolyphaseUpsample
 from equijax.nn._pool import CosetPool as CosetPool
 from equijax.nn._pool import FibrePool as FibrePool

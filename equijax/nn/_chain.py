@@ -102,7 +102,7 @@ def start_of_chain(entries: Entries, shape: Any = None) -> Action:
       entries: layers, functions and Flax modules.
       shape: shape of the input, where it is known.
     """
-    first: Action = next(entry for entry in entries if is_layer(entry) and isinstance(entry, Layer)).in_action
+    first: Action = next(entry for entry in entries if is_layer(entry)).in_action
     own = list(_own_grids(entries))
     spacing = _smallest_spacing(own)
     if spacing is not None:
@@ -116,7 +116,7 @@ def start_of_chain(entries: Entries, shape: Any = None) -> Action:
             moved = _gap(before, sizes, *array)
             if moved is None:
                 return first
-            return with_grid(first, origin=tuple(a + b for a, b in zip(_grid_in(first).origin, moved, strict=True)))
+            return with_grid(first, origin=tuple(a + b for a, b in zip(grid_in(first).origin, moved, strict=True)))
     return first
 
 
@@ -160,10 +160,10 @@ def _of_group(action: Action, in_action: Action) -> Action:
     )
 
 
-def _grid_in(action: Action) -> Any:
+def grid_in(action: Action) -> Any:
     """The action on a grid, alone or as a factor; None where there is none."""
     if isinstance(action, ProductAction):
-        return next((grid for factor in action.factors if (grid := _grid_in(factor)) is not None), None)
+        return next((grid for factor in action.factors if (grid := grid_in(factor)) is not None), None)
     return action if isinstance(action, GridAction) else None
 
 
@@ -173,7 +173,7 @@ def _own_grids(entries: Entries) -> Iterator[tuple[Any, Any]]:
         if isinstance(entry, Layer):
             try:
                 action = entry.in_action
-                into, out = _grid_in(action), _grid_in(entry.out_action_for(action))
+                into, out = grid_in(action), grid_in(entry.out_action_for(action))
             except ValueError:
                 return
             if into is None:
@@ -200,14 +200,14 @@ def _grids(entries: Entries, action: Action, shape: Any) -> Iterator[tuple[Any, 
     for entry in entries:
         if not isinstance(entry, Layer):
             continue
-        before = _grid_in(action)
+        before = grid_in(action)
         if before is None:
             return
         try:
             action = entry.out_action_for(action)
             sizes = before.sizes(shape) if _is_shape(shape) else None
             shape = entry.out_shape(shape) if _is_shape(shape) else shape
-            after = _grid_in(action)
+            after = grid_in(action)
             out_sizes = after.sizes(shape) if after is not None and _is_shape(shape) else None
         except (TypeError, ValueError):
             return

@@ -231,7 +231,7 @@ def polyphase_upsample(y: jax.Array, choice: Choice, strides: Sequence[int], *, 
     own = number[..., None] == jnp.arange(math.prod(strides), dtype=number.dtype).reshape(*(1,) * number.ndim, -1)
     own = own.reshape(*own.shape, *(1,) * (y.ndim - axis))
     spread = jnp.expand_dims(y, axis)
-    shape = np.broadcast_shapes(own.shape, spread.shape)
+    shape = (*y.shape[:axis], math.prod(strides), *y.shape[axis:])
     parts = jnp.where(jnp.broadcast_to(own, shape), jnp.broadcast_to(spread, shape), jnp.zeros((), y.dtype))
     return known_where(known, from_phases(parts, strides, trailing))
 

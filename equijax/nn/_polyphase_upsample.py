@@ -57,6 +57,12 @@ class PolyphaseUpsample(Layer):
         origin = tuple(p - a * i for p, a, i in zip(grid.origin, spacing, offset, strict=True))
         return GridAction(grid.group, grid.fibre, grid.boundary, spacing, origin, grid.torus)
 
+    def out_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the output, by arithmetic."""
+        first = len(input_shape) - 1 - len(self.in_fibre.shape) - len(self.strides)
+        sizes = [n * s for n, s in zip(input_shape[first:], self.strides, strict=False)]
+        return (*input_shape[:first], *sizes, *input_shape[first + len(self.strides) :])
+
     def __call__(self, inputs: jax.Array, choice: Choice) -> jax.Array:
         """Returns ``(*batch, *sizes · strides, fibre, features)``.
 

@@ -9,7 +9,7 @@ from flax import nnx
 from equijax._arguments import shown
 from equijax.actions import Action, GridAction
 from equijax.graphs import Graph
-from equijax.nn._chain import exactness_of_chain, fold, start_of_chain
+from equijax.nn._chain import exactness_of_chain, fold, is_layer, start_of_chain
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, required_shape, traced_shape
 from equijax.nn._mask import keep_nodes, require_mask
@@ -70,7 +70,7 @@ class Sequential(Layer):
                 given = f"a {type(layer).__name__}" if several else shown(layer)
                 remedy = " Unpack it: Sequential(*layers)." if several else ""
                 raise TypeError(f"`layers` holds {given}, which can't be called.{remedy}")
-        if not any(isinstance(layer, Layer) for layer in layers):
+        if not any(map(is_layer, layers)):
             raise ValueError("`layers` holds no equijax layer, so no action is known. Use nnx.Sequential.")
         self.layers = nnx.List(layers)
         self._require_fitting()

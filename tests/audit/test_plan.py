@@ -172,6 +172,28 @@ def test_a_decoder_is_rebuilt_from_its_plan():
     ej.audit.explain(model, IMAGE, in_action=SHIFTS).assert_exact()
 
 
+class PartsUNet(nnx.Module):
+    """The same of the parts that the plan names."""
+
+    def __init__(self):
+        given = {"param_dtype": float, "rngs": nnx.Rngs(1)}
+        plain = lambda a, b: nnx.Conv(a, b, (3, 3), padding="CIRCULAR", **given)  # noqa: E731
+        up = lambda a, b: ej.nn.PolyphaseConvTranspose(a, b, (2, 2), (2, 2), **given)  # noqa: E731
+        pool, relu = ej.nn.PolyphaseMaxPool((2, 2), (2, 2)), nnx.relu
+        deep = ej.nn.PolyphaseStage(pool, [plain(8, 8), relu], up(8, 8))
+        self.first, self.last = plain(3, 4), plain(8, 4)
+        self.stage = ej.nn.PolyphaseStage(pool, [plain(4, 8), relu, deep, plain(16, 8), relu], up(8, 4))
+
+    def __call__(self, x):
+        return self.last(self.stage(nnx.relu(self.first(x))))
+
+
+def test_the_plan_names_parts_that_make_the_decoder_exact():
+    code = {mend.name: mend.code for mend in ej.audit.explain(UNet(), IMAGE, in_action=SHIFTS).plan.mends}
+    assert code["up1"].startswith("ej.nn.PolyphaseConvTranspose(8, 4, (2, 2), (2, 2), rngs=rngs); call it as (y, choice)")
+    ej.audit.explain(PartsUNet(), IMAGE, in_action=SHIFTS).assert_exact()
+
+
 def test_what_stays_is_named_with_the_error_that_is_left():
     model = Chain("bad", jnp.tanh, lambda x: jnp.cumsum(x, 1) / 8, jnp.tanh, mean, bad=conv(3, 4, padding="SAME"))
     plan = ej.audit.explain(model, IMAGE, in_action=SHIFTS).plan

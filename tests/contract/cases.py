@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+import jax.numpy as jnp
+
 import equijax as ej
 from equijax.reps import Irrep, Quotient, Regular, Representation, Scalar, Vector
 from tests.helpers import QUATERNIONS, dna, options
@@ -117,6 +119,28 @@ def _sequential(**more):
     return ej.nn.Sequential(lift, conv, ej.nn.FibrePool(mode="mean", group=P4))
 
 
+def _residual(features=(2, 3), **more):
+    """A residual block with a stride, on translations."""
+    more.pop("padding", None)
+    o = options(ej.Translation(2), **more)
+    strided, short = (ej.nn.PolyphaseConv(*features, size, 2, **o) for size in (3, 1))
+    return ej.nn.PolyphaseResidual(
+        [strided, jnp.tanh, ej.nn.Conv(features[1], features[1], 3, padding="CIRCULAR", **o)], short
+    )
+
+
+def _stage(features=(2, 3), **more):
+    """A stage of an encoder and decoder under quarter turns, behind a convolution; it ends as wide as it begins."""
+    more.pop("padding", None)
+    o, regular = options(P4, **more), Regular(P4.point_group)
+    width = features[1]
+    first = ej.nn.Conv(*features, 3, padding="CIRCULAR", **o)
+    down = ej.nn.PolyphaseConv(width, 2, 3, 2, out_fibre=regular, **o)
+    up = ej.nn.PolyphaseConvTranspose(2, width, 3, 2, in_fibre=regular, **o)
+    inside = [jnp.tanh, ej.nn.GroupConv(2, 2, 3, padding="CIRCULAR", **o), jnp.tanh]
+    return ej.nn.Sequential(first, ej.nn.PolyphaseStage(down, inside, up, "add"))
+
+
 def _tensors(in_order, out_order, n):
     """The linear layer between tensors on n nodes."""
 
@@ -139,6 +163,11 @@ def _on_sets(kind, *arguments, names, widths=2, shape=(5, 2), **fixed):
         return getattr(ej.nn, kind)(*features[:widths], *arguments, **given)
 
     return Case(kind, build, shape, names)
+
+
+def _parameters(*paths):
+    """The state names of several layers."""
+    return tuple(f"{path}['{name}']" for path in paths for name in ("bias", "kernel"))
 
 
 def _block(path):
@@ -189,6 +218,9 @@ CASES = [
     Case("GroupNorm", _norm, (5, 5, 4, 2), ("['bias']", "['scale']")),
     Case("Sequential", _sequential, (5, 5, 2), (
         "['layers'][0]['bias']", "['layers'][0]['kernel']", "['layers'][1]['bias']", "['layers'][1]['kernel']")),
+    Case("PolyphaseResidual", _residual, (6, 4, 2), _parameters("['main'][0]['conv']", "['main'][2]", "['short'][0]['conv']")),
+    Case("PolyphaseStage", _stage, (6, 6, 2), _parameters("['layers'][0]", *(
+         f"['layers'][1]{path}" for path in ("['down'][0]['conv']", "['inside'][1]", "['up'][0]['conv']")))),
     _conv("SetConv", P4, (3, 4, 4, 4, 2), 3, in_fibre=Regular(P4.point_group), out_fibre=Regular(P4.point_group), names=(
           "['element']['bias']", "['element']['kernel']", "['pooled']['kernel']")),
     _on_sets("ExchangeableLinear", shape=(3, 4, 2), names=("['bias']", "['kernel']", "['pool_kernel']")),

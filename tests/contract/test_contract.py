@@ -36,6 +36,7 @@ KINDS += ["Conv vectors", "EquivariantLinear SO(3)"]
 
 #: Layers that are not one linear map, whose variance their own tests measure.
 NOT_LINEAR = ["GroupNorm", "Sequential", "SetAttentionBlock", "MatrixProductBlock", "EMLP"]
+NOT_LINEAR += ["PolyphaseResidual", "PolyphaseStage"]
 NOT_LINEAR += ["NormNonlinearity", "FieldLayerNorm", "FieldRMSNorm", "FieldGroupNorm", "Bilinear"]
 
 #: Layers whose law the tests of ``tests/nn`` show too, and takes long to compile.

@@ -39,7 +39,7 @@ def rule_of(layer):
     mode = getattr(layer, "mode", None) or getattr(layer, "method", None)
     if name == "CentredPool":
         mode = "mean" if layer.fill == 0 else "max"
-    if name == "Sequential":
+    if name in ("Sequential", "PolyphaseResidual", "PolyphaseStage"):
         return "promoted", "yes", "whole"
     listed = {key[1] for key in table() if key[0] == name}
     return table()[name, mode if mode in listed else None]

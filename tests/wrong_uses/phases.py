@@ -1,7 +1,11 @@
 """Valid calls of functions of phases, frequencies, cosets and frames."""
 
+import inspect
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 import equijax as ej
 from equijax import nn
@@ -13,6 +17,21 @@ Y = np.ones((1, 2, 2, 2))
 CHOICE = nn.Choice(np.zeros((1, 2), np.int32), np.ones(1))
 PARTS = np.ones((1, 4, 2, 2, 2))
 DOWN, UP = nn.PolyphaseDownsample((2, 2)), nn.PolyphaseUpsample((2, 2))
+
+
+def made(cls: Any) -> Any:
+    """Returns the constructor of a class of modules as a function, whose arguments can be read."""
+
+    def make(**given: Any) -> Any:
+        return cls(**given)
+
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return make
+
+
+BACK, BLOCK = nn.PolyphaseConvTranspose(2, 2, (2, 2), param_dtype=float, rngs=nnx.Rngs(0)), nn.PolyphaseResidual(DOWN)
+STAGE = nn.PolyphaseStage(DOWN, None, UP)
 GRID = {"x": "any array", "y": "any array", "parts": "any array", "inputs": "inputs", "strides": "strides", "factors": "strides", "shift": "shift",
         "order": "positive number", "choice": "thing"}  # fmt: skip
 CHOSEN = {"choice": {"list": "lists of numbers are as good", "traced": "choices may be traced"}}
@@ -25,9 +44,19 @@ OF_GRIDS = [
     Use("polyphase_upsample", described(nn.polyphase_upsample), {"y": Y, "choice": CHOICE, "strides": (2, 2)}, GRID, CHOSEN),
     Use("Choice", described(lambda choice: nn.polyphase_upsample(Y, nn.Choice(choice, np.ones(1)), (2, 2))), {"choice": np.zeros((1, 2), int)},
         {"choice": "indices"}),
-    Use("PolyphaseUpsample", nn.PolyphaseUpsample, {"strides": (2, 2), "group": P4, "in_fibre": ej.reps.Regular(C4)},
+    Use("PolyphaseUpsample", made(nn.PolyphaseUpsample), {"strides": (2, 2), "group": P4},
         {"strides": "window", "group": "optional group", "in_fibre": "optional fibre"}),
     Use("PolyphaseUpsample.__call__", described(UP.__call__), {"inputs": Y, "choice": CHOICE}, GRID, CHOSEN),
+    Use("PolyphaseStage.__call__", described(STAGE.__call__), {"inputs": X}, GRID),
+    Use("PolyphaseStage", made(nn.PolyphaseStage), {"down": DOWN, "inside": jnp.tanh, "up": UP},
+        {"down": "thing", "inside": "function", "up": "thing"}, {"inside": {"None": "nothing is inside", "()": "nothing is inside", "list": "several layers"},
+         "join": {"fibre": "a representation can be called"}}),
+    Use("PolyphaseResidual", made(nn.PolyphaseResidual), {"main": DOWN, "short": DOWN, "activation": jnp.tanh},
+        {"main": "thing", "short": "optional thing", "activation": "optional function"}),
+    Use("PolyphaseResidual.with_choice", described(BLOCK.with_choice), {"inputs": X, "choice": CHOICE},
+        {**GRID, "inputs": "skip", "choice": "optional thing"}, CHOSEN),
+    Use("PolyphaseResidual.choose", described(BLOCK.choose), {"inputs": X}, GRID),
+    Use("PolyphaseConvTranspose.__call__", described(BACK.__call__), {"inputs": Y, "choice": CHOICE}, GRID, CHOSEN),
     Use("PolyphaseDownsample.with_choice", described(DOWN.with_choice), {"inputs": X, "choice": CHOICE},
         {**GRID, "inputs": "skip", "choice": "optional thing"}, CHOSEN),
     Use("PolyphaseDownsample.choose", described(DOWN.choose), {"inputs": X}, GRID),

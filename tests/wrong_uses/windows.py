@@ -11,8 +11,8 @@ from tests.wrong_uses.trying import Use
 WIDTHS: dict[str, Any] = {"in_features": 2, "out_features": 2, "kernel_size": (3, 3), "group": P4}
 SAMPLED: dict[str, Any] = {"strides": (2, 2), "group": P4}
 POOLED: dict[str, Any] = {"window_shape": (2, 2), **SAMPLED}
-#: For each class what it needs, and the shape of an input.
-LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+#: For each class what it needs, and the shape of an input (None where a call is tried elsewhere).
+LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "MaxPool": (POOLED, (4, 4, 4, 2)),
     "AvgPool": (POOLED, (4, 4, 4, 2)),
     "BlurPool": ({"size": 3, **SAMPLED}, (4, 4, 4, 2)),
@@ -23,6 +23,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "PolyphaseDownsample": (SAMPLED, (4, 4, 2)),
     "PolyphaseMaxPool": (POOLED, (4, 4, 2)),
     "PolyphaseConv": ({**WIDTHS, "strides": (2, 2)}, (4, 4, 2)),
+    "PolyphaseConvTranspose": ({**WIDTHS, "strides": (2, 2)}, None),
     "PhaseScore": ({"features": 2, "hidden": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 2)),
     "MapElements": ({"element": nn.GlobalPool(group=P4)}, (3, 4, 4, 4, 2)),
 }  # fmt: skip
