@@ -33,7 +33,7 @@ class Reader:
       tried: the shifts with which every point element is tried.
     """
 
-    def __init__(self, network: Network, tried: list[tuple[int, ...]]):
+    def __init__(self, network: Network, tried: Sequence[tuple[int, ...]] = ()):
         self.network, self.tried = network, tried
         self.frame: Frame = network.frame
         self.bordered = self.frame.bordered()
@@ -111,6 +111,10 @@ class Reader:
             return list(elements)
         points = {int(self.frame.point[e]) for e in elements if not self.frame.is_shift(e)}
         return [e for e in self.alive if e in elements or int(self.frame.point[e]) in points]
+
+    def doubt(self, step: Step) -> str:
+        """Returns what speaks against a step, in words; ``""`` where nothing does."""
+        return "; ".join(dict.fromkeys(why or kind for kind, elements, why in self.findings(step) if elements))
 
     def findings(self, step: Step) -> Iterator[Found]:
         """Yields what a step does to the elements."""
@@ -294,7 +298,8 @@ class Reader:
         """Tells whether an array holds less than a whole turn around the torus along the axis of an atom."""
         own = [a for a in layout.base if (a.axis, a.copy) == (atom.axis, atom.copy)]
         period: Any = self.frame.period
-        return math.prod(a.size for a in own) * min(abs(a.spacing) for a in own) < period[atom.axis]
+        count = math.prod(a.size for a in own)
+        return count > 1 and count * min(abs(a.spacing) for a in own) < period[atom.axis]
 
     def _placed(self, operand: Any, out: Layout, skipped: int | None = None) -> list[int] | None:
         """Returns the elements that move an operand which varies along the base; None where it does not, or is unknown."""

@@ -97,6 +97,7 @@ class Row:
       lost: labels of the elements that have no action behind this row.
       vain: True where the input tries nothing, at the given and at jittered parameters: no element changes what enters the
         row (a constant image), or no other input what leaves it (a dead or saturated layer).
+      doubt: what can be read off the operations of a row against it, although no error was measured; ``""`` for nothing.
     """
 
     name: str
@@ -117,13 +118,14 @@ class Row:
     error_map: np.ndarray | None = None
     lost: tuple[str, ...] = ()
     vain: bool = False
+    doubt: str = ""
 
     @property
     def judgement(self) -> Judgement:
         """``"broken"`` here or at other parameters, ``"not judged"`` if nothing is known or was tried, else ``"kept"``."""
         if self.accused:
             return "broken"
-        return "not judged" if self.vain or self.verdict == "action unknown" else "kept"
+        return "not judged" if self.vain or self.doubt or self.verdict == "action unknown" else "kept"
 
     @property
     def accused(self) -> bool:

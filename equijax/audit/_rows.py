@@ -12,6 +12,7 @@ from equijax.audit._error import widened
 from equijax.audit._infinitesimal import SHIFT
 from equijax.audit._layout import Base, batch_size, describe
 from equijax.audit._network import Network
+from equijax.audit._reader import Reader
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
 from equijax.audit._sentences import cause
 from equijax.audit._walk import Finding, Walk
@@ -131,6 +132,7 @@ def _row(
             kinds.pop("position", None)
         if verdict.startswith("exact"):
             verdict = "broken"
+    exact = verdict.startswith("exact") and not kinds and not finding.healed
     worst = max(finding.errors.values(), key=lambda pair: pair[0] / pair[1], default=(0.0, float(np.finfo(float).eps)))
     border, picture = _where(network, found, finding)
     error, floor = worst
@@ -153,6 +155,7 @@ def _row(
         error_map=picture,
         lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
         vain=finding.vain and (again is None or again.vain),
+        doubt=Reader(network).doubt(finding.step) if exact else "",
     )
 
 

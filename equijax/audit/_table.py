@@ -72,6 +72,9 @@ def summary(report: "Report") -> str:
     if report.judgement == "kept":
         return "Exact: moving the input changes the output by rounding only, and every row was tried."
     if report.judgement == "not judged":
+        doubted = [row for row in report.unjudged if row.doubt]
+        if doubted:
+            return f"Not judged: `{doubted[0].name}` {doubted[0].doubt}, although this input shows no error."
         return f"Not judged: the input does not show what {_listed([row.name for row in report.unjudged])} would do."
     if report.undefined:
         return "No verdict: the output holds NaN or infinities."
@@ -197,7 +200,7 @@ def cells(row: "Row") -> list[str]:
     return [
         row.name,
         f"{row.action_in} → {row.action_out}",
-        f"{row.verdict}, in vain" if row.vain and row.verdict.startswith("exact") else row.verdict,
+        _verdict(row),
         number(row.local_error),
         number(row.ratio),
         share(row),
@@ -206,6 +209,12 @@ def cells(row: "Row") -> list[str]:
         "" if row.border is None else f"{100 * row.border:.0f}",
         ", ".join(cause.kind for cause in row.causes),
     ]
+
+
+def _verdict(row: "Row") -> str:
+    if not row.verdict.startswith("exact") or row.accused:
+        return row.verdict
+    return f"{row.verdict}, in vain" if row.vain else f"{row.verdict}, doubted" if row.doubt else row.verdict
 
 
 def share(row: "Row") -> str:
