@@ -19,32 +19,46 @@ def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> s
       network: the network.
       step: the step to mend.
       kinds: what is mended.
-      sharing: name of a step that chooses its samples on the same lattice before; ``""`` where there is none.
+      sharing: name of the step whose choice it takes: one that chooses samples of the same lattice before, or that took the
+        samples which are brought back; ``""`` where there is none.
     """
-    if CHOICE in kinds:
-        advice = "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x), then a convolution"
-        return f"{advice} with group=group" if "kernel" in kinds else advice
     module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None
-    line = _convolution(module, kinds) if isinstance(module, nnx.Conv) else _functional(step, kinds)
+    if CHOICE in kinds:
+        return _told(module, kinds, sharing)
+    line = _convolution(module, kinds) if isinstance(module, (nnx.Conv, nnx.ConvTranspose)) else _functional(step, kinds)
     if "phase" not in kinds:
         return line
     return f"{line}; call it as (x, choice), with the choice of `{sharing}`" if sharing else line
 
 
-def _convolution(conv: nnx.Conv, kinds: Mends) -> str:
-    """A convolution of Flax in other words."""
-    strides = _tuple(conv.strides, len(conv.kernel_size))
+def _told(module: Any, kinds: Mends, sharing: str) -> str:
+    """Samples go back to where a choice took them from, and a convolution fills the places between them."""
+    choice = f"with the choice of {f'`{sharing}`' if sharing else 'layer.with_choice(x)'}"
+    if not isinstance(module, nnx.ConvTranspose):
+        advice = f"ej.nn.PolyphaseUpsample(strides)(y, choice), {choice}, then a convolution"
+        return f"{advice} with group=group" if "kernel" in kinds else advice
+    more = ", group=group" if "kernel" in kinds else ""
+    up = f"ej.nn.PolyphaseUpsample({_tuple(module.strides, len(module.kernel_size))}{more})(x, choice)"
+    return f"{_convolution(module, kinds, filling=True)}({up}), {choice}"
+
+
+def _convolution(conv: nnx.Conv | nnx.ConvTranspose, kinds: Mends, filling: bool = False) -> str:
+    """A convolution of Flax in other words; a transposed one as a plain one where it fills places between samples."""
+    transposed = isinstance(conv, nnx.ConvTranspose) and not filling
+    strides = (1,) if filling else _tuple(conv.strides, len(conv.kernel_size))
     more = [] if conv.use_bias else ["use_bias=False"]
-    more += [f"feature_group_count={conv.feature_group_count}"] if conv.feature_group_count > 1 else []
+    groups = getattr(conv, "feature_group_count", 1)
+    more += [f"feature_group_count={groups}"] if groups > 1 else []
     dilation = _tuple(conv.kernel_dilation, len(conv.kernel_size))
     more += [f"kernel_dilation={dilation}"] if max(dilation) > 1 else []
+    more += ["transpose_kernel=True"] if transposed and conv.transpose_kernel and "kernel" not in kinds else []
     more += ["group=group"] if "kernel" in kinds else []
     sizes = f"{conv.in_features}, {conv.out_features}, {tuple(conv.kernel_size)}"
     if "phase" in kinds:
         return f"ej.nn.PolyphaseConv({', '.join([sizes, str(strides), *more, 'rngs=rngs'])})"
     if max(strides) > 1:
         more.insert(0, f"strides={strides}")
-    layer = "ej.nn.Conv" if "kernel" in kinds else "nnx.Conv"
+    layer = f"{'ej.nn' if 'kernel' in kinds else 'nnx'}.{'ConvTranspose' if transposed else 'Conv'}"
     return f"{layer}({', '.join([sizes, 'padding=' + repr('CIRCULAR'), *more, 'rngs=rngs'])})"
 
 
