@@ -51,14 +51,13 @@ def _convolution(conv: nnx.Conv | nnx.ConvTranspose, kinds: Mends, filling: bool
     more += [f"feature_group_count={groups}"] if groups > 1 else []
     dilation = _tuple(conv.kernel_dilation, len(conv.kernel_size))
     more += [f"kernel_dilation={dilation}"] if max(dilation) > 1 else []
-    more += ["transpose_kernel=True"] if transposed and conv.transpose_kernel and "kernel" not in kinds else []
     more += ["group=group"] if "kernel" in kinds else []
     sizes = f"{conv.in_features}, {conv.out_features}, {tuple(conv.kernel_size)}"
     if "phase" in kinds:
         return f"ej.nn.PolyphaseConv({', '.join([sizes, str(strides), *more, 'rngs=rngs'])})"
     if max(strides) > 1:
         more.insert(0, f"strides={strides}")
-    layer = f"{'ej.nn' if 'kernel' in kinds else 'nnx'}.{'ConvTranspose' if transposed else 'Conv'}"
+    layer = "ej.nn.ConvTranspose" if transposed else "ej.nn.Conv" if "kernel" in kinds else "nnx.Conv"
     return f"{layer}({', '.join([sizes, 'padding=' + repr('CIRCULAR'), *more, 'rngs=rngs'])})"
 
 
@@ -73,9 +72,16 @@ def _functional(step: Step, kinds: Mends) -> str:
             return f"ej.nn.MaxPool({window}, {strides}, 'CIRCULAR', group=ej.Translation({len(window)}))(x)"
         pool = f"ej.nn.AvgPool({window}, 1, 'CIRCULAR', group=ej.Translation({len(window)}))(x)"
         return f"ej.nn.PolyphaseDownsample({strides})({pool})" if "phase" in kinds else pool
-    return "; ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
+    words = {**_WORDS, "phase": _CHOSEN_BEFORE} if {eq.name for eq in step.equations} <= _MOVES else _WORDS
+    return "; ".join(words[kind] for kind in words if kind in kinds)
 
 
+#: Operations that put numbers elsewhere and change none.
+_MOVES = {"broadcast_in_dim", "concatenate", "copy", "gather", "reshape", "rev", "slice", "split", "squeeze", "transpose"}
+#: Where the features of a place are its neighbours, every phase holds the whole image, and their norms are equal.
+_CHOSEN_BEFORE = (
+    "stride 1, then ej.nn.PolyphaseDownsample(strides)(y, choice), with choice = ej.nn.PolyphaseDownsample(strides).choose(x)"
+)
 _WORDS = {
     "border": "pad circularly",
     "phase": "stride 1, then ej.nn.PolyphaseDownsample(strides)",

@@ -12,6 +12,7 @@ from flax import nnx
 
 import equijax as ej
 from tests.audit.gallery import sequences
+from tests.audit.gallery.blame import culprit
 from tests.audit.gallery.classic import YOLO, AntiAliased, BlurPool
 from tests.audit.gallery.parts import mean
 from tests.audit.gallery.resnet import Basic, Bottleneck, ResNet
@@ -112,6 +113,7 @@ class Repair:
       told: names of the rows that have no fault of their own, and are told a choice.
       places: name of an operation → attribute at which the network takes what the plan prints for it.
       by_hand: name of a row → what ``make`` does with it, where the plan says so in words.
+      options: arguments of the audit of the rebuilt network, where they differ.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Repair:
     told: tuple[str, ...] = ()
     places: Mapping[str, str] = dataclasses.field(default_factory=dict)
     by_hand: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def entry(self) -> Any:
@@ -131,15 +134,16 @@ class Repair:
         own = self.entry.expected
         return {**own, **{name: own.get(name, set()) | {"choice"} for name in self.told}}
 
-    def key(self, name):
-        """Returns the expected name that the name of a row stands for."""
-        return next((key for key in self.expected if key in (name, *re.split(r" \+ | ", name))), name)
+    def key(self, report, mend):
+        """Returns the expected name that a mend of the plan of a report stands for; its own name where none does."""
+        row = next(row for row in report.rows if row.name == mend.name)
+        return culprit(row, self.expected) or mend.name
 
-    def model(self, plan):
-        """Returns the network with all mends of a plan made."""
+    def model(self, report):
+        """Returns the network with all mends of the plan of a report made."""
         model, choices = (self.make or self.entry.make)(), Choices()
-        for mend in plan.mends:
-            key = self.key(mend.name)
+        for mend in report.plan.mends:
+            key = self.key(report, mend)
             if key in self.by_hand:
                 assert self.by_hand[key] in mend.code
                 continue
@@ -175,19 +179,23 @@ class PooledVGG(VGG):
         for layer in self.features:
             x = nnx.relu(layer(x))
         kernel = self.dense1.kernel[...].reshape(-1, x.shape[-1], self.dense1.out_features).sum(0)
-        x = nnx.relu(mean(x) @ kernel + self.dense1.bias[...])
+        x = nnx.relu(mean(x) @ kernel + self.dense1.bias[...][None])
         return self.dense3(nnx.relu(self.dense2(x)))
 
 
 class ToldDDPM(DDPM):
     """Repeats each place where the choice on the way down took it from."""
 
+    def __init__(self):
+        super().__init__()
+        self.back = ej.nn.PolyphaseUpsample((2, 2))
+
     def __call__(self, x):
         x = self.block1(self.first(x))
         y = self.block2(self.down(x))
         batch, height, width, features = y.shape
         y = y + self.attention(y.reshape(batch, height * width, features)).reshape(y.shape)
-        y = ej.nn.PolyphaseUpsample((2, 2))(y, self.down.choices.made["down"])
+        y = self.back(y, self.down.choices.made["down"])
         for axis in (1, 2):
             y = y + jnp.roll(y, 1, axis)
         return self.last(nnx.swish(self.block3(jnp.concatenate([x, self.up(y)], -1))))
@@ -203,21 +211,29 @@ class Unmasked(sequences.GPT):
 
 
 class ChosenFocus(YOLO):
-    """The four neighbours of every place as features, then those of one phase."""
+    """The four neighbours of every place as features, then those of the phase that the image chooses."""
+
+    def __init__(self):
+        super().__init__()
+        self.choose = ej.nn.PolyphaseDownsample((2, 2))
 
     def __call__(self, x):
-        x = jnp.concatenate([jnp.roll(x, (-i, -j), (1, 2)) for j in (0, 1) for i in (0, 1)], -1)
-        x = nnx.silu(self.focus.conv(ej.nn.PolyphaseDownsample((2, 2))(x)))
+        neighbours = jnp.concatenate([jnp.roll(x, (-i, -j), (1, 2)) for j in (0, 1) for i in (0, 1)], -1)
+        x = nnx.silu(self.focus.conv(self.choose(neighbours, self.choose.choose(x))))
         return self.head(mean(nnx.silu(self.down(x))))
 
 
 class ChosenBlur(BlurPool):
     """Wraps around, blurs, and chooses the samples."""
 
+    def __init__(self, features):
+        super().__init__(features)
+        self.choose = ej.nn.PolyphaseDownsample((2, 2))
+
     def __call__(self, x):
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
         numbers = ("NHWC", "HWIO", "NHWC")
-        return ej.nn.PolyphaseDownsample((2, 2))(
+        return self.choose(
             jax.lax.conv_general_dilated(
                 x, self.kernel[...], (1, 1), "VALID", dimension_numbers=numbers, feature_group_count=x.shape[-1]
             )
@@ -233,6 +249,9 @@ def blurred():
 
 POOLING = {"reduce_window_max": "pool"}
 DOWN = "stride 1, then ej.nn.PolyphaseDownsample(strides)"
+CHOSEN_BEFORE = f"{DOWN}(y, choice), with choice = ej.nn.PolyphaseDownsample(strides).choose(x)"
+#: The latent of a generator that makes each place 8 × 8 pixels, and shifts of the image by whole places.
+LATENT = {"in_action": ej.GridAction(ej.Translation(2), spacing=(8, 8)), "elements": jnp.asarray([[8, 0], [0, 8], [16, 24]])}
 REPAIRS = [
     Repair("ResNet-18", lambda: PooledResNet(Basic, (2, 2, 2, 2)), places=POOLING),
     Repair("ResNet-50", lambda: PooledResNet(Bottleneck, (3, 4, 6, 3), width=2), places=POOLING),
@@ -251,10 +270,10 @@ REPAIRS = [
     Repair("AST"),
     Repair("TCN, pooled"),
     Repair("GPT", Unmasked, by_hand={"attention": "leave out what depends on the place"}),
-    Repair("DCGAN"),
+    Repair("DCGAN", options=LATENT),
     Repair("VAE, mean", told=("up1", "up2")),
     Repair("EDSR without last convolution"),
     Repair("DDPM", ToldDDPM, told=("gather",), by_hand={"gather": "with the choice of `down`, then a convolution"}),
     Repair("Blur pooling", blurred, by_hand={f"blurs.{i}": f"pad circularly; {DOWN}" for i in range(2)}),
-    Repair("Focus", ChosenFocus, by_hand={"slice": DOWN}),
+    Repair("Focus", ChosenFocus, by_hand={"slice": CHOSEN_BEFORE}),
 ]
