@@ -79,9 +79,7 @@ def _functional(step: Step, kinds: Mends) -> str:
 #: Operations that put numbers elsewhere and change none.
 _MOVES = {"broadcast_in_dim", "concatenate", "copy", "gather", "reshape", "rev", "slice", "split", "squeeze", "transpose"}
 #: Where the features of a place are its neighbours, every phase holds the whole image, and their norms are equal.
-_CHOSEN_BEFORE = (
-    "stride 1, then ej.nn.PolyphaseDownsample(strides)(y, choice), with choice = ej.nn.PolyphaseDownsample(strides).choose(x)"
-)
+_CHOSEN_BEFORE = "down = ej.nn.PolyphaseDownsample(strides); stride 1, then down(y, choice), with choice = down.choose(x)"
 _WORDS = {
     "border": "pad circularly",
     "phase": "stride 1, then ej.nn.PolyphaseDownsample(strides)",

@@ -161,10 +161,10 @@ class _Replayed:
         return max((max(self.frame.lattice(layout)[0]) for layout in layouts), default=Fraction(0))
 
     def sharing(self, i: int, made: Mapping[int, Mends]) -> str:
-        """Returns the name of the row whose choice another one takes: the first before it that chooses the samples of its lattice.
+        """Returns the name of the row whose choice another one takes: the first that chooses samples of the same lattice.
 
-        A row that brings samples back takes the choice of the one that took them from its own lattice; ``""`` where there is
-        none, as where it undoes several strides at once.
+        A row that brings samples back takes the choice of the one that took them from there; ``""`` where there is none, as
+        where it undoes several strides at once.
         """
         steps = [finding.step for finding in self.found.findings]
         if CHOICE in made[i]:

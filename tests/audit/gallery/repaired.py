@@ -249,7 +249,7 @@ def blurred():
 
 POOLING = {"reduce_window_max": "pool"}
 DOWN = "stride 1, then ej.nn.PolyphaseDownsample(strides)"
-CHOSEN_BEFORE = f"{DOWN}(y, choice), with choice = ej.nn.PolyphaseDownsample(strides).choose(x)"
+CHOSEN_BEFORE = "stride 1, then down(y, choice), with choice = down.choose(x)"
 #: The latent of a generator that makes each place 8 × 8 pixels, and shifts of the image by whole places.
 LATENT = {"in_action": ej.GridAction(ej.Translation(2), spacing=(8, 8)), "elements": jnp.asarray([[8, 0], [0, 8], [16, 24]])}
 REPAIRS = [
