@@ -114,6 +114,7 @@ class Repair:
       places: name of an operation → attribute at which the network takes what the plan prints for it.
       by_hand: name of a row → what ``make`` does with it, where the plan says so in words.
       options: arguments of the audit of the rebuilt network, where they differ.
+      slow: whether it takes more than a few seconds.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Repair:
     places: Mapping[str, str] = dataclasses.field(default_factory=dict)
     by_hand: Mapping[str, str] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    slow: bool = False
 
     @property
     def entry(self) -> Any:
@@ -253,18 +255,18 @@ CHOSEN_BEFORE = "stride 1, then down(y, choice), with choice = down.choose(x)"
 #: The latent of a generator that makes each place 8 × 8 pixels, and shifts of the image by whole places.
 LATENT = {"in_action": ej.GridAction(ej.Translation(2), spacing=(8, 8)), "elements": jnp.asarray([[8, 0], [0, 8], [16, 24]])}
 REPAIRS = [
-    Repair("ResNet-18", lambda: PooledResNet(Basic, (2, 2, 2, 2)), places=POOLING),
-    Repair("ResNet-50", lambda: PooledResNet(Bottleneck, (3, 4, 6, 3), width=2), places=POOLING),
-    Repair("VGG-11, 32×32"),
-    Repair("VGG-11, 64×64", lambda: PooledVGG(64), by_hand={"dense1": "ej.nn.GlobalPool before the dense layer"}),
-    Repair("DenseNet"),
-    Repair("U-Net", told=("up.0", "up.1")),
-    Repair("3-D U-Net", told=("up.0",)),
-    Repair("ConvNeXt"),
-    Repair("MobileNetV3"),
-    Repair("EfficientNet"),
-    Repair("ShuffleNet"),
-    Repair("GoogLeNet"),
+    Repair("ResNet-18", slow=True, make=lambda: PooledResNet(Basic, (2, 2, 2, 2)), places=POOLING),
+    Repair("ResNet-50", slow=True, make=lambda: PooledResNet(Bottleneck, (3, 4, 6, 3), width=2), places=POOLING),
+    Repair("VGG-11, 32×32", slow=True),
+    Repair("VGG-11, 64×64", lambda: PooledVGG(64), slow=True, by_hand={"dense1": "ej.nn.GlobalPool before the dense layer"}),
+    Repair("DenseNet", slow=True),
+    Repair("U-Net", told=("up.0", "up.1"), slow=True),
+    Repair("3-D U-Net", told=("up.0",), slow=True),
+    Repair("ConvNeXt", slow=True),
+    Repair("MobileNetV3", slow=True),
+    Repair("EfficientNet", slow=True),
+    Repair("ShuffleNet", slow=True),
+    Repair("GoogLeNet", slow=True),
     Repair("ViT without class token"),
     Repair("Whisper"),
     Repair("AST"),
@@ -273,7 +275,9 @@ REPAIRS = [
     Repair("DCGAN", options=LATENT),
     Repair("VAE, mean", told=("up1", "up2")),
     Repair("EDSR without last convolution"),
-    Repair("DDPM", ToldDDPM, told=("gather",), by_hand={"gather": "with the choice of `down`, then a convolution"}),
+    Repair(
+        "DDPM", ToldDDPM, slow=True, told=("gather",), by_hand={"gather": "with the choice of `down`, then a convolution"}
+    ),
     Repair("Blur pooling", blurred, by_hand={f"blurs.{i}": f"pad circularly; {DOWN}" for i in range(2)}),
     Repair("Focus", ChosenFocus, by_hand={"slice": CHOSEN_BEFORE}),
 ]

@@ -42,7 +42,7 @@ def largest_error(model, x):
     return np.max(errors)
 
 
-@pytest.mark.parametrize("repair", [pytest.param(r, id=r.name, marks=[pytest.mark.slow] * r.entry.slow) for r in REPAIRS])
+@pytest.mark.parametrize("repair", [pytest.param(r, id=r.name, marks=[pytest.mark.slow] * r.slow) for r in REPAIRS])
 def test_the_plan_makes_the_network_exact(repair):
     entry = repair.entry
     with jax.numpy_dtype_promotion("standard"):
