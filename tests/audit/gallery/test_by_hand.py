@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from equijax import Graph, SetAction
+from equijax.audit import explain
 from tests.audit.gallery.parts import CROPPED, WINDOWS, Last, Pool, Positions, Sinusoids
 from tests.audit.gallery.table import TABLE
 from tests.audit.gallery.turns import P4M
@@ -171,3 +172,15 @@ def test_the_derived_list_is_what_is_measured(entry):
         for name, (f, shape, word) in entry.also.items():
             found.setdefault(name.split(" (")[0], set()).update(measured(lambda x, f=f: f(model, x), shape, word))
     assert {name: kinds for name, kinds in found.items() if kinds} == dict(entry.expected)
+
+
+def test_a_turn_comes_back_to_coarse_places_with_a_shift():
+    labels = np.arange(64).reshape(8, 8)
+    kept, turned = set(labels[::4, ::4].ravel()), np.rot90(labels)
+    assert not kept & set(turned[::4, ::4].ravel())
+    assert kept in [set(np.roll(turned, 1, axis)[::4, ::4].ravel()) for axis in (0, 1)]
+    down, last = (nnx.Conv(2, 2, (3, 3), strides=2, padding=1, param_dtype=float, rngs=nnx.Rngs(k)) for k in (0, 1))
+    report = explain(nnx.Sequential(down, jnp.tanh, last), randn((2, 8, 8, 2)), in_action=P4M)
+    shifts = {"shift (1, 0)", "shift (0, 1)", "shift (2, 2)", "shift (4, 4)"}
+    turns = {"quarter turn 1", "reflection 4", "quarter turn 1, shift (1, 0)", "reflection 4, shift (0, 1)"}
+    assert set(report.elements) == shifts | turns
