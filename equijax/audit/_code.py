@@ -20,25 +20,33 @@ def code_for(network: Network, step: Step, kinds: Mends, sharing: str = "") -> s
       network: the network.
       step: the step to mend.
       kinds: what is mended.
-      sharing: name of a step that chooses its samples on the same lattice before; ``""`` where there is none.
+      sharing: name of the step whose choice it takes: one that chooses samples of the same lattice before, or that took the
+        samples which are brought back; ``""`` where there is none.
     """
     module = network.trace.modules.get(step.calls[0].path) if len(step.calls) == 1 else None
-    if CHOICE in kinds and isinstance(module, nnx.ConvTranspose):
-        return f"{_transposed(module, kinds)}; call it as (y, choice), with the choice of layer.with_choice(x)"
     if CHOICE in kinds:
-        advice = "ej.nn.PolyphaseUpsample(strides)(y, choice), with the choice of layer.with_choice(x), then a convolution"
-        return f"{advice} with group=group" if "kernel" in kinds else advice
-    line = _convolution(module, kinds) if isinstance(module, nnx.Conv) else _functional(step, kinds)
+        return _told(module, kinds, sharing)
+    line = _convolution(module, kinds) if isinstance(module, (nnx.Conv, nnx.ConvTranspose)) else _functional(step, kinds)
     if "phase" not in kinds or not sharing:
         return line
     return f"{line}; as `short` of ej.nn.PolyphaseResidual, or called as (x, choice), with the choice of `{sharing}`"
 
 
-def _convolution(conv: nnx.Conv, kinds: Mends) -> str:
-    """A convolution of Flax in other words."""
+def _told(module: Any, kinds: Mends, sharing: str) -> str:
+    """Samples go back to where a choice took them from, and a convolution fills the places between them."""
+    choice = f"with the choice of {f'`{sharing}`' if sharing else 'layer.with_choice(x)'}"
+    if isinstance(module, nnx.ConvTranspose):
+        return f"{_transposed(module, kinds)}(x, choice), {choice}"
+    advice = f"ej.nn.PolyphaseUpsample(strides)(x, choice), {choice}, then a convolution"
+    return f"{advice} with group=group" if "kernel" in kinds else advice
+
+
+def _convolution(conv: nnx.Conv | nnx.ConvTranspose, kinds: Mends) -> str:
+    """A convolution of Flax, plain or transposed, in other words."""
     strides = _tuple(conv.strides, len(conv.kernel_size))
     more = [] if conv.use_bias else ["use_bias=False"]
-    more += [f"feature_group_count={conv.feature_group_count}"] if conv.feature_group_count > 1 else []
+    groups = getattr(conv, "feature_group_count", 1)
+    more += [f"feature_group_count={groups}"] if groups > 1 else []
     dilation = _tuple(conv.kernel_dilation, len(conv.kernel_size))
     more += [f"kernel_dilation={dilation}"] if max(dilation) > 1 else []
     more += ["group=group"] if "kernel" in kinds else []
@@ -47,7 +55,8 @@ def _convolution(conv: nnx.Conv, kinds: Mends) -> str:
         return f"ej.nn.PolyphaseConv({', '.join([sizes, str(strides), *more, 'rngs=rngs'])})"
     if max(strides) > 1:
         more.insert(0, f"strides={strides}")
-    layer = "ej.nn.Conv" if "kernel" in kinds else "nnx.Conv"
+    transposed = isinstance(conv, nnx.ConvTranspose)
+    layer = "ej.nn.ConvTranspose" if transposed else "ej.nn.Conv" if "kernel" in kinds else "nnx.Conv"
     return f"{layer}({', '.join([sizes, 'padding=' + repr('CIRCULAR'), *more, 'rngs=rngs'])})"
 
 
@@ -73,9 +82,14 @@ def _functional(step: Step, kinds: Mends) -> str:
             return f"ej.nn.MaxPool({window}, {strides}, 'CIRCULAR', group=ej.Translation({len(window)}))(x)"
         pool = f"ej.nn.AvgPool({window}, 1, 'CIRCULAR', group=ej.Translation({len(window)}))(x)"
         return f"ej.nn.PolyphaseDownsample({strides})({pool})" if "phase" in kinds else pool
-    return "; ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
+    words = {**_WORDS, "phase": _CHOSEN_BEFORE} if {eq.name for eq in step.equations} <= _MOVES else _WORDS
+    return "; ".join(words[kind] for kind in words if kind in kinds)
 
 
+#: Operations that put numbers elsewhere and change none.
+_MOVES = {"broadcast_in_dim", "concatenate", "copy", "gather", "reshape", "rev", "slice", "split", "squeeze", "transpose"}
+#: Where the features of a place are its neighbours, every phase holds the whole image, and their norms are equal.
+_CHOSEN_BEFORE = "down = ej.nn.PolyphaseDownsample(strides); stride 1, then down(y, choice), with choice = down.choose(x)"
 _WORDS = {
     "border": "pad circularly",
     "phase": "stride 1, then ej.nn.PolyphaseDownsample(strides)",

@@ -162,19 +162,25 @@ class _Replayed:
         return max((max(self.frame.lattice(layout)[0]) for layout in layouts), default=Fraction(0))
 
     def sharing(self, i: int, made: Mapping[int, Mends]) -> str:
-        """Returns the name of the first row before another one that chooses samples of the same lattice, or ``""``."""
-        steps = [finding.step for finding in self.found.findings]
-        coarse = self._coarse(steps[i])
-        for j in sorted(made):
-            if "phase" in made[j] and j < i and coarse is not None and self._coarse(steps[j]) == coarse:
-                return steps[j].name
-        return ""
+        """Returns the name of the row whose choice another one takes: the first that chooses samples of the same lattice.
 
-    def _coarse(self, step: Step) -> Any:
+        A row that brings samples back takes the choice of the one that took them from there; ``""`` where there is none, as
+        where it undoes several strides at once.
+        """
+        steps = [finding.step for finding in self.found.findings]
+        if CHOICE in made[i]:
+            wanted = self._spacing(steps[i].read), self._spacing(steps[i].written)
+            found = lambda step: (self._spacing(step.written), self._spacing(step.read)) == wanted  # noqa: E731
+        else:
+            coarse = self._lattice(steps[i].written)
+            found = lambda step: coarse is not None and self._lattice(step.written) == coarse  # noqa: E731
+        return next((steps[j].name for j in sorted(made) if "phase" in made[j] and j < i and found(steps[j])), "")
+
+    def _lattice(self, variables: Sequence[int]) -> Any:
+        """Returns the lattice of the first of some activations that lies on a grid; None where none does."""
         if not self.frame.is_grid:
             return None
-        lattices = [self.frame.lattice(self._layout(v)) for v in step.written if self._layout(v).base]
-        return lattices[0] if lattices else None
+        return next((self.frame.lattice(self._layout(v)) for v in variables if self._layout(v).base), None)
 
     def error(self, made: Mapping[int, Mends]) -> float:
         """Returns the largest end-to-end error with some mends: number of a row → what is mended in it.

@@ -113,12 +113,15 @@ class Reader:
         return [e for e in self.alive if e in elements or int(self.frame.point[e]) in points]
 
     def doubt(self, step: Step) -> str:
-        """Returns what speaks against a step, in words; ``""`` where nothing does."""
+        """Returns what speaks against a step, in words; ``""`` where nothing does, and of layers that state their law."""
+        if self._is_ours(step):
+            return ""
         return "; ".join(dict.fromkeys(why or kind for kind, elements, why in self.findings(step) if elements))
 
     def findings(self, step: Step) -> Iterator[Found]:
         """Yields what a step does to the elements."""
-        yield from self._places(step)
+        ours = self._is_ours(step)  # how they choose and score their samples is no fault
+        yield from () if ours else self._places(step)
         everything = list(self.alive)
         turned = [e for e in everything if not self.frame.is_shift(e)]
         for eq in step.equations:
@@ -126,6 +129,9 @@ class Reader:
             operands = self.network.operands(eq, self.network.layouts)
             if layout is not None and layout.base and eq.inputs[0] in self.network.depends:
                 yield from self._window(eq, layout, turned, step)
+            if ours:
+                continue
+            if layout is not None and layout.base and eq.inputs[0] in self.network.depends:
                 if eq.name in ORDERED and eq.name != "rev" and self._along_base(eq, layout):
                     yield "order", everything, f"has a {eq.name} along a moved axis"
             if layout is not None and layout.base and self.frame.wraps:
@@ -156,6 +162,11 @@ class Reader:
                 yield "phase", [e for e in gone if e in turned], why
             elif [e for e in gone if e in turned]:
                 yield "phase", [e for e in gone if e in turned], "turns the samples onto other places"
+
+    def _is_ours(self, step: Step) -> bool:
+        """Tells whether a step is a layer of this library, and nothing else."""
+        layers = [isinstance(self.network.trace.modules.get(call.path), Layer) for call in step.calls]
+        return all(layers) and 0 < len(layers) == len(step.members)
 
     def _parity(self, step: Step) -> str:
         for eq in step.equations:

@@ -163,6 +163,11 @@ def test_the_plan_of_a_decoder_hands_the_choices_on(action):
     if action is SHIFTS:  # it has no fault of its own
         assert not {row.name for row in found.accused} & {"up1", "up2"}
         assert [mend.name for mend in plan.mends][-2:] == ["up2", "up1"]
+        first, second = (mend.name for mend in sorted(plan.mends, key=lambda mend: mend.name) if "max" in mend.name)
+        code = {mend.name: mend.code for mend in plan.mends}
+        told = "(2, 2), (2, 2), rngs=rngs)(x, choice), with the choice of"
+        assert code["up1"] == f"ej.nn.PolyphaseConvTranspose(8, 4, {told} `{first}`"
+        assert code["up2"] == f"ej.nn.PolyphaseConvTranspose(8, 8, {told} `{second}`"
 
 
 def test_a_decoder_is_rebuilt_from_its_plan():
@@ -189,9 +194,29 @@ class PartsUNet(nnx.Module):
 
 
 def test_the_plan_names_parts_that_make_the_decoder_exact():
-    code = {mend.name: mend.code for mend in ej.audit.explain(UNet(), IMAGE, in_action=SHIFTS).plan.mends}
-    assert code["up1"].startswith("ej.nn.PolyphaseConvTranspose(8, 4, (2, 2), (2, 2), rngs=rngs); call it as (y, choice)")
     ej.audit.explain(PartsUNet(), IMAGE, in_action=SHIFTS).assert_exact()
+
+
+def test_a_transposed_convolution_is_mended_with_its_own_sizes():
+    up = nnx.ConvTranspose(3, 4, (4, 4), strides=2, padding="SAME", use_bias=False, param_dtype=float, rngs=nnx.Rngs(0))
+    plan = ej.audit.explain(Chain("up", jnp.tanh, up=up), IMAGE, in_action=SHIFTS).plan
+    code = "ej.nn.ConvTranspose(3, 4, (4, 4), padding='CIRCULAR', strides=(2, 2), use_bias=False, rngs=rngs)"
+    assert plan.complete and [mend.code for mend in plan.mends] == [code]
+    mended = eval(code, {"ej": ej, "rngs": nnx.Rngs(1)})
+    mended.kernel = up.kernel
+    assert jnp.abs(mended(jnp.roll(IMAGE, 1, 1)) - jnp.roll(mended(IMAGE), 2, 1)).max() <= 1e-10
+
+
+def test_where_features_are_neighbours_the_phase_is_chosen_before():
+    def patches(x):
+        return jnp.concatenate([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1)
+
+    plan = ej.audit.explain(Chain(patches, "mix", jnp.tanh, mean, mix=conv(12, 4)), IMAGE, in_action=SHIFTS).plan
+    assert plan.complete and [mend.kinds for mend in plan.mends] == [("phase",)]
+    assert plan.mends[0].code.endswith("stride 1, then down(y, choice), with choice = down.choose(x)")
+    neighbours = jnp.concatenate([jnp.roll(IMAGE, (-i, -j), (1, 2)) for i in (0, 1) for j in (0, 1)], -1)
+    down = ej.nn.PolyphaseDownsample((2, 2))
+    assert down.choose(neighbours).margin.max() < 1e-10 < 1e-3 < down.choose(IMAGE).margin.min()
 
 
 def test_what_stays_is_named_with_the_error_that_is_left():

@@ -34,7 +34,6 @@ class Entry:
       options: further arguments of the audit.
       also: for the measurement by hand, what is no module of a watched class: name → what it computes (of the model and an
         input), the shape of its input, and what it is called when it does not commute with shifts; see ``test_by_hand.py``.
-      wrong: what the audit says instead, in a few words.
       slow: whether the audit takes more than a few seconds.
     """
 
@@ -45,7 +44,6 @@ class Entry:
     expected: Mapping[str, set[str]]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     also: Mapping[str, tuple[Callable[[Any, Any], Any], tuple[int, ...], str]] = dataclasses.field(default_factory=dict)
-    wrong: str = ""
     slow: bool = False
 
     def audit(self, **more):

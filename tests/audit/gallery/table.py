@@ -13,6 +13,7 @@ from tests.audit.gallery import (
     sets,
     superres,
     swin,
+    turns,
     unet,
     vgg,
     vit,
@@ -34,5 +35,6 @@ FAMILIES = (
     sets,
     superres,
     classic,
+    turns,
 )
 TABLE = [entry for family in FAMILIES for entry in family.ENTRIES]

@@ -1,6 +1,7 @@
 """What theory says of every layer of the gallery, measured on the layer alone, with ``jnp.roll`` and without the audit."""
 
 import contextlib
+import itertools
 from unittest import mock
 
 import jax
@@ -10,8 +11,10 @@ import pytest
 from flax import nnx
 
 from equijax import Graph, SetAction
+from equijax.audit import explain
 from tests.audit.gallery.parts import CROPPED, WINDOWS, Last, Pool, Positions, Sinusoids
 from tests.audit.gallery.table import TABLE
+from tests.audit.gallery.turns import P4M
 from tests.helpers import randn
 
 #: Classes of the modules that are measured, and what it is called when they don't commute with whole shifts.
@@ -106,6 +109,23 @@ def measured(f, shape, word):
     return kinds
 
 
+def turned(layer, features):
+    """Returns ``{"kernel"}`` if a layer does something else to an image that is turned or reflected.
+
+    The image is zero but for its middle, so that no padding is seen, and no sample is left out; the window of the layer may lie
+    beside the middle of its output.
+    """
+    x = jnp.zeros((1, 12, 12, features)).at[:, 4:8, 4:8].set(randn((1, 4, 4, features), 7))
+    strided = not isinstance(layer, nnx.ConvTranspose)
+    with mock.patch.object(layer, "strides", (1, 1)) if strided else contextlib.nullcontext():
+        y = layer(x)
+        for move in (lambda x: jnp.rot90(x, 1, (1, 2)), lambda x: jnp.flip(x, 1)):
+            image, own = move(y), layer(move(x))
+            if not any(near(own, jnp.roll(image, t, (1, 2))) for t in itertools.product((-1, 0, 1), repeat=2)):
+                return {"kernel"}
+    return set()
+
+
 def of_graph(model, graph):
     """Returns what a whole network on graphs breaks: the order of nodes and edges, padding, other graphs beside these."""
     own = {
@@ -152,6 +172,19 @@ def test_the_derived_list_is_what_is_measured(entry):
             word = next(word for kind, word in WATCHED.items() if isinstance(module, kind))
             loses = isinstance(module, nnx.Conv) and module.padding == "VALID"
             found[path] = unpadded(module, shape) if loses else measured(module, shape, word)
+            found[path] |= turned(module, shape[-1]) if entry.action == P4M else set()
         for name, (f, shape, word) in entry.also.items():
             found.setdefault(name.split(" (")[0], set()).update(measured(lambda x, f=f: f(model, x), shape, word))
     assert {name: kinds for name, kinds in found.items() if kinds} == dict(entry.expected)
+
+
+def test_a_turn_comes_back_to_coarse_places_with_a_shift():
+    labels = np.arange(64).reshape(8, 8)
+    kept, turned = set(labels[::4, ::4].ravel()), np.rot90(labels)
+    assert not kept & set(turned[::4, ::4].ravel())
+    assert kept in [set(np.roll(turned, 1, axis)[::4, ::4].ravel()) for axis in (0, 1)]
+    down, last = (nnx.Conv(2, 2, (3, 3), strides=2, padding=1, param_dtype=float, rngs=nnx.Rngs(k)) for k in (0, 1))
+    report = explain(nnx.Sequential(down, jnp.tanh, last), randn((2, 8, 8, 2)), in_action=P4M)
+    shifts = {"shift (1, 0)", "shift (0, 1)", "shift (2, 2)", "shift (4, 4)"}
+    turns = {"quarter turn 1", "reflection 4", "quarter turn 1, shift (1, 0)", "reflection 4, shift (0, 1)"}
+    assert set(report.elements) == shifts | turns
