@@ -16,7 +16,7 @@ DRAWN = 4
 
 
 def audited_elements(action: Action, x: Any) -> Element:
-    """Returns generators of the point group and unit shifts; of permutations generators and two random ones.
+    """Returns generators of the point group and shifts by one sample; of permutations generators and two random ones.
 
     Of a Lie group random elements of every connected part, drawn from the Haar measure where there is one.
 
@@ -115,6 +115,16 @@ def _same(g: Element, h: Element) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(h), strict=True))
 
 
+def _to_samples(action: Action, h: int, shape: tuple[int, ...], apart: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Returns a turn with the shortest shift that brings samples to samples; None where there is none."""
+    group: Any = action.group
+    shifts = sorted(np.ndindex(*apart.tolist()), key=sum)
+    for shift in map(np.array, shifts):
+        if action.acts(group.join(shift.astype(np.int32), np.int32(h)), shape):
+            return shift.astype(np.int32), h
+    return None
+
+
 def _of_grid(action: Action, x: Any) -> Element:
     group: Any = action.group
     units = np.eye(group.grid_ndim, dtype=np.int32)
@@ -122,8 +132,12 @@ def _of_grid(action: Action, x: Any) -> Element:
     here = np.zeros(group.grid_ndim, np.int32)
     leaves = jax.tree.leaves(x)
     grid = action.grid(np.shape(leaves[0])) if len(leaves) == 1 else None
+    apart = np.ones(group.grid_ndim, np.int32) if grid is None else np.asarray(grid[0].spacing, np.int32)
+    bare = [(here, h) for h in turns]
     if grid is not None:
-        turns = [h for h in turns if action.acts(group.join(here, np.int32(h)), np.shape(leaves[0]))]
+        found = [_to_samples(action, h, np.shape(leaves[0]), apart) for h in turns]
+        bare = [pair for pair in found if pair is not None]
+        turns = [h for _, h in bare]
     shifts = [] if grid is not None and grid[0].boundary == "zero" and turns else list(units)
-    t = np.array([here] * len(turns) + shifts, np.int32)
+    t = np.array([shift for shift, _ in bare] + [apart * unit for unit in shifts], np.int32)
     return group.join(jnp.asarray(t), jnp.asarray(turns + [0] * len(shifts), jnp.int32))

@@ -25,6 +25,7 @@ class Base:
       copy: which copy of the base, where an array has several (queries and keys, rows and columns of a relation).
       name: what the samples are, where they have a name (the nodes or edges of a graph).
       local: True for the places in a window, as seen from its middle: shifts leave them alone, only turns move them.
+      fold: distance of the samples that were summed up, where windows were put on top of each other; None where none were.
     """
 
     size: int
@@ -34,6 +35,7 @@ class Base:
     copy: int = 0
     name: str = ""
     local: bool = False
+    fold: Fraction | None = None
 
     @property
     def positions(self) -> list[Fraction]:
@@ -370,7 +372,7 @@ def dropped(layout: Layout, removed: set[int]) -> Layout | None:
     """Returns the layout after the given array axes are reduced away.
 
     Where the inner part of a split axis goes, the outer part stays, and sits at the middle of what was reduced; where
-    the outer part goes alone, nothing is known.
+    the outer part goes alone, windows are put on top of each other: that is known where their side is the torus.
     """
     gone = [a for k in removed for a in bases(layout.axes[k])]
     axes = [axis for k, axis in enumerate(layout.axes) if k not in removed]
@@ -384,11 +386,28 @@ def dropped(layout: Layout, removed: set[int]) -> Layout | None:
                 for other in gone:
                     if (other.copy, other.axis) == (atom.copy, atom.axis):
                         if abs(other.spacing) > abs(atom.spacing):
-                            return None
+                            folded = atom.fold is None and other.spacing == atom.spacing * atom.size
+                            if not folded:
+                                return None
+                            origin = atom.origin + other.origin
+                            atom = dataclasses.replace(atom, origin=origin, fold=abs(other.spacing))
+                            continue
                         atom = dataclasses.replace(atom, origin=atom.origin + other.middle)
             row.append(atom)
         result.append(tuple(row))
     return Layout(tuple(result))
+
+
+def folded_around(layout: Layout, period: tuple[int, ...] | None) -> Layout | None:
+    """Returns a layout in which windows were put on top of each other, where each of them goes around the torus."""
+    if all(a.fold is None for a in layout.base):
+        return layout
+    if period is None or any(a.fold not in (None, period[a.axis]) for a in layout.base):
+        return None
+    axes = tuple(
+        tuple(dataclasses.replace(a, fold=None) if isinstance(a, Base) else a for a in axis) for axis in layout.axes
+    )
+    return dataclasses.replace(layout, axes=axes)
 
 
 def batch_size(layout: Layout | None, length: int) -> bool:

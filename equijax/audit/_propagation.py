@@ -8,7 +8,7 @@ import numpy as np
 from equijax.actions import Action
 from equijax.audit._actions import layout_of
 from equijax.audit._declared import chosen, declared, fitted, is_choice, pools_graphs
-from equijax.audit._layout import Layout, bases, length, reshaped, shuffled
+from equijax.audit._layout import Layout, bases, folded_around, length, reshaped, shuffled
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Call, Equation, Mark
@@ -51,8 +51,7 @@ class Propagation:
                 found = out_layouts(
                     equation, self.network.operands(equation, self.layouts), [avals[v].shape for v in equation.outputs]
                 )
-                movable = [None if a is not None and a.numbers and not self.frame.permutations else a for a in found]
-                self.layouts.update(zip(equation.outputs, movable, strict=True))
+                self.layouts.update(zip(equation.outputs, map(self._movable, found), strict=True))
                 self._reconsider(equation, found[0])
                 assumed = equation.name in ("conv_general_dilated", "dot_general") or not self.assumed.isdisjoint(
                     equation.inputs
@@ -65,6 +64,12 @@ class Propagation:
                 self.declared.add(v)
             elif found is not None:
                 self._refine(v, range(len(found.axes) - 1))  # the last axis holds flattened features
+
+    def _movable(self, layout: Layout | None) -> Layout | None:
+        """Returns a layout where the elements can move it: numbers of samples on a grid they can't."""
+        if layout is None or (layout.numbers is not None and not self.frame.permutations):
+            return None
+        return folded_around(layout, self.frame.period)
 
     def _declare(self, mark: Mark, actions: Mapping[str, Action], entered: dict[Call, Layout | None]) -> None:
         """Takes the action on the edge of a submodule from the user, or from one of our layers."""

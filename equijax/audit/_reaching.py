@@ -32,7 +32,7 @@ def reaching(network: Network) -> Element | None:
         if layout is not None and layout.custom is None and layout.base and max(frame.lattice(layout)[0]) > 1:
             coarse.setdefault(frame.lattice(layout), layout)
     points = sorted({int(h) for h in frame.point if h})
-    turns = [next(e for e in range(frame.count) if frame.point[e] == h and not frame.shift[e].any()) for h in points]
+    turns = [next(e for e in range(frame.count) if frame.point[e] == h) for h in points]
     found = [(tuple(t), int(h)) for t, h in zip(frame.shift.tolist(), frame.point, strict=True)]
     shifts = any(frame.is_shift(e) and frame.shift[e].any() for e in range(frame.count))
     for (spacing, _), layout in sorted(coarse.items(), key=lambda pair: max(pair[0][0])):
@@ -41,7 +41,8 @@ def reaching(network: Network) -> Element | None:
         goes_round = frame.period is not None and all(t % n == 0 for t, n in zip(step, frame.period, strict=True))
         if shifts and whole and not goes_round:
             found.append((step, 0))
-        found += [(t, int(frame.point[e])) for e in turns for t in frame.beyond(e, layout)[:1]]
+        for e in turns:
+            found += [(tuple((frame.shift[e] + t).tolist()), int(frame.point[e])) for t in frame.beyond(e, layout)[:1]]
     found += [(t, 0) for t in _read(network) if shifts and any(t)]
     pairs = list(dict.fromkeys(found))
     if len(pairs) == frame.count:

@@ -199,6 +199,8 @@ class Reader:
             places, pads = range(len(layout.axes)), [pair[:2] for pair in eq.params["padding_config"]]
         else:
             return
+        if any(map(self._folds, step.equations)):
+            return  # what is padded is put on top of what lies across the border
         padded = [
             k
             for k, pair in zip(places, pads, strict=True)
@@ -304,6 +306,14 @@ class Reader:
             atoms = [a for k in axes for a in bases(layout.axes[k]) if not a.local]
             if any(self._is_part(layout, a) for a in atoms):
                 yield "border", [e for e in self.alive if self.frame.is_shift(e)], "sums over a part of the grid"
+
+    def _folds(self, eq: Equation) -> bool:
+        """Tells whether an equation puts windows on top of each other, each of which goes around the torus."""
+        layout, out = (self.network.layouts.get(v) for v in (eq.inputs[0], eq.outputs[0]))
+        if eq.name != "reduce_sum" or layout is None or out is None:
+            return False
+        gone = [a for k in eq.params["axes"] for a in bases(layout.axes[k])]
+        return any((a.axis, a.copy) == (b.axis, b.copy) and a.spacing > b.spacing for a in gone for b in layout.base)
 
     def _is_part(self, layout: Layout, atom: Base) -> bool:
         """Tells whether an array holds less than a whole turn around the torus along the axis of an atom."""

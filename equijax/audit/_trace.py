@@ -1,10 +1,12 @@
 """Observing a model from outside: a copy of it is traced, and the edges of its submodules are marked."""
 
 import collections
+import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,9 +16,16 @@ from flax import linen, nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from equijax._cache import bounded
+from equijax.nn import Layer, Sequential
 from equijax.nn._jaxpr import Call, Equation, Program, mark_name, read
 
 _CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
+
+#: Held by a trace, for whose time the methods of our layers are other ones.
+_LOCK = threading.RLock()
+
+#: Attribute of the class of a submodule whose calls leave marks: its path.
+_PATH = "_path_in_audit"
 
 #: What may be called of a submodule. A call from within another call of the same submodule leaves no marks of its own.
 _METHODS = ("__call__", "with_choice", "choose")
@@ -24,11 +33,33 @@ _METHODS = ("__call__", "with_choice", "choose")
 
 @dataclasses.dataclass(frozen=True)
 class _Calls:
-    """How often each submodule was called in this trace, and what it took and returned."""
+    """What happens in a trace.
+
+    Attributes:
+      counts: how often each submodule was called.
+      edges: what its calls took and returned, as shapes.
+      inside: paths of the submodules that are being called.
+      layers: our layers that are being called.
+      made: name → layer of ours that was made while the model was called.
+      models: the copy that is traced.
+    """
 
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     edges: dict[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
     inside: list[str] = dataclasses.field(default_factory=list)
+    layers: list[Layer] = dataclasses.field(default_factory=list)
+    made: dict[str, Layer] = dataclasses.field(default_factory=dict)
+    models: list[nnx.Module] = dataclasses.field(default_factory=list)
+
+    def named(self, layer: Layer) -> str:
+        """Returns a name for a layer that no module holds, as it was made while the model was called."""
+        own = next((name for name, other in self.made.items() if other is layer), None)
+        if own is None:
+            own = type(layer).__name__
+            alike = sum(type(other) is type(layer) for other in self.made.values())
+            own = f"{own} ({alike + 1})" if alike else own
+            self.made[own] = layer
+        return own
 
     def new(self, path: str) -> Call:
         """Counts a call."""
@@ -117,19 +148,20 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     x_leaves, x_tree = jax.tree.flatten(x)
     x_leaves = tuple(leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf) for leaf in x_leaves)
     shapes: dict[str, Any] = {}
+    calls = _Calls()
 
     def run(state_leaves: Any, x_leaves: Any) -> Any:
         copy = nnx.merge(graph, jax.tree.unflatten(state_tree, state_leaves))
         _watch(copy)
+        calls.models.append(copy)
         result = copy(jax.tree.unflatten(x_tree, x_leaves))
         found, shapes["tree"] = jax.tree.flatten(result)
         shapes["state"] = jax.tree.structure(nnx.split(copy)[1])
         return [jnp.asarray(leaf) for leaf in found], jax.tree.leaves(nnx.split(copy)[1])
 
-    calls = _Calls()
     token = _CALLS.set(calls)
     try:
-        with jax.disable_jit(), linen.intercept_methods(_linen):
+        with jax.disable_jit(), linen.intercept_methods(_linen), _layers_marked():
             closed, (found, _) = jax.make_jaxpr(run, return_shape=True)(leaves, x_leaves)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise ValueError(
@@ -141,7 +173,7 @@ def trace(model: nnx.Module, x: Any) -> Trace:
         _CALLS.reset(token)
     if not found:
         raise ValueError(f"`model` ({type(model).__name__}) returns no array; an audit needs one.")
-    modules = {path_text(path): module for path, module in nnx.iter_modules(model)}
+    modules = {**calls.made, **{path_text(path): module for path, module in nnx.iter_modules(model)}}
     return Trace(read(closed), leaves, names, x_leaves, x_tree, shapes["tree"], len(found), modules, calls.edges, counters)
 
 
@@ -170,6 +202,7 @@ def _watched(cls: type, path: str) -> type:
     The path is an attribute of the class: a module of Linen in a wrapper takes every attribute of the instance for its own.
     """
     names: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    names[_PATH] = path
     names |= {name: _marking(getattr(cls, name), path) for name in _METHODS if callable(getattr(cls, name, None))}
     return type(cls)(cls.__name__, (cls,), names)
 
@@ -182,10 +215,44 @@ def _marking(method: Any, path: str) -> Any:
         if calls is None or path in calls.inside:
             return method(self, *args, **kwargs)
         calls.inside.append(path)
+        own = [self] if isinstance(self, Layer) and not isinstance(self, Sequential) else []
+        calls.layers.extend(own)
         try:
             return _recorded(calls, path, functools.partial(method, self), args, kwargs)
         finally:
             calls.inside.pop()
+            del calls.layers[len(calls.layers) - len(own) :]
+
+    return call
+
+
+@contextlib.contextmanager
+def _layers_marked() -> Iterator[None]:
+    """Lets our layers leave marks that are made while the model is called, and that no module holds."""
+    with _LOCK, contextlib.ExitStack() as stack:
+        for cls in _subclasses(Layer):
+            for name in _METHODS:
+                if callable(cls.__dict__.get(name)) and not getattr(cls.__dict__[name], "__isabstractmethod__", False):
+                    method = cls.__dict__[name]
+                    setattr(cls, name, _marking_made(method))
+                    stack.callback(setattr, cls, name, method)
+        yield
+
+
+def _subclasses(cls: type) -> list[type]:
+    return [below for own in cls.__subclasses__() for below in (own, *_subclasses(own))]
+
+
+def _marking_made(method: Any) -> Any:
+    """Returns a method of our layers that leaves marks where the layer is held by no module and called by no layer."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls = _CALLS.get()
+        held = isinstance(self, Sequential) or _PATH in vars(type(self))
+        if calls is None or calls.layers or held or any(self is model for model in calls.models):
+            return method(self, *args, **kwargs)
+        return _marking(method, calls.named(self))(self, *args, **kwargs)
 
     return call
 

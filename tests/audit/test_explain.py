@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
+from tests.audit.networks import Chain
 from tests.helpers import check_message, randn
 
 GRID, TURNS = ej.GridAction(ej.Translation(2)), ej.GridAction(ej.wallpaper("p4"))
@@ -264,3 +265,14 @@ class Tie(nnx.Module):
 def test_near_ties_are_named():
     found = ej.audit.explain(Tie(), randn((32, 8, 8, 3)), in_action=GRID)
     assert "tie" in {cause.kind for row in found.accused for cause in row.causes}
+
+
+@pytest.mark.parametrize("group", [ej.Translation(2), ej.wallpaper("p4")], ids=repr)
+def test_elements_that_map_coarse_samples_to_samples(group):
+    """On every fourth pixel shifts by 4 are tried, and a quarter turn with the shift that it needs."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
+    kernel = ej.nn.Conv(3, 4, (3, 3), group=group, padding="CIRCULAR", param_dtype=float, rngs=nnx.Rngs(0))
+    report = ej.audit.explain(Chain("a", jnp.tanh, a=kernel), x, in_action=ej.GridAction(group, spacing=4))
+    report.assert_exact()
+    turns = [label for label in report.elements if "turn" in label]
+    assert len(turns) >= group.point_group.order // 4 and "shift (4, 0)" in report.elements

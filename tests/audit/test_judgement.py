@@ -169,3 +169,15 @@ def test_a_kernel_is_named_beside_a_choice_that_is_ignored():
     """Under turns the weights of the transposed convolution are at fault too."""
     causes = blamed(explained(Decoder(transposed()), action=TURNS))["up"]
     assert {"phase", "kernel"} <= causes
+
+
+def test_padding_that_the_input_does_not_reach_is_doubted():
+    """On a small object before black a zero-padded convolution errs nowhere; that it pads can be read off it."""
+    black = jnp.zeros((4, 12, 12, 3)).at[:, 4:8, 4:8].set(IMAGE[:, :4, :4])
+    model = Chain("a", jnp.tanh, mean, a=conv(3, 4, padding="SAME", use_bias=False))
+    found = explained(model, black)
+    assert found["a"].doubt == "pads with zeros" and found["a"].judgement == found.judgement == "not judged"
+    assert not found.exact and "pads with zeros" in str(found)
+    with pytest.raises(AssertionError, match="were not judged: `a`"):
+        found.assert_exact()
+    assert found.to_dict()["rows"][0]["doubt"] == "pads with zeros"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import equijax as ej
 from equijax.audit._trace import trace
 from tests.helpers import check_message
 
@@ -125,3 +126,21 @@ class Silent(nnx.Module):
 )
 def test_bad_models(model, error, words):
     check_message(lambda: trace(model, X), error, words)
+
+
+class Inline(nnx.Module):
+    """Layers of the library that are made while the model is called, as a plan prints them."""
+
+    def __call__(self, x):
+        y = ej.nn.PolyphaseMaxPool((2, 2), (2, 2))(x)
+        y, choice = ej.nn.PolyphaseDownsample((3, 3)).with_choice(y)
+        return ej.nn.PolyphaseUpsample((3, 3))(y, choice)
+
+
+def test_layers_that_are_made_in_the_call_are_called_by_their_class():
+    before = {cls: cls.__call__ for cls in (ej.nn.PolyphaseMaxPool, ej.nn.PolyphaseDownsample)}
+    x = jnp.asarray(X, float).repeat(2, 1).repeat(2, 2) * jnp.arange(1.0, 13.0)[None, :, None, None]
+    report = ej.audit.explain(Inline(), x, in_action=ej.GridAction(ej.Translation(2)))
+    report.assert_exact()
+    assert [row.name for row in report.rows] == ["PolyphaseMaxPool", "PolyphaseDownsample", "PolyphaseUpsample"]
+    assert before == {cls: cls.__call__ for cls in before}
