@@ -274,9 +274,13 @@ class _Replayed:
         return result, target
 
     def _further(self, beyond: Beyond, v: int, clean: Values) -> Shifts:
-        """Returns the further shifts on the lattice of an activation; none where the element acts there."""
+        """Returns the further shifts on the lattice of an activation; none where the element moves samples to samples.
+
+        A single sample that is left stays where it is under every shift, but not every shift moves its lattice to itself.
+        """
         layout = self._layout(v)
-        if self.frame.acts(beyond.e, layout):
+        known = self.frame.beyond(beyond.e, layout)
+        if self.frame.acts(beyond.e, layout) and not (known and any(known[0])):
             return [(0,) * len(self.frame.centre)]
         if not beyond.follows(layout):
             raise Unmendable("an element can't be followed")
