@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from equijax.audit._code import CHOICE, code_for
+from equijax.audit._findings import Walk
 from equijax.audit._mend import KINDS, Mends
 from equijax.audit._network import Network
 from equijax.audit._replayed import Replayed
-from equijax.audit._walk import Walk
 from equijax.audit._walker import SAFE
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import numpy as np
 from equijax.audit._beyond import Beyond
 from equijax.audit._code import CHOICE
 from equijax.audit._error import gap, widened
+from equijax.audit._findings import Walk
 from equijax.audit._fitting import Unmendable
 from equijax.audit._layout import Layout
 from equijax.audit._mend import Mends, Replay
 from equijax.audit._network import Network
 from equijax.audit._steps import Step
-from equijax.audit._walk import Walk
 from equijax.audit._walker import SAFE, Walker, relative, size_of
 from equijax.nn._jaxpr import Values
 
