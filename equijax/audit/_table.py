@@ -22,7 +22,7 @@ KEPT = (0, 2, 3, 5, 9)
 #: Longer names of rows are broken at their dots.
 NAME = 28
 
-#: Above this cancellation the report says that shares say little.
+#: Above this cancellation the report says that a share does not tell what its mend does.
 UNDONE = 5
 
 ERRORS = "error by element:"
@@ -110,10 +110,11 @@ def summary(report: "Report") -> str:
 def _part(report: "Report", row: "Row") -> str:
     """Returns the largest share as half a sentence, with what there is to say against it."""
     part, scatter = row.share or 0.0, row.share_error or 0.0
+    figures = f"{100 * part:.0f} ± {100 * scatter:.0f} %"
     if (report.cancellation or 0.0) > UNDONE:
-        return f"their shares undo each other in part, and that of {row.name} is the largest"
+        return f"their effects undo each other in part; the largest share is that of {row.name}, {figures}"
     if 2 * scatter > part:
-        return f"the largest share is that of {row.name}, {100 * part:.0f} ± {100 * scatter:.0f} %"
+        return f"the largest share is that of {row.name}, {figures}"
     return f"{row.name} alone {percent(part)}"
 
 
@@ -186,7 +187,7 @@ def footer(report: "Report") -> list[str]:
         lines.append(f"{', '.join(labels)} {'have' if len(labels) > 1 else 'has'} no action behind {row}")
     if report.cancellation is not None:
         times = f"{report.cancellation:.3g}" if report.cancellation >= 10 else f"{report.cancellation:.2f}"
-        little = "; so single shares say little" if report.cancellation > UNDONE else ""
+        little = "; what one mend does can't be read off its share" if report.cancellation > UNDONE else ""
         lines.append(f"cancellation: the terms together are {times} times as large as their sum{little}")
     if report.consistency is not None:
         c = report.consistency
@@ -214,6 +215,7 @@ def _rows(report: "Report", every: bool, narrow: bool) -> Table:
             folded += 1
             continue
         shown = [broken_at_dots(text, NAME) if k == 0 else text for k, text in enumerate(cells(row))]
+        shown[2] = shown[2].rpartition(", ")[2] if narrow else shown[2]
         texts = [Text(shown[k]) for k in kept]  # not strings: a name in brackets is no markup
         table.add_row(*texts, style=COLOURS.get(row.verdict, None if row.judgement == "kept" else "yellow"))
     if folded:

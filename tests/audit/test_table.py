@@ -74,8 +74,15 @@ def test_a_share_that_scatters_or_is_undone_is_no_figure():
     rows = [made_row("a", share=0.9, share_error=0.6), made_row("b", share=0.1)]
     assert "the largest share is that of a, 90 ± 60 %" in str(made_report(*rows)).replace("\n", " ")
     undone = str(made_report(*rows, cancellation=36.8)).replace("\n", " ")
-    assert "undo each other in part, and that of a is the largest" in undone
-    assert "36.8 times as large as their sum; so single shares say little" in undone
+    assert "undo each other in part; the largest share is that of a, 90 ± 60 %" in undone
+    assert "36.8 times as large as their sum; what one mend does" in undone
+
+
+def test_narrow_tables_say_in_vain_in_one_line():
+    report = made_report(made_row("a", "exact at this shape", 0.0, None, vain=True), made_row("b"))
+    row = next(line for line in report.table(width=80).splitlines() if line.startswith("a "))
+    assert row.split() == ["a", "in", "vain", "0"]
+    assert "exact at this shape, in vain" in report.table(width=160)
 
 
 def test_outputs_that_are_no_numbers_have_no_verdict():
