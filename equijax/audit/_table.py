@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -53,7 +54,8 @@ class _Face:
 
 def _parts(report: "Report", every: bool, width: int) -> Group:
     table = _rows(report, every, width < NARROW)
-    parts: list[Any] = [Text(summary(report), style="bold"), Text(headline(report)), Text(), table, Text()]
+    first = _bound(summary(report), width)
+    parts: list[Any] = [Text(first, style="bold"), Text(headline(report)), Text(), table, Text()]
     for one in advice(report.accused):
         if len(one.names) == 1:
             parts.append(Text(f"{one.title}: {one.sentence}."))
@@ -65,6 +67,12 @@ def _parts(report: "Report", every: bool, width: int) -> Group:
     lines = [*_filled(ERRORS, errors_by_element(report), width), *footer(report)[1:]]
     parts += [Text(line, style="dim") for line in lines]
     return Group(*parts)
+
+
+def _bound(text: str, width: int) -> str:
+    """Returns text in lines that don't end between a number and its per cent."""
+    lines = textwrap.wrap(text.replace(" %", "\0%"), width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def as_text(report: "Report", every: bool = False, width: int = 80) -> str:

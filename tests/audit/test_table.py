@@ -78,6 +78,11 @@ def test_a_share_that_scatters_or_is_undone_is_no_figure():
     assert "36.8 times as large as their sum; what one mend does" in undone
 
 
+@pytest.mark.parametrize("width", [60, 71, 80, 100])
+def test_numbers_stay_with_their_per_cent(width):
+    assert not any(line.startswith("%") for line in BROKEN.table(width=width).splitlines())
+
+
 def test_narrow_tables_say_in_vain_in_one_line():
     report = made_report(made_row("a", "exact at this shape", 0.0, None, vain=True), made_row("b"))
     row = next(line for line in report.table(width=80).splitlines() if line.startswith("a "))
