@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NARROW = 110
 KEPT = (0, 2, 3, 5, 9)
 
+#: Below this width it has no column of actions.
+WIDE = 150
+
 #: Longer names of rows are broken at their dots.
 NAME = 28
 
@@ -53,7 +56,7 @@ class _Face:
 
 
 def _parts(report: "Report", every: bool, width: int) -> Group:
-    table = _rows(report, every, width < NARROW)
+    table = _rows(report, every, width)
     first = _bound(summary(report), width)
     parts: list[Any] = [Text(first, style="bold"), Text(headline(report)), Text(), table, Text()]
     for one in advice(report.accused):
@@ -210,22 +213,23 @@ def footer(report: "Report") -> list[str]:
     return [*lines, f"{report.seconds:.1f} s; {versions}"]
 
 
-def _rows(report: "Report", every: bool, narrow: bool) -> Table:
+def _rows(report: "Report", every: bool, width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    kept = KEPT if narrow else range(10)
+    narrow = width < NARROW
+    kept = KEPT if narrow else [k for k in range(10) if k != 1 or width >= WIDE]
+    shown = [row for row in report.rows if every or row.judgement != "kept" or abs(row.share or 0) > 1e-9]
+    named = [broken_at_dots(row.name, NAME) for row in shown]
     names = ("row", "action", "verdict", "local error", "÷ floor", "share %", "term", "survival", "border %", "causes")
     for k in kept:
         number_column = 3 <= k <= 8
-        table.add_column(names[k], justify="right" if number_column else "left", no_wrap=number_column, overflow="fold")
-    folded = 0
-    for row in report.rows:
-        if not (every or row.judgement != "kept" or abs(row.share or 0) > 1e-9):
-            folded += 1
-            continue
-        shown = [broken_at_dots(text, NAME) if k == 0 else text for k, text in enumerate(cells(row))]
-        shown[2] = shown[2].rpartition(", ")[2] if narrow else shown[2]
-        texts = [Text(shown[k]) for k in kept]  # not strings: a name in brackets is no markup
+        side = "right" if number_column else "left"
+        table.add_column(names[k], justify=side, no_wrap=number_column, overflow="fold")
+    for row, name in zip(shown, named, strict=True):
+        words = [name, *cells(row)[1:]]
+        words[2] = words[2].rpartition(", ")[2] if narrow else words[2]
+        texts = [Text(words[k]) for k in kept]  # not strings: a name in brackets is no markup
         table.add_row(*texts, style=COLOURS.get(row.verdict, None if row.judgement == "kept" else "yellow"))
+    folded = len(report.rows) - len(shown)
     if folded:
         table.add_row(f"… {folded} exact row{'s' if folded > 1 else ''}", style="dim")
     return table
