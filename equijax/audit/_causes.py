@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from equijax.audit._error import widened
+from equijax.audit._findings import Finding, Walk
 from equijax.audit._fitting import Unmendable
 from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import KINDS, Mends, Replay
@@ -19,7 +20,6 @@ from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause, places_ignored
 from equijax.audit._shared import mixes
 from equijax.audit._steps import READS, Step
-from equijax.audit._walk import Finding, Walk
 from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Equation, Values
 

@@ -6,6 +6,7 @@ activations; what that changes at the output is the step's term. The terms add u
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,82 +15,23 @@ import numpy as np
 
 from equijax.audit._beyond import Beyond
 from equijax.audit._error import eps_of, widened
+from equijax.audit._findings import Finding, Walk
 from equijax.audit._layout import Base
 from equijax.audit._network import Network
+from equijax.audit._shared import mixes
 from equijax.audit._steps import Step, joined
 from equijax.audit._vain import another, is_vain
-from equijax.audit._walker import SAFE, Floors, Walker, relative, size_of
+from equijax.audit._walker import SAFE, Floors, Walker, plain_size, relative
 from equijax.nn._jaxpr import Values
 
 #: Where rounding alone changes an activation by more than this part, a choice has flipped.
 FLIPPED = 1e-4
 
+#: Relative rounding of the size of an array.
+ROUNDED = 1e-11
+
 #: Operations that make a choice.
 CHOOSING = frozenset("argmax argmin sort top_k eq ne gt ge lt le sign floor ceil round".split())
-
-
-@dataclasses.dataclass
-class Finding:
-    """What was measured at one step.
-
-    Attributes:
-      step: the step.
-      errors: element → (relative error, floor) behind the step.
-      broken: the elements whose error is above the floor and does not heal.
-      lost: the elements that have no action behind the step although they had one before.
-      terms: element → what the step contributes to each result.
-      healed: True where the step is several ones of which only the whole is exact.
-      tie: True where rounding alone changes the step's output by far more than rounding.
-      vain: True where nothing was tried: no element changes what enters the step, or no other input what leaves it.
-      pictures: broken element → variable → mean squared error at every place.
-    """
-
-    step: Step
-    errors: dict[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    broken: set[int] = dataclasses.field(default_factory=set)
-    lost: set[int] = dataclasses.field(default_factory=set)
-    terms: dict[int, list[np.ndarray]] = dataclasses.field(default_factory=dict)
-    healed: bool = False
-    tie: bool = False
-    vain: bool = False
-    pictures: dict[int, dict[int, np.ndarray]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass
-class Walk:
-    """The result of walking through a network with given parameters.
-
-    Attributes:
-      findings: one for each step, in order.
-      statics: the values of everything that does not depend on the input.
-      clean: activations at the cuts.
-      moved: element → results of the run that starts from the moved input, and activations of which parts can't be told
-        from those of the other run.
-      floors: variable → relative change by rounding alone.
-      total: element → end-to-end difference of each result; only elements that act on all of them.
-      errors: element → relative end-to-end error.
-      results: the variables of the results.
-    """
-
-    findings: list[Finding]
-    statics: Values
-    clean: Values
-    moved: dict[int, Values]
-    floors: dict[int, float]
-    total: dict[int, list[np.ndarray]]
-    errors: dict[int, float]
-    results: tuple[int, ...] = ()
-
-    @property
-    def floor(self) -> float:
-        """End-to-end error that rounding alone makes."""
-        return max((self.floors[v] for v in self.results), default=float(np.finfo(np.float64).eps))
-
-    def is_visible(self, finding: Finding) -> bool:
-        """Tells whether something is left at the output of what a step breaks."""
-        scale = sum(size_of(widened(self.clean[v])) ** 2 for v in self.results) ** 0.5 or 1.0
-        largest = max((size_of(part) for parts in finding.terms.values() for part in parts), default=0.0)
-        return largest > SAFE * self.floor * scale
 
 
 @dataclasses.dataclass
@@ -175,6 +117,7 @@ class _Walking:
         self.moved = {e: self._moved(steps, e, start) for e, start in enumerate(starts[2:])}
         self.ways = [_Way(e, start) for e, start in enumerate(starts[2:])]
         self.findings: list[Finding] = []
+        self.sizes: dict[int, float] = {}
 
     def _start(self, leaves: Sequence[Any]) -> Values:
         return dict(zip(self.walker.network.trace.x_variables, leaves, strict=True))
@@ -312,8 +255,19 @@ class _Walking:
         return block if confirmed else None
 
     def _vanishes(self, e: int, far: Values, step: Step) -> bool:
+        if not all(map(functools.partial(self._may_vanish, e, far), step.after)):
+            return False
         error, floor = self.walker.compare(e, far, self.clean, step.after, self.floors)
         return error <= SAFE * floor
+
+    def _may_vanish(self, e: int, far: Values, v: int) -> bool:
+        """Tells whether a run has an activation as large as the clean one, where an element only moves its entries."""
+        clean, layout = self.clean[v], self.walker.layout(v)
+        if layout.custom is not None or mixes(layout) or not self.walker.frame.covers(e, layout):
+            return True
+        if v not in self.sizes:
+            self.sizes[v] = plain_size(clean)
+        return abs(plain_size(far[v]) - self.sizes[v]) <= (SAFE * self.floors[v] + ROUNDED) * self.sizes[v]
 
     def end(self) -> Walk:
         """Returns what was found."""
