@@ -1,6 +1,7 @@
 """Reading off the steps of a network which elements they lose, and why; no data, no pass."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -150,7 +151,8 @@ class Reader:
                     elements = None if v in self.network.counts else self._placed(operand, out, skipped)
                     if elements is not None:
                         yield "position", elements, "reads an operand that depends on the place"
-        for v in step.written:
+        yield from self._ignores_choice(step)
+        for v in step.written if not self._chooses(step) else ():
             layout = self.network.layouts.get(v)
             moved = layout is not None and bool(layout.base)
             gone = [e for e in everything if moved and self.network.acts(e, step.read) and not self.frame.acts(e, layout)]
@@ -164,6 +166,28 @@ class Reader:
                 yield "phase", [e for e in gone if e in turned], why
             elif [e for e in gone if e in turned]:
                 yield "phase", [e for e in gone if e in turned], "turns the samples onto other places"
+
+    def _chooses(self, step: Step) -> bool:
+        """Tells whether a step is a layer of this library that chooses its samples by the data, and so keeps every shift."""
+        modules = [self.network.trace.modules.get(call.path) for call in step.calls]
+        return self._is_ours(step) and any(hasattr(module, "with_choice") for module in modules)
+
+    def _ignores_choice(self, step: Step) -> Iterator[Found]:
+        """Yields that samples are brought back to a finer grid, not to where the layers before took them from."""
+        read, written = ([self.network.layouts.get(v) for v in own] for own in (step.read, step.written))
+        told = any(layout is not None and layout.chosen for layout in read)
+        on_grid = any(layout is not None and layout.base for layout in written)
+        coarse, fine = self._spacings(step.read), self._spacings(step.written)
+        if told or not on_grid or not any(b < a for a, b in zip(coarse, fine, strict=True)):
+            return
+        before = itertools.takewhile(lambda other: other is not step, self.network.steps)
+        if not any(map(self._chooses, before)):
+            return
+        for k, spacing in enumerate(coarse):
+            self.spacing[k] = math.lcm(self.spacing[k], spacing)
+        why = "brings samples back without looking where they were chosen from"
+        self.shift_reason = self.shift_reason or f"`{step.name}` {why}"
+        yield "phase", [e for e in self.alive if self.frame.is_shift(e) and not self.network.acts(e, step.read)], why
 
     def _is_ours(self, step: Step) -> bool:
         """Tells whether a step is a layer of this library, and nothing else."""

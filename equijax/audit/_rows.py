@@ -118,7 +118,7 @@ def _row(
     verdict = _verdict(network, found, finding, again, shares.term[i], woken)
     causes: tuple[Cause, ...] = extra
     if verdict in ("broken", "approximate", "lost here"):
-        causes += causes_of(subject, found, finding)
+        causes += causes_of(subject, found, finding) if finding.broken else ()
         if finding.tie:
             causes += (TIE,)
     elif verdict == "exact at these parameters only" and second is not None and again is not None:
@@ -184,7 +184,7 @@ def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | N
             return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action
         error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
         return "broken" if error > SMALL else "approximate"
-    if finding.tie:
+    if finding.tie and not finding.vain:  # of a constant image there is nothing to choose
         return "approximate"
     if again is not None and again.broken:
         return "exact at these parameters only"

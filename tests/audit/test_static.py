@@ -104,3 +104,16 @@ def test_abstract_models_need_no_memory():
 
     found = ej.audit.static(nnx.eval_shape(Net), (1, 8, 8, 3), in_action=SHIFT2)
     assert {c.kind for row in found.rows for c in row.causes} == {"border", "phase"} and not found.exact
+
+
+def test_layers_that_choose_by_the_data_keep_every_shift():
+    """What they choose does not count as lost, unless somebody goes back to the fine grid without looking."""
+    given, x = {"param_dtype": float, "rngs": nnx.Rngs(0)}, (2, 16, 16, 3)
+    down = ej.nn.PolyphaseConv(3, 4, (3, 3), 2, **given)
+    exact = Chain("down", jnp.tanh, mean, down=down)
+    read = ej.audit.static(exact, x, in_action=SHIFT2, dtype=float)
+    assert read.exact and read.steps == (1, 1)
+    back = lambda y: jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)  # noqa: E731
+    read = ej.audit.static(Chain("down", back, jnp.tanh, down=down), x, in_action=SHIFT2, dtype=float)
+    assert read.steps == (2, 2) and "without looking where they were chosen from" in str(read)
+    assert ej.audit.explain(exact, jnp.ones(x), in_action=SHIFT2).judgement == "not judged"
