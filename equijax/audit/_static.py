@@ -38,8 +38,8 @@ def static(
 
     It sees windows, strides, padding, positions, dense layers, orders, and (where parameters are given) unshared kernels.
     What is written by hand on a fibre, or behind an action of your own, is tried on random numbers; where there are no
-    parameters to do so, the elements are said to be not known. It can't see ties, the insides of loops, and aliasing:
-    :func:`explain` measures these.
+    parameters to do so, the elements are said to be not known. It can't see ties, aliasing, and what depends on state, masks
+    or batch mates: :func:`explain` measures these.
 
     Args:
       model: any module that can be traced; abstract ones too (``nnx.eval_shape``), of which kernels and maps stay unread.
