@@ -12,7 +12,7 @@ import numpy as np
 from equijax.audit._beyond import Beyond
 from equijax.audit._code import CHOICE, code_for
 from equijax.audit._error import gap, widened
-from equijax.audit._fitting import Unmendable
+from equijax.audit._fitting import Unmendable, finite
 from equijax.audit._layout import Layout
 from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Network
@@ -115,7 +115,7 @@ def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
     network: Network = subject.network
     causes = {i: frozenset(cause.kind for cause in row.causes) for i, row in enumerate(rows) if row.accused}
     unknown = {i for i, own in causes.items() if not own or own - set(KINDS)}
-    kinds: dict[int, Mends] = {i: own & set(KINDS) for i, own in causes.items()}
+    kinds: dict[int, Mends] = {i: own & set(KINDS) for i, own in causes.items() if "order" not in own}  # it is meant so
     replayed = _Replayed(network, found, subject.x, subject.moved)
     if any("phase" in own for own in kinds.values()):  # who goes back to a fine grid has to be told where samples come from
         back = [i for i, finding in enumerate(found.findings) if replayed.returns(finding.step)]
@@ -142,7 +142,7 @@ class _Replayed:
         self.network, self.found, self.frame = network, found, network.frame
         self.x, self.moved_x = x, moved_x
         self.walker = Walker(network, network.trace.state)
-        self.replay = Replay(network, found.statics, tuple(range(self.frame.count)))
+        self.replay = Replay(network, finite(found.statics), tuple(range(self.frame.count)))
 
     def _layout(self, v: int) -> Layout:
         return self.walker.layout(v)
