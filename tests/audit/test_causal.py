@@ -119,7 +119,7 @@ PADDED = [
     line("both axes", on_image([(2, 0), (2, 0)]), {"order"}, IMAGE, SHIFT2),
     named(line("by hand", by_hand(2), {"order"}), "pad"),
     named(line("by hand, centred", by_hand(1, 1), {"border"}), "pad"),
-    named(line("by hand, one side", by_hand(1), {"border"}), "pad"),
+    named(line("not far enough, by hand", by_hand(1), {"border"}), "pad"),
     named(line("largest of earlier ones", pool([(0, 0), (2, 0), (0, 0)]), {"order"}), "reduce_window_max"),
     named(line("largest", pool([(0, 0), (1, 1), (0, 0)]), {"border"}), "reduce_window_max"),
 ]  # fmt: skip
@@ -134,7 +134,8 @@ def test_both_ways_of_reading_agree(case):
     report = case.audit()
     (key,) = case.expected
     assert accused(report) == case.expected[key], [(row.name, row.causes) for row in report.accused]
-    assert all(key in (row.path, row.name.split()[0]) for row in report.accused if key != "bad" or row.path)
+    cropped = ["reduce_sum"] if case.name.startswith("not far enough") else []  # the mean of what is left sees where it ends
+    assert all({key, *cropped} & {row.path, row.name.split()[0]} for row in report.accused)
     assert all(np.isfinite(row.local_error) for row in report.rows) and np.isfinite(report.error).all()
     static = ej.audit.static(case.make(), case.x.shape, in_action=case.action, dtype=case.x.dtype)
     assert {cause.kind for row in static.rows for cause in row.causes} == case.expected[key]
@@ -142,10 +143,11 @@ def test_both_ways_of_reading_agree(case):
     plan = report.plan
     if "order" in case.expected[key]:
         assert plan.remaining == tuple(row.name for row in report.accused) and not plan.mends
+        assert "CIRCULAR" not in (str(report) if case.expected[key] == {"order"} else str(plan))
         (advice,) = {cause.replacement for row in report.accused for cause in row.causes if cause.kind == "order"}
-        assert "causal" in advice and "CIRCULAR" not in str(report)
-    elif case.expected[key] == {"position"} or not report.accused[0].causes[0].kind == "phase":
-        assert plan.complete, plan
+        assert "causal" in advice
+    else:
+        assert plan.complete or cropped, plan
 
 
 class Padded(nnx.Module):
@@ -157,7 +159,7 @@ class Padded(nnx.Module):
     def __call__(self, x):
         valid = x["mask"]
         y = jnp.tanh(self.bad(jnp.tanh(self.stem(x["x"])), valid))
-        return jnp.where(valid[..., None], y, 0.0).sum(1) / valid.sum(1, keepdims=True)
+        return jnp.where(valid[..., None], y, 0.0).sum(1) / valid.sum(1, keepdims=True).astype(y.dtype)
 
 
 def at_keys(value):
