@@ -1,7 +1,7 @@
 """Causal layers, read off the operations: windows that are padded in front only, and masks that hide later places.
 
-Both the audit and the static reading ask here. Such a layer looks at earlier places only, which no shift on a torus respects,
-as there is none before the first; it reads the sequence in order, and padding it around would let the end in at the beginning.
+Both the audit and the static reading ask here. Such a layer looks at earlier places only. No shift around a torus respects
+that, as there is none before the first: it reads the sequence in order, and padded around it would see the end first.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ Placed = Literal["position", "order"]
 
 
 def padding(network: Network, eq: Equation) -> dict[int, Padded]:
-    """Returns the array axes with a moved base that an equation pads: ``"order"`` where it does so as a causal layer does."""
+    """Returns the moved axes that an equation pads; ``"order"`` where it does so as a causal layer does."""
     layout = network.layouts.get(eq.inputs[0]) if eq.inputs else None
     if layout is None:
         return {}

@@ -30,9 +30,9 @@ class Leaks:
 
 
 def change(pairs: Iterable[Pair]) -> float:
-    """Returns ``‖changed - clean‖ / ‖clean‖`` over all entries that have to agree; infinite where one of them is no number any more.
+    """Returns ``‖changed - clean‖ / ‖clean‖`` over all entries that have to agree; infinite where one of them becomes NaN.
 
-    Entries that are no numbers before the change don't count.
+    Entries that are NaN without the change don't count.
     """
     gaps, scales = [], []
     for clean, changed, own in pairs:

@@ -98,9 +98,9 @@ class Row:
       vain: True where the input tries nothing, at the given and at jittered parameters: no element changes what enters the
         row (a constant image), or no other input what leaves it (a dead or saturated layer).
       doubt: what can be read off the operations of a row against it, although no error was measured; ``""`` for nothing.
-      leaks: what is no error of equivariance, kind of the cause → size: ‖change of what must not change‖ / ‖it‖ behind the row.
-        ``"mask"``: of the valid entries, when masked ones are exchanged; ``"batch"``: of the first sample, or of a graph, when
-        others are; ``"state"``: of the model's state, when it is called. Empty where nothing leaks.
+      leaks: what is no error of equivariance, kind of the cause → ‖change of what must not change‖ / ‖it‖ behind the row.
+        ``"mask"``: of the valid entries, when masked ones are exchanged; ``"batch"``: of the first sample, or of a graph,
+        when others are; ``"state"``: of the model's state, when it is called. Empty where nothing leaks.
     """
 
     name: str

@@ -71,13 +71,13 @@ _MIXING_KERNEL = (
 _CAUSAL = {
     "window": (
         "`{where}` is causal: it looks at earlier places only, and sees where the sequence begins",
-        "for a symmetry of whole sequences a circular or centred convolution; a causal network is exact on shifts only where "
-        "nothing is cut off: compare outputs behind its receptive field",
+        "for a symmetry of whole sequences: a circular or centred convolution; a causal network is exact on shifts only "
+        "where nothing is cut off: compare outputs behind its receptive field",
     ),
     "mask": (
-        "`{where}` is causal: a triangular mask hides later places, so that each sees from where the sequence begins to itself",
-        "for a symmetry of whole sequences attention to all places; a causal network keeps its order, and is exact on shifts "
-        "only where nothing is cut off: masks of a fixed reach, and outputs compared behind it",
+        "`{where}` is causal: its mask hides later places, so that each looks back to where the sequence begins",
+        "for a symmetry of whole sequences: attention to all places; a causal network is exact on shifts only where nothing is "
+        "cut off: a mask of a fixed reach, with outputs compared behind it",
     ),
 }
 

@@ -185,8 +185,8 @@ def _counted(report: "Report") -> str:
 
 #: What is said below a table with leaks.
 LEAKS = (
-    "leak: part of a row's output that changes when masked entries, or other samples of the batch, are exchanged, which must "
-    "not matter; state: part of the model's state that a call changes. Neither is an error of equivariance"
+    "leak: part of a row's output that changes when masked entries, or other samples of the batch, are exchanged, which "
+    "must not matter; state: part of the model's state that a call changes. Neither is an error of equivariance"
 )
 
 

@@ -47,7 +47,7 @@ LARGE = {"-inf": -jnp.inf, "-1e9": -1e9, "finfo.min": float(jnp.finfo(jnp.float6
 ALLOWED = {"triangle": (TRIANGLE, {"order"}), "windows": (WINDOWS, {"position"})}
 
 
-def line(name, make, expected, x=LINE, action=SHIFT1, **options):
+def line(name, make, expected, x=LINE, action: ej.Action = SHIFT1, **options):
     return Case(name, make, x, action, {"bad": expected}, options)
 
 
@@ -206,4 +206,4 @@ def test_large_constants_leave_the_error_of_other_layers_alone():
 
     report = ej.audit.explain(make(), LINE, in_action=SHIFT1)
     assert {row.path: {c.kind for c in row.causes} for row in report.accused} == {"first": {"border"}, "bad": {"order"}}
-    assert abs(sum(row.share for row in report.rows) - 1) <= 1e-6
+    assert abs(sum(row.share or 0.0 for row in report.rows) - 1) <= 1e-6

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 import equijax as ej
+from equijax.audit._table import percent
 from tests.audit.networks import IMAGE, MASKED, SHIFT2, Chain, Counting, MaskedMean, MaskedSet, conv, linear, mean
 from tests.audit.reports import made_report, made_row
 from tests.helpers import randn
@@ -57,11 +58,17 @@ def test_the_page_shows_leaks(tmp_path):
     report.to_html(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     (row,) = report.accused
-    assert f"leak {100 * row.leak:.0f} %" in text and f'data-value="{row.leak!r}"' in text and "an error of equivariance" in text
+    assert (
+        f"leak {100 * row.leak:.0f} %" in text
+        and f'data-value="{row.leak!r}"' in text
+        and "an error of equivariance" in text
+    )
 
 
 def test_samples_that_change_each_other():
-    model = Chain("stem", lambda x: x - 0.2 * x.mean(0, keepdims=True), jnp.tanh, mean, "head", stem=conv(3, 4), head=linear(4, 2))
+    model = Chain(
+        "stem", lambda x: x - 0.2 * x.mean(0, keepdims=True), jnp.tanh, mean, "head", stem=conv(3, 4), head=linear(4, 2)
+    )
     report = ej.audit.explain(model, IMAGE, in_action=SHIFT2)
     others = jnp.concatenate([IMAGE[:1], -1.3 * IMAGE[:0:-1] + 0.1])
     before, after = (model.stem(x) - 0.2 * model.stem(x).mean(0, keepdims=True) for x in (IMAGE, others))
@@ -69,7 +76,7 @@ def test_samples_that_change_each_other():
     assert set(row.leaks) == {"batch"} and near(row.leak, part(after[:1], before[:1]))
     assert near(report.leaks["batch"], part(model(others)[:1], model(IMAGE)[:1]))
     words = " ".join(str(report).split())
-    assert f"Samples of the batch change each other's output by {ej.audit._table.percent(report.leaks['batch'])}" in words
+    assert f"Samples of the batch change each other's output by {percent(report.leaks['batch'])}" in words
 
 
 def test_a_leak_beside_an_error():
