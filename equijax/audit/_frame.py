@@ -4,7 +4,7 @@ import copy as copying
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -104,14 +104,15 @@ class Frame:
 
     def acts(self, e: int, layout: Layout | None) -> bool:
         """Tells whether the element has an action on arrays of this layout."""
-        if layout is None:
-            return False
+        return layout is not None and _remembered(layout, (self, "acts", e), lambda: self._acts(e, layout))
+
+    def _acts(self, e: int, layout: Layout) -> bool:
         if layout.chosen:
             return True
         if layout.custom is not None:
             return layout.custom.acts(self.element(e), layout.shape)
         fibres = all(self._fibres(a.fibre)[e] is not None for a in layout.atoms if isinstance(a, Fibre))
-        return fibres and all(self._moves(pieces, e).acts for pieces in _copies(layout))
+        return fibres and all(self._moves(pieces, e).acts for pieces in layout.copies)
 
     def bordered(self) -> "Frame":
         """Returns the same elements on arrays with borders, about the same centre."""
@@ -128,7 +129,7 @@ class Frame:
         """Tells whether no place of the torus is held twice (as in an array that was padded)."""
         if self.period is None:
             return True
-        for pieces in _copies(layout):
+        for pieces in layout.copies:
             for axis in () if _is_local(pieces) else pieces:
                 unit = math.lcm(*(x.denominator for p in axis for x in (p.spacing, p.origin)))
                 places = _positions(axis, unit) % (self.period[axis[0].axis] * unit)
@@ -138,7 +139,7 @@ class Frame:
 
     def covers(self, e: int, layout: Layout) -> bool:
         """Tells whether every sample of such an array has its image in it."""
-        return layout.custom is not None or all(bool(self._moves(p, e).inside.all()) for p in _copies(layout))
+        return layout.custom is not None or all(bool(self._moves(p, e).inside.all()) for p in layout.copies)
 
     def move(
         self, e: int, value: Any, layout: Layout, further: tuple[int, ...] = ()
@@ -169,7 +170,7 @@ class Frame:
         shape = tuple(a.size for a in atoms)
         result = value.reshape(shape)
         known: np.ndarray | None = None
-        for pieces in _copies(layout):
+        for pieces in layout.copies:
             places = [atoms.index(piece) for axis in pieces for piece in axis]
             source, inside, _ = moves(pieces)
             front = np.moveaxis(result, places, range(len(places)))
@@ -221,9 +222,12 @@ class Frame:
 
     def lattice(self, layout: Layout) -> Lattice:
         """Returns how far the samples of an array are apart along each axis of the grid, and where the first one lies."""
+        return _remembered(layout, (self, "lattice"), lambda: self._lattice(layout))
+
+    def _lattice(self, layout: Layout) -> Lattice:
         d = len(self.centre)
         spacing, origin = [Fraction(1)] * d, [Fraction(0)] * d
-        for pieces in [copy for copy in _copies(layout) if not _is_local(copy)][:1]:
+        for pieces in [copy for copy in layout.copies if not _is_local(copy)][:1]:
             for axis in pieces:
                 spacing[axis[0].axis] = min(abs(a.spacing) for a in axis)
                 origin[axis[0].axis] = sum((a.origin for a in axis), Fraction(0))
@@ -235,6 +239,9 @@ class Frame:
         An element that moves the samples of a coarse lattice between each other has no action on it. Behind it every one of
         these shifts brings them back to the lattice: to the next samples in one or the other direction along every axis.
         """
+        return _remembered(layout, (self, "beyond", e), lambda: self._shifts_beyond(e, layout))
+
+    def _shifts_beyond(self, e: int, layout: Layout) -> tuple[tuple[int, ...], ...]:
         if not self.is_grid or layout.custom is not None or not layout.base:
             return ()
         matrix, d = self.matrices[self.point[e]], len(self.centre)
@@ -249,7 +256,7 @@ class Frame:
                 return ()
             choices.append((int(short), int(short - spacing[k])) if short else (0,))
         found = sorted(itertools.product(*choices), key=lambda t: sum(map(abs, t)))
-        copies = _copies(layout)
+        copies = layout.copies
         return tuple(t for t in found if all(self._moves(pieces, e, t).acts for pieces in copies))
 
     def _base_moves(self, pieces: tuple[tuple[Base, ...], ...], e: int, further: tuple[int, ...] = ()) -> Moves:
@@ -342,18 +349,13 @@ def _lookup(wanted: np.ndarray, own: np.ndarray, period: int | None) -> np.ndarr
     return np.array([numbers.get(int(w), numbers.get(int(w) % period, -1)) for w in wanted])
 
 
+def _remembered(layout: Layout, key: tuple[Any, ...], find: Callable[[], Any]) -> Any:
+    """Returns what was found out about a layout before, or finds it."""
+    if key not in layout.memo:
+        layout.memo[key] = find()
+    return layout.memo[key]
+
+
 def _is_local(pieces: tuple[tuple[Base, ...], ...]) -> bool:
     """Tells whether a copy of the base is the places in a window."""
     return pieces[0][0].local
-
-
-def _copies(layout: Layout) -> list[tuple[tuple[Base, ...], ...]]:
-    """Returns for each copy of the base its axes, each as its pieces, the outermost first."""
-    if any(isinstance(a, Joined) for a in layout.atoms):
-        return list(dict.fromkeys(pieces for _, block in layout.blocks for pieces in _copies(block)))
-    result = []
-    for copy in sorted({a.copy for a in layout.base}):
-        own = [a for a in layout.base if a.copy == copy]
-        axes = sorted({a.axis for a in own})
-        result.append(tuple(tuple(sorted((a for a in own if a.axis == k), key=lambda a: -abs(a.spacing))) for k in axes))
-    return result

@@ -88,7 +88,7 @@ class _Comparison:
         return [(clean, other[window], valid) for clean, other, window, valid in filter(None, found)]
 
     def _pair(self, v: int, changed: Any) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...], np.ndarray] | None:
-        """Returns an activation, that of the larger graph, which part of it belongs to the graph, and where that is valid."""
+        """Returns an activation, that of the larger graph, the part of it that is of the graph, and where that is valid."""
         clean, layout = np.asarray(self.found.clean[v]), self.network.layouts.get(v)
         own = None if layout is None else self._kept(layout, np.shape(changed))
         if own is None or not jnp.issubdtype(clean.dtype, jnp.inexact):

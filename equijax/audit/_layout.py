@@ -4,10 +4,12 @@ Every array axis is a product of *atoms*, in C order: flattening an image and sp
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from typing import Any
 
 from equijax.actions import Action
 from equijax.reps import Representation
@@ -158,17 +160,34 @@ class Layout:
     numbers: Numbers | None = None
     chosen: bool = False
 
-    @property
+    @functools.cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What was found out about the layout, by who asked and what."""
+        return {}
+
+    @functools.cached_property
+    def copies(self) -> list[tuple[tuple[Base, ...], ...]]:
+        """For each copy of the base its axes, each as its pieces, the outermost first."""
+        if any(isinstance(a, Joined) for a in self.atoms):
+            return list(dict.fromkeys(pieces for _, block in self.blocks for pieces in block.copies))
+        result = []
+        for copy in sorted({a.copy for a in self.base}):
+            own = [a for a in self.base if a.copy == copy]
+            axes = sorted({a.axis for a in own})
+            result.append(tuple(tuple(sorted((a for a in own if a.axis == k), key=lambda a: -abs(a.spacing))) for k in axes))
+        return result
+
+    @functools.cached_property
     def atoms(self) -> tuple[Atom, ...]:
         """All atoms, in C order."""
         return tuple(atom for axis in self.axes for atom in axis)
 
-    @property
+    @functools.cached_property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array."""
         return tuple(map(length, self.axes))
 
-    @property
+    @functools.cached_property
     def base(self) -> tuple[Base, ...]:
         """The atoms of the base."""
         return tuple(bases(self.atoms))

@@ -1,7 +1,9 @@
 """Replaying one step with something mended: circular padding, stride 1, shared weights, no dependence on the place."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ Mends = frozenset[str]
 
 #: Everything that can be mended, the likelier cause first.
 KINDS = ("border", "phase", "kernel", "fibre", "position", "dense", "nonlinearity")
+
+#: What is said of a weight instead of another one: it is shared, or can't be solved for.
+SAME, UNKNOWN = "same", "unknown"
 
 WINDOWS = ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window")
 
@@ -170,12 +175,27 @@ class Replay:
         unstrided = self._unstrided(equation, operands)["window_strides"]
         if unstrided != strides and self._wants("phase", mends):
             strides = unstrided
-        nearest = self._nearest_kernel(equation, layout, kernel)
-        if nearest is not None and not is_shared(kernel, nearest) and self._wants("kernel", mends):
-            kernel = nearest.astype(np.asarray(kernel).dtype)
+        shared = self._shared(equation, kernel, lambda: self._nearest_kernel(equation, layout, kernel))
+        if isinstance(shared, np.ndarray) and self._wants("kernel", mends):
+            kernel = shared
         return equation.bind(
             [x, kernel], padding=tuple(padding), lhs_dilation=tuple(dilation), window_strides=tuple(strides)
         )
+
+    def _shared(self, equation: Equation, weight: Any, nearest: Callable[[], np.ndarray | None]) -> np.ndarray | str:
+        """Returns the nearest shared weight, in the dtype of the weight; a word where that is the weight itself, or unknown.
+
+        What was found for a weight is kept: one network is replayed again and again.
+        """
+        key = id(equation), self.elements
+        own, result = self.network.nearest.get(key, (None, UNKNOWN))
+        if own is not weight:
+            found = nearest()
+            result = UNKNOWN if found is None else SAME
+            if found is not None and not is_shared(weight, found):
+                result = found.astype(np.asarray(weight).dtype)
+            self.network.nearest[key] = weight, result
+        return result
 
     def nearest_kernel(self, equation: Equation, kernel: np.ndarray) -> np.ndarray | None:
         """Returns the nearest kernel of a convolution that is shared under the elements; None where they share nothing."""
@@ -364,19 +384,24 @@ class Replay:
             if operands[1 - side].depends or not operands[side].depends or layout is None:
                 continue
             summed = tuple(layout.axes[k] for k in contracted[side])
-            weight = np.moveaxis(np.asarray(arguments[1 - side]), contracted[1 - side], range(len(summed)))
             free = self._free_axes(equation, 1 - side, operands)
             if not any(isinstance(a, (Base, Fibre, Joined)) for axis in (*summed, *free) for a in axis):
                 continue
-            nearest = nearest_dense(self.frame, self.elements, weight, summed, free)
+            weight, places = arguments[1 - side], contracted[1 - side]
+            nearest = self._shared(equation, weight, functools.partial(self._nearest_dense, weight, places, summed, free))
             kind = "fibre" if mixes(Layout((*summed, *free))) and not Layout((*summed, *free)).base else "dense"
-            if (nearest is None or not is_shared(weight, nearest)) and self._wants(kind, mends):
-                if nearest is None:
+            if nearest is not SAME and self._wants(kind, mends):
+                if isinstance(nearest, str):
                     raise Unmendable("too many weights")
                 arguments = list(arguments)
-                mended = nearest.astype(weight.dtype)
-                arguments[1 - side] = np.moveaxis(mended, range(len(summed)), contracted[1 - side])
+                arguments[1 - side] = nearest
         return equation.bind(arguments)
+
+    def _nearest_dense(self, weight: Any, places: Sequence[int], summed: Axes, free: Axes) -> np.ndarray | None:
+        """Returns the nearest weight that the elements share, which is summed over some of its axes."""
+        ahead = range(len(summed))
+        nearest = nearest_dense(self.frame, self.elements, np.moveaxis(np.asarray(weight), places, ahead), summed, free)
+        return None if nearest is None else np.moveaxis(nearest, ahead, places)
 
     def _free_axes(self, equation: Equation, weight: int, operands: list[Operand]) -> Axes:
         """Returns the layout of the axes of a weight that are not summed over, as another copy of the base."""

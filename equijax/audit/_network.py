@@ -57,6 +57,8 @@ class Network:
         self.layouts: Layouts = dict(zip(trace.x_variables, in_layouts, strict=True))
         self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()
         Propagation(self).run(actions)
+        #: Equation and elements → a kernel, and the nearest one that they share (None where it is shared).
+        self.nearest: dict[tuple[int, tuple[int, ...]], tuple[Any, Any]] = {}
         self.steps = steps_of(trace, self.equations, self.depends, self.layouts, self.is_known, depth)
 
     def under(self, elements: Element) -> "Network":

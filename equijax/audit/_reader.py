@@ -148,7 +148,9 @@ class Reader:
             drawn = self.network.random - self.network.depends
             if any(v in drawn for v in eq.inputs):
                 yield "randomness", everything, "draws random numbers"
-            elif out is not None and out.base and (eq.name in ELEMENTWISE or eq.name == "concatenate"):
+                continue
+            numbers = any(o.layout is not None and o.layout.numbers is not None for o in operands)  # beside their range
+            if out is not None and out.base and not numbers and (eq.name in ELEMENTWISE or eq.name == "concatenate"):
                 for i, (v, operand) in enumerate(zip(eq.inputs, operands, strict=True)):
                     skipped = eq.params["dimension"] if eq.name == "concatenate" else None
                     elements = None if v in self.network.counts else self._placed(operand, out, skipped)

@@ -76,8 +76,8 @@ _CAUSAL = {
     ),
     "mask": (
         "`{where}` is causal: its mask hides later places, so that each looks back to where the sequence begins",
-        "for a symmetry of whole sequences: attention to all places; a causal network is exact on shifts only where nothing is "
-        "cut off: a mask of a fixed reach, with outputs compared behind it",
+        "for a symmetry of whole sequences: attention to all places; a causal network is exact on shifts only where nothing "
+        "is cut off: a mask of a fixed reach, with outputs compared behind it",
     ),
 }
 

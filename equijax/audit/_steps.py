@@ -1,6 +1,7 @@
 """The steps of a network: what lies between two places where every living activation has a known action."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,6 +48,12 @@ class Step:
         """The living variables that the step computes."""
         old = set(self.before)
         return tuple(v for v in self.after if v not in old)
+
+    @functools.cached_property
+    def dead(self) -> tuple[int, ...]:
+        """The variables that the step reads or computes, and nothing behind it needs."""
+        made = [v for eq in self.equations for v in eq.outputs]
+        return tuple(set(self.before).union(made).difference(self.after))
 
     @property
     def read(self) -> tuple[int, ...]:

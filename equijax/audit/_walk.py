@@ -6,6 +6,7 @@ activations; what that changes at the output is the step's term. The terms add u
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +17,17 @@ from equijax.audit._beyond import Beyond
 from equijax.audit._error import eps_of, widened
 from equijax.audit._layout import Base
 from equijax.audit._network import Network
+from equijax.audit._shared import mixes
 from equijax.audit._steps import Step, joined
 from equijax.audit._vain import another, is_vain
-from equijax.audit._walker import SAFE, Floors, Walker, relative, size_of
+from equijax.audit._walker import SAFE, Floors, Walker, plain_size, relative, size_of
 from equijax.nn._jaxpr import Values
 
 #: Where rounding alone changes an activation by more than this part, a choice has flipped.
 FLIPPED = 1e-4
+
+#: Relative rounding of the size of an array.
+ROUNDED = 1e-11
 
 #: Operations that make a choice.
 CHOOSING = frozenset("argmax argmin sort top_k eq ne gt ge lt le sign floor ceil round".split())
@@ -175,6 +180,7 @@ class _Walking:
         self.moved = {e: self._moved(steps, e, start) for e, start in enumerate(starts[2:])}
         self.ways = [_Way(e, start) for e, start in enumerate(starts[2:])]
         self.findings: list[Finding] = []
+        self.sizes: dict[int, float] = {}
 
     def _start(self, leaves: Sequence[Any]) -> Values:
         return dict(zip(self.walker.network.trace.x_variables, leaves, strict=True))
@@ -312,8 +318,19 @@ class _Walking:
         return block if confirmed else None
 
     def _vanishes(self, e: int, far: Values, step: Step) -> bool:
+        if not all(map(functools.partial(self._may_vanish, e, far), step.after)):
+            return False
         error, floor = self.walker.compare(e, far, self.clean, step.after, self.floors)
         return error <= SAFE * floor
+
+    def _may_vanish(self, e: int, far: Values, v: int) -> bool:
+        """Tells whether a run has an activation as large as the clean one, where an element only moves its entries."""
+        clean, layout = self.clean[v], self.walker.layout(v)
+        if layout.custom is not None or mixes(layout) or not self.walker.frame.covers(e, layout):
+            return True
+        if v not in self.sizes:
+            self.sizes[v] = plain_size(clean)
+        return abs(plain_size(far[v]) - self.sizes[v]) <= (SAFE * self.floors[v] + ROUNDED) * self.sizes[v]
 
     def end(self) -> Walk:
         """Returns what was found."""

@@ -52,9 +52,8 @@ class Walker:
             else:
                 evaluate(step.equations, values)
             kept.update({v: values[v] for v in step.written if keep(v)})
-            alive = set(step.after)
-            for v in [v for v in values if v not in alive and v not in self.statics]:
-                del values[v]
+            for v in step.dead:
+                values.pop(v, None)
         return kept
 
     def step(self, step: Step, now: Values) -> Values:
@@ -115,6 +114,13 @@ def size_of(array: np.ndarray) -> float:
     """Returns the Euclidean norm of all entries."""
     flat = array.reshape(-1)
     return float(np.sqrt(np.einsum("i,i->", flat, flat.conj()).real))  # in one thread: others may have the rest
+
+
+def plain_size(value: Any) -> float:
+    """Returns the Euclidean norm of an array of any dtype, in float64, without a copy of it."""
+    flat = np.asarray(value).reshape(-1)
+    kind = np.complex128 if np.iscomplexobj(flat) else np.float64
+    return float(np.sqrt(abs(np.einsum("i,i->", flat, flat.conj(), dtype=kind, casting="unsafe"))))
 
 
 def relative(difference: np.ndarray, scale: Any) -> float:

@@ -146,8 +146,8 @@ def project(weight: np.ndarray, orbit: np.ndarray) -> np.ndarray:
         raise ValueError("`orbit` is one number; it must be an array of the orbits of all entries.")
     flat = flat_weight(weight, orbit.shape)
     count = np.bincount(orbit.reshape(-1))
-    total = np.zeros((len(count), flat.shape[1]))
-    np.add.at(total, orbit.reshape(-1), flat)
+    rows = np.argsort(orbit.reshape(-1), kind="stable")  # orbit by orbit
+    total = np.add.reduceat(flat[rows], np.cumsum(count) - count, axis=0)
     return (total / count[:, None])[orbit.reshape(-1)].reshape(np.shape(weight))
 
 
