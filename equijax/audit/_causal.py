@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from equijax.audit._layout import Base, Layout, bases
+from equijax.audit._layout import Base, Joined, Layout, bases
 from equijax.audit._network import Network
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, ORDERED
@@ -24,6 +24,8 @@ Placed = Literal["position", "order"]
 
 def padding(network: Network, eq: Equation) -> dict[int, Padded]:
     """Returns the moved axes that an equation pads; ``"order"`` where it does so as a causal layer does."""
+    if eq.name == "concatenate":
+        return {eq.params["dimension"]: "order"} if _begins_with_zeros(network, eq) else {}
     layout = network.layouts.get(eq.inputs[0]) if eq.inputs else None
     if layout is None:
         return {}
@@ -53,6 +55,31 @@ def _looks_back(network: Network, eq: Equation, k: int) -> bool:
         return _ends_here(network, eq, k, 0)
     low, high, inner = eq.params["padding_config"][k]
     return low > 0 >= high and inner == 0 and _all_look_back(network, eq.outputs[0], k, low)
+
+
+def _begins_with_zeros(network: Network, eq: Equation) -> bool:
+    """Tells whether an equation puts constants in front of samples, and nothing is left that looks at later ones."""
+    k, depends = eq.params["dimension"], [v in network.depends for v in eq.inputs]
+    v, shapes = eq.inputs[-1], [network.trace.program.avals[v].shape for v in eq.inputs]
+    layout, low = network.layouts.get(v), sum(shape[k] for shape in shapes[:-1])
+    if not depends[-1] or any(depends[:-1]) or low == 0 or layout is None or layout.custom is not None:
+        return False
+    out = network.layouts.get(eq.outputs[0])
+    apart = out is not None and out.custom is None and any(isinstance(a, Joined) for a in out.axes[k])  # a class token
+    if apart or not any(isinstance(a, Base) and a.size > 1 for a in layout.axes[k]):
+        return False
+    return _is_cut(network, v, k, low) or _all_look_back(network, eq.outputs[0], k, low)
+
+
+def _is_cut(network: Network, v: int, k: int, count: int) -> bool:
+    """Tells whether an array is another one without its last samples along an axis, at least as many as are counted."""
+    for eq in network.equations:
+        if v in eq.outputs and eq.name == "slice":
+            size = network.trace.program.avals[eq.inputs[0]].shape[k]
+            start, end = (eq.params[name][k] for name in ("start_indices", "limit_indices"))
+            strides = eq.params["strides"]
+            return start == 0 and size - end >= count and (strides is None or strides[k] == 1)
+    return False
 
 
 def _all_look_back(network: Network, v: int, k: int, low: int) -> bool:

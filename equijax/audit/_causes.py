@@ -78,11 +78,11 @@ class _Search:
         equations, found = self.finding.step.equations, list[CauseKind]()
         for kind in kinds:
             own: list[CauseKind] = []
-            if kind == "border":
+            if kind in ("border", "unknown"):
                 own = [word for eq in equations for word in padding(self.network, eq).values()]
             elif kind == "position":
                 own = [word for eq in equations for _, words in placed_operands(self.network, eq) for word in words]
-            found += own or [kind]
+            found += own if own and (kind != "unknown" or own == ["order"] * len(own)) else [kind]
         return list(dict.fromkeys(found))
 
     def _repairs(self, replay: Replay, mends: Mends) -> bool:

@@ -160,7 +160,7 @@ def gap(a: Any, b: Any, known: np.ndarray | None = None) -> np.ndarray:
 
 def _finite(array: np.ndarray, infinite: np.ndarray, size: float) -> np.ndarray:
     """Returns an array with numbers of the given size in the place of infinities."""
-    sign = np.where(array.real < 0, -1.0, 1.0)
+    sign = np.where(np.real(array) < 0, -1.0, 1.0)
     return np.where(infinite, size * sign, array)
 
 
@@ -182,4 +182,4 @@ def widened(leaf: Any) -> np.ndarray:
     """
     array = wide(leaf)
     far = np.abs(array) > ENDLESS
-    return np.where(far, np.where(array.real < 0, -np.inf, np.inf), array) if far.any() else array
+    return np.where(far, np.where(np.real(array) < 0, -np.inf, np.inf), array) if far.any() else array

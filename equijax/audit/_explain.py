@@ -121,7 +121,7 @@ def explain(
     network = subject.network
     state = network.trace.state
     other = jittered_state(network, state) if perturb else None
-    with np.errstate(over="ignore"):  # rounding takes the least number of a dtype, as masks have it, to minus infinity
+    with np.errstate(over="ignore", invalid="ignore"):  # masks hold infinities, and numbers that rounding makes infinite
         found = walk(network, state, subject.x, subject.moved, network.steps, jittered=other, every_cut=every_cut)
         steps = [finding.step for finding in found.findings]
         spared = [finding.broken if found.is_visible(finding) else set() for finding in found.findings]

@@ -133,7 +133,7 @@ class Reader:
         for eq in step.equations:
             layout, out = (self.network.layouts.get(v) for v in (eq.inputs[0], eq.outputs[0]))
             operands = self.network.operands(eq, self.network.layouts)
-            if layout is not None and layout.base and eq.inputs[0] in self.network.depends:
+            if eq.name == "concatenate" or (layout is not None and layout.base and eq.inputs[0] in self.network.depends):
                 yield from self._window(eq, turned, step)
             if ours:
                 continue

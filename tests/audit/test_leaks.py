@@ -66,12 +66,11 @@ def test_the_page_shows_leaks(tmp_path):
 
 
 def test_samples_that_change_each_other():
-    model = Chain(
-        "stem", lambda x: x - 0.2 * x.mean(0, keepdims=True), jnp.tanh, mean, "head", stem=conv(3, 4), head=linear(4, 2)
-    )
+    stem = conv(3, 4)
+    model = Chain("stem", lambda x: x - 0.2 * x.mean(0, keepdims=True), jnp.tanh, mean, "head", stem=stem, head=linear(4, 2))
     report = ej.audit.explain(model, IMAGE, in_action=SHIFT2)
     others = jnp.concatenate([IMAGE[:1], -1.3 * IMAGE[:0:-1] + 0.1])
-    before, after = (model.stem(x) - 0.2 * model.stem(x).mean(0, keepdims=True) for x in (IMAGE, others))
+    before, after = (stem(x) - 0.2 * stem(x).mean(0, keepdims=True) for x in (IMAGE, others))
     (row,) = report.accused
     assert set(row.leaks) == {"batch"} and near(row.leak, part(after[:1], before[:1]))
     assert near(report.leaks["batch"], part(model(others)[:1], model(IMAGE)[:1]))
