@@ -196,10 +196,12 @@ def _valid_entries(layout: Layout | None, own: Layout | None, mask: np.ndarray) 
 
     None where that is not known: the array holds some of the places only.
     """
-    if layout is None or layout.custom is not None:
+    if layout is None:
         return None
     keep = np.ones(layout.shape, bool)
-    if own is None or own.custom is not None or not layout.base:
+    if own is None or own.custom is not None or not own.base or layout.custom is not None:
+        return _valid_by_size(keep, mask)
+    if not layout.base:
         return keep
     moved = [k for k, axis in enumerate(own.axes) if any(isinstance(a, Base) for a in axis)]
     batch = mask.shape[: len(mask.shape) - len(moved)]
@@ -218,6 +220,17 @@ def _valid_entries(layout: Layout | None, own: Layout | None, mask: np.ndarray) 
             part = np.repeat(mask, layout.shape[0] // batch[0], axis=0)
         shape = [n if k in axes or (batch and k == 0) else 1 for k, n in enumerate(layout.shape)]
         keep &= part.reshape(shape)
+    return keep
+
+
+def _valid_by_size(keep: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Returns where an array holds valid entries only, if all that is known of its axes is how long they are."""
+    if mask.ndim != 2 or keep.shape[:1] != mask.shape[:1]:
+        valid = mask.reshape(mask.shape + (1,) * (keep.ndim - mask.ndim)) if keep.shape[: mask.ndim] == mask.shape else True
+        return keep & valid
+    for k in range(1, keep.ndim):
+        if keep.shape[k] == mask.shape[1]:
+            keep = keep & mask.reshape([n if j in (0, k) else 1 for j, n in enumerate(keep.shape)])
     return keep
 
 

@@ -330,6 +330,8 @@ class Report:
         if self.exact:
             return
         reason = "the equivariance of the network is undefined" if self.undefined else "the network is not equivariant"
+        if self.accused and not self.undefined and all(row.only_leaks for row in self.accused):
+            reason = "the network lets something through that must not matter, or changes its state"
         if self.judgement == "not judged":
             rows = ", ".join(f"`{row.name}`" for row in self.unjudged)
             reason = f"whether the network is equivariant is not known, as these rows were not judged: {rows}"

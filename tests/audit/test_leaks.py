@@ -45,6 +45,8 @@ def test_masked_entries_that_change_the_result():
     assert row.path == "pool" and set(row.leaks) == {"mask"} and near(row.leak, pooled)
     assert set(report.leaks) == {"mask"} and near(report.leaks["mask"], output)
     assert row.local_error <= 10 * row.floor and report.judgement == row.judgement == "broken" and not report.exact
+    with pytest.raises(AssertionError, match="must not matter"):
+        report.assert_exact()
     words = " ".join(str(report).split())
     assert f"Masked entries change `{row.name}` by {100 * pooled:.0f} %, the output by {100 * output:.0f} %." in words
     assert "breaks the symmetry" not in words and "1 of 5 rows leaks" in words
@@ -120,6 +122,14 @@ def test_nothing_leaks_from_an_exact_network():
     report = ej.audit.explain(MaskedMean(False), MASKED, in_action=MaskedSet())
     assert report.exact and report.leaks == {} and all(row.leaks == {} and row.leak == 0.0 for row in report.rows)
     assert "leak" not in str(report)
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_masks_under_groups_that_move_no_places(broken):
+    still = ej.TrivialAction(SHIFT2.group)
+    report = ej.audit.explain(MaskedMean(broken), MASKED, in_action={"x": still, "mask": still})
+    assert set(report.leaks) == ({"mask"} if broken else set())
+    assert [row.name.split()[0] for row in report.accused] == (["reduce_sum"] if broken else [])
 
 
 class Centred(nnx.Module):
