@@ -144,24 +144,19 @@ ENDLESS = 1e30
 def gap(a: Any, b: Any, known: np.ndarray | None = None) -> np.ndarray:
     """Returns ``a - b`` in float64, with 0 where both are the same infinity, and where ``b`` is not known.
 
-    Where one of them is infinite and the other is not, or another infinity, the difference is finite too: an infinity
-    counts as twice the largest finite number of both.
+    It is finite too where one of them is infinite and the other is not, or is another infinity: such a pair counts as much
+    as the root mean square of the finite numbers.
     """
     a, b = widened(a), widened(b)
-    infinite = np.isinf(a), np.isinf(b)
-    if infinite[0].any() or infinite[1].any():
-        largest = max((float(np.nanmax(np.abs(c[~far]), initial=0.0)) for c, far in zip((a, b), infinite, strict=True)))
-        same = infinite[0] & infinite[1] & (a == b)
-        a, b = (_finite(c, far, 2 * largest or 1.0) for c, far in zip((a, b), infinite, strict=True))
-        a, b = np.where(same, 0.0, a), np.where(same, 0.0, b)
+    infinite = np.isinf(a) | np.isinf(b)
+    if infinite.any():
+        apart = infinite & (a != b) & ~np.isnan(a) & ~np.isnan(b)
+        finite = np.abs(b[np.isfinite(b)])
+        size = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+        a, b = np.where(infinite & ~np.isnan(a), np.where(apart, size or 1.0, 0.0), a), np.where(np.isinf(b), 0.0, b)
+        b = np.where(apart, 0.0, b)
     result = a - b
     return result if known is None else np.where(known, result, 0.0)
-
-
-def _finite(array: np.ndarray, infinite: np.ndarray, size: float) -> np.ndarray:
-    """Returns an array with numbers of the given size in the place of infinities."""
-    sign = np.where(np.real(array) < 0, -1.0, 1.0)
-    return np.where(infinite, size * sign, array)
 
 
 def eps_of(value: Any) -> float:
