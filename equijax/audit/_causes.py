@@ -10,6 +10,7 @@ import numpy as np
 
 from equijax.audit._causal import padding, placed_operands
 from equijax.audit._error import gap
+from equijax.audit._findings import Finding, Walk
 from equijax.audit._fitting import Unmendable, finite
 from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import KINDS, Mends, Replay
@@ -20,7 +21,6 @@ from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause, places_ignored
 from equijax.audit._shared import mixes
 from equijax.audit._steps import READS, Step
-from equijax.audit._walk import Finding, Walk
 from equijax.audit._walker import SAFE, relative
 from equijax.nn._jaxpr import Equation, Values
 

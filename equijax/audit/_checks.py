@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._error import widened
+from equijax.audit._findings import Walk
 from equijax.audit._grown import leaks_of_graph
 from equijax.audit._layout import Base, Layout, Still
 from equijax.audit._leak import LeakKind, Leaks, change
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._sentences import cause
-from equijax.audit._walk import Walk
 from equijax.audit._walker import SAFE
 from equijax.nn._jaxpr import Values, evaluate
 

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._findings import Walk
 from equijax.audit._graph_changes import changed, joined, padded
 from equijax.audit._layout import Base, Layout
 from equijax.audit._leak import LeakKind, Leaks, Pair, change
 from equijax.audit._network import Network
 from equijax.audit._trace import Trace, trace
-from equijax.audit._walk import Walk
 from equijax.audit._walker import SAFE
 from equijax.graphs import Graph
 from equijax.nn._jaxpr import Equation, Values, evaluate

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._error import widened
+from equijax.audit._findings import Walk
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Base, Fibre, Layout
 from equijax.audit._network import Network
 from equijax.audit._report import Infinitesimal
 from equijax.audit._steps import Step, joined
-from equijax.audit._walk import Walk
 from equijax.nn._jaxpr import Program, Values, evaluate, read
 
 #: Below this part of the derivative of the activations a Lie derivative is rounding.

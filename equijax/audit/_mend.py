@@ -64,7 +64,7 @@ class Replay:
             values.update(zip(equation.outputs, results, strict=True))
             layouts.update(zip(equation.outputs, found, strict=True))
             for v, layout in zip(equation.outputs, found, strict=True):
-                if v in self.network.declared:
+                if v in self.network.declared or v in self.network.passed_back:
                     layouts[v] = _adjusted(self.network.layouts[v], layout)
         for v in step.written:
             if v in self.network.declared or np.shape(values[v]) == self.network.trace.program.avals[v].shape:
@@ -327,7 +327,12 @@ class Replay:
         shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
         layout = out_layouts(equation, operands, [shape])[0]
         pairs = zip(arguments, operands, strict=True)
-        kinds = ["border" if v in self.network.counts else "position" for v in equation.inputs]
+        dense = any(v in self.network.passed_back for v in equation.inputs)  # a bias for every place belongs to its weights
+        learned = "dense" if dense else "position"
+        kinds = [
+            "border" if v in self.network.counts else learned if o.learned else "position"
+            for v, o in zip(equation.inputs, operands, strict=True)
+        ]
         placeless = [self._placeless(a, o, layout, mends, kind=kind) for (a, o), kind in zip(pairs, kinds, strict=True)]
         adds = equation.name in ("add", "add_any", "sub")
         return equation.bind([self._fibreless(a, o, layout, mends, adds) for a, o in zip(placeless, operands, strict=True)])

@@ -53,6 +53,7 @@ class Network:
         self.counts = program.depends_on(counts) - self.depends
         self.declared: set[int] = set()
         self.assumed: set[int] = set()
+        self.passed_back: set[int] = set()
         self.given = tuple(out_layouts)
         self.layouts: Layouts = dict(zip(trace.x_variables, in_layouts, strict=True))
         self.known = self.statics(trace.state) if not _abstract(trace.state) else self.constants()

@@ -127,7 +127,7 @@ class Propagation:
             if own is not None and own.shape == result.shape and own.custom is None:
                 wrong = any(length(a) > 1 and not bases(a) and bases(b) for a, b in zip(own.axes, result.axes, strict=True))
                 if wrong and self._writer_is_dense(v):
-                    self._look_back(v, result)
+                    self.network.passed_back |= self._look_back(v, result)
 
     def _writer_is_dense(self, v: int) -> bool:
         """Tells whether nothing but rearranging and pointwise operations lie between weights and an activation."""
@@ -140,18 +140,24 @@ class Propagation:
             v = sources[0]
         return False
 
-    def _look_back(self, v: int, layout: Layout | None) -> None:
-        """Passes what a layer expects of its input back to the weights whose output was assumed to be left alone."""
+    def _look_back(self, v: int, layout: Layout | None) -> set[int]:
+        """Passes what a layer expects of its input back to the weights whose output was assumed to be left alone.
+
+        Returns the variables that have another layout since.
+        """
+        changed: set[int] = set()
         while layout is not None and v in self.assumed and v not in self.declared:
             self.layouts[v] = layout
+            changed.add(v)
             equation = self.writers.get(v)
             sources = [u for u in equation.inputs if u in self.depends] if equation is not None else []
             if equation is None or len(sources) != 1:
-                return
+                return changed
             v, shape = sources[0], self.trace.program.avals[sources[0]].shape
             if equation.name in ("reshape", "squeeze", "expand_dims"):
                 layout = reshaped(layout, shape)
             elif equation.name == "transpose":
                 layout = Layout(tuple(layout.axes[k] for k in np.argsort(equation.params["permutation"])))
             elif equation.name not in ELEMENTWISE or layout.shape != shape:
-                return
+                return changed
+        return changed

@@ -146,7 +146,8 @@ class _Cutting:
     def _joined_loops(self, keys: list[Key]) -> list[Key]:
         """Gives one key to a loop that was written out: a line that reads three places or more of one moved axis in turn.
 
-        Modules that are called in it belong to it, where they are called for every place.
+        Modules that are called in it belong to it, where they are called for every place. It has the name of the module
+        that loops, or of those that it calls.
         """
         reads: dict[Key, list[int]] = {}
         for k, (eq, key) in enumerate(zip(self.equations, keys, strict=True)):
@@ -164,7 +165,7 @@ class _Cutting:
             again = len(inside) > 1 and all(sum(call.path == path for call in calls) >= len(places) - 1 for path in bodies)
             if again:
                 keys[places[0] : last + 1] = [tuple(key)] * (last + 1 - places[0])
-                self.unrolled[tuple(key)] = tuple(bodies.values())
+                self.unrolled[tuple(key)] = (key[1],) if key[1] is not None else tuple(bodies.values())
         return keys
 
     def _end_of_loop(self, reads: list[int]) -> int:

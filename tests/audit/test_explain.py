@@ -276,3 +276,21 @@ def test_elements_that_map_coarse_samples_to_samples(group):
     report.assert_exact()
     turns = [label for label in report.elements if "turn" in label]
     assert len(turns) >= group.point_group.order // 4 and "shift (4, 0)" in report.elements
+
+
+@pytest.mark.parametrize("make", [nnx.ConvTranspose, ej.nn.ConvTranspose], ids=["flax", "equijax"])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_transposed_convolutions_see_the_border_where_they_overlap_it(make, size):
+    """Circular ones don't; zero-padded ones do if the windows of a sample overlap those of its neighbours."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
+    action = ej.GridAction(ej.Translation(2))
+    for padding in ("CIRCULAR", "SAME"):
+        up = make(3, 4, (size, size), strides=(2, 2), padding=padding, param_dtype=float, rngs=nnx.Rngs(0))
+        model = Chain("up", jnp.tanh, up=up)
+        report, read = (
+            ej.audit.explain(model, x, in_action=action),
+            ej.audit.static(model, x.shape, in_action=action, dtype=float),
+        )
+        exact = padding == "CIRCULAR" or size == 2
+        assert report.exact == read.exact == exact, str(report)
+        assert exact or {cause.kind for row in report.accused for cause in row.causes} == {"border"}

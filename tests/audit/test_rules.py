@@ -46,6 +46,43 @@ def layout_law(function, action, x, elements, out_action=None):
     return str(layout), obeys
 
 
+def with_token(x):
+    """Pixels behind a class token that is computed from them."""
+    return jnp.concatenate([x.mean((1, 2))[:, None], x.reshape(2, 64, 3)], 1)
+
+
+def windows(x):
+    """Windows of 2×2: (batch, windows, places, features)."""
+    return x.reshape(2, 4, 2, 4, 2, 3).swapaxes(2, 3).reshape(2, 16, 4, 3)
+
+
+def scores(x):
+    """The products of all places in the same window."""
+    return jnp.einsum("bwic,bwjc->bwij", x, x)
+
+
+def image_of(x):
+    """Puts windows of 2×2 together again."""
+    return x.reshape(2, 4, 4, 2, 2, 3).swapaxes(2, 3).reshape(2, 8, 8, 3)
+
+
+def within_windows(x):
+    """Attention within windows."""
+    return image_of(jnp.einsum("bwij,bwjc->bwic", nnx.softmax(scores(windows(x))), windows(x)))
+
+
+def shuffled(x):
+    """Pixel shuffle by 2."""
+    x = jnp.concatenate([x, x[..., :1]], -1).reshape(2, 8, 8, 2, 2, 1)
+    return x.swapaxes(2, 3).reshape(2, 16, 16, 1)
+
+
+def folded(x):
+    """What zero padding adds on both sides is put on top of the other side, as by a circular transposed convolution."""
+    wide = jnp.pad(x, ((0, 0), (8, 8), (0, 0), (0, 0))) + jnp.pad(x, ((0, 0), (7, 9), (0, 0), (0, 0)))
+    return wide.reshape(2, 3, 8, 8, 3).sum(1)
+
+
 CASES = {
     "elementwise": (lambda x: jnp.tanh(x) * 2 + x, "8×8", [True] * 4),
     "transpose": (lambda x: x.transpose(3, 2, 0, 1), "8×8", [True] * 4),
@@ -75,6 +112,19 @@ CASES = {
         lambda x: jnp.einsum("bij,bjc->bic", nnx.softmax(jnp.einsum("bic,bjc->bij", *(2 * [x.reshape(2, 64, 3)]))),
                              x.reshape(2, 64, 3)), "8×8", [True] * 4,
     ),
+    "token before pixels": (with_token, "8×8", [True] * 4),
+    "pixels behind a token": (lambda x: with_token(x)[:, 1:].reshape(2, 8, 8, 3), "8×8", [True] * 4),
+    "the token": (lambda x: with_token(x)[:, 0], "invariant", [True] * 4),
+    "attention with a token": (
+        lambda x: jnp.einsum("bij,bjc->bic", nnx.softmax(jnp.einsum("bic,bjc->bij", *(2 * [with_token(x)]))), with_token(x)),
+        "8×8", [True] * 4,
+    ),
+    "windows and back": (lambda x: image_of(windows(x)), "8×8", [True] * 4),
+    "products within windows": (lambda x: scores(windows(x)), "4×4 every 2, 2×2, 2×2", [None, None, True, True]),
+    "attention within windows": (within_windows, "8×8", [False, False, True, True]),
+    "pixel shuffle": (shuffled, "16×16 every 1/2", [True] * 4),
+    "a window behind pixel shuffle": (lambda x: nnx.max_pool(shuffled(x), (3, 3)), "14×14 every 1/2", [True] * 4),
+    "folded around the torus": (folded, "8×8", [True] * 4),
     "split": (lambda x: jnp.split(x, 3, axis=-1)[1], "8×8", [True] * 4),
     "tile features": (lambda x: jnp.tile(x, (1, 1, 1, 2)), "8×8", [True] * 4),
     "top k of features": (lambda x: jax.lax.top_k(x, 2)[0], "8×8", [True] * 4),
@@ -104,11 +154,27 @@ def test_shifts(name):
         ("unpadded window", [True] * 3),
         ("outer product", [True] * 3),
         ("reverse", [True] * 3),
+        ("token before pixels", [True] * 3),
+        ("attention with a token", [True] * 3),
+        ("windows and back", [True] * 3),
+        ("products within windows", [True] * 3),
+        ("attention within windows", [True] * 3),
+        ("pixel shuffle", [False] * 3),
     ],
 )
 def test_turns(name, obeys):
     function, _, _ = CASES[name]
     assert layout_law(function, SQUARE, IMAGE, TURNS)[1] == obeys
+
+
+def distances(x):
+    """Squared distances of all pairs of points."""
+    return ((x[:, :, None] - x[:, None]) ** 2).sum(-1)
+
+
+def nearest(x):
+    """The two nearest neighbours of every point, and the point itself."""
+    return jax.lax.top_k(-distances(x), 3)[1]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +186,10 @@ def test_turns(name, obeys):
         (lambda x: x - jnp.broadcast_to(x.mean(1, keepdims=True), x.shape), "6"),
         (lambda x: x.reshape(2, 24), "6"),
         (lambda x: jnp.einsum("bic,bjc->bij", x, x).sum(2), "6"),
+        (lambda x: jax.lax.top_k(jnp.einsum("bic,bjc->bij", x, x), 3)[0], "6"),
+        (lambda x: jnp.take_along_axis(x[:, None], nearest(x)[..., None], 2), "6"),
+        (lambda x: jax.vmap(lambda x, i: x[i])(x, jnp.argsort(distances(x), -1)[..., 1:3]), "6"),
+        (lambda x: jax.vmap(lambda x, i: x[i])(x, jnp.argmax(distances(x), -1)), "6"),
     ],
 )
 def test_sets(function, layout):
