@@ -1,6 +1,7 @@
 """Faults that are no errors of equivariance have a size: what masked entries, other samples and calls change."""
 
 import json
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -127,7 +128,8 @@ def test_nothing_leaks_from_an_exact_network():
 @pytest.mark.parametrize("broken", [True, False])
 def test_masks_under_groups_that_move_no_places(broken):
     still = ej.TrivialAction(SHIFT2.group)
-    report = ej.audit.explain(MaskedMean(broken), MASKED, in_action={"x": still, "mask": still})
+    actions: Any = {"x": still, "mask": still}
+    report = ej.audit.explain(MaskedMean(broken), MASKED, in_action=actions)
     assert set(report.leaks) == ({"mask"} if broken else set())
     assert [row.name.split()[0] for row in report.accused] == (["reduce_sum"] if broken else [])
 
