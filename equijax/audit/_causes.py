@@ -75,14 +75,16 @@ class _Search:
 
     def _causal(self, kinds: list[CauseKind]) -> list[CauseKind]:
         """Calls a border or a position an order where it belongs to a causal layer, for which the mend is none."""
-        equations, found = self.finding.step.equations, list[CauseKind]()
+        equations = self.finding.step.equations
+        found: list[CauseKind] = []
         for kind in kinds:
             own: list[CauseKind] = []
             if kind in ("border", "unknown"):
                 own = [word for eq in equations for word in padding(self.network, eq).values()]
             elif kind == "position":
                 own = [word for eq in equations for _, words in placed_operands(self.network, eq) for word in words]
-            found += own if own and (kind != "unknown" or own == ["order"] * len(own)) else [kind]
+            clear = own and (kind != "unknown" or set(own) == {"order"})
+            found += own if clear else [kind]
         return list(dict.fromkeys(found))
 
     def _repairs(self, replay: Replay, mends: Mends) -> bool:

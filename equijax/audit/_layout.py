@@ -337,9 +337,9 @@ def refined(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
 
 def _together(axis: tuple[Atom, ...]) -> Base | None:
     """Returns the samples of which an axis holds the windows, and the places in a window; None for any other axis."""
-    if len(axis) != 2 or not isinstance(axis[0], Base) or not isinstance(axis[1], Base):
+    outer, inner = axis if len(axis) == 2 else (None, None)
+    if not isinstance(outer, Base) or not isinstance(inner, Base):
         return None
-    outer, inner = axis
     if (outer.axis, outer.spacing) != (inner.axis, inner.spacing * inner.size) or outer.local:
         return None
     if outer.copy != inner.copy and not inner.local:

@@ -10,6 +10,7 @@ from equijax.audit._findings import Walk
 from equijax.audit._mend import KINDS, Mends
 from equijax.audit._network import Network
 from equijax.audit._replayed import Replayed
+from equijax.audit._table import figure
 from equijax.audit._walker import SAFE
 
 if TYPE_CHECKING:
@@ -36,8 +37,14 @@ class Mend:
     @property
     def title(self) -> str:
         """The row, what is mended, and the share."""
-        share = "" if self.share is None else f", {100 * self.share:.0f} % of the error"
+        share = "" if self.share is None else f", {round(100 * self.share)} % of the error"  # rounded: not -0
         return f"{self.name} ({', '.join(self.kinds)}{share})"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The code, and where it shares the choice of another row how it is called."""
+        code, *words = self.code.split("; as `short`")
+        return (code, *(f"as `short`{one}" for one in words))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Plan:
             return "No mend is known." if self.remaining else "Nothing to mend."
         count = f"these {len(self.mends)} mends" if len(self.mends) > 1 else "this mend"
         verdict = "which is rounding" if self.complete else "which is not exact"
-        return f"With {count} the end-to-end error is {self.error:.1e}, {verdict}; without, {self.errors[0]:.1e}."
+        return f"With {count} the end-to-end error is {figure(self.error)}, {verdict}; without, {figure(self.errors[0])}."
 
     @property
     def stays(self) -> str:
@@ -86,9 +93,11 @@ class Plan:
     def __str__(self) -> str:
         fill = textwrap.TextWrapper(77, break_long_words=False, break_on_hyphens=False)
         lines = [fill.fill(self.sentence)]
+        margin = " " * (len(str(len(self.mends))) + 2)
+        fold = textwrap.TextWrapper(77, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
         for number, (mend, error) in enumerate(zip(self.mends, self.errors[1:], strict=True), 1):
-            lines += fill.wrap(f"{number}. {mend.title}: error left {error:.1e}")
-            lines.append(textwrap.indent(fill.fill(mend.code), "   "))
+            lines += fold.wrap(f"{f'{number}.':{len(margin)}}{mend.title}: error left {figure(error)}")
+            lines += [one for part in mend.parts for one in fold.wrap(margin + part)]
         return "\n".join([*lines, *fill.wrap(self.stays)])
 
 

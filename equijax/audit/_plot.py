@@ -35,12 +35,12 @@ def draw(report: "Report") -> Any:
         raise ImportError("Pictures need matplotlib. Install it by pip install 'equijax[audit]'.") from error
     rows = _shown(report)
     bars = max(len(rows), min(len(report.elements), MOST))
-    height = max(4.6, 0.32 * bars + 1.6)
-    with rc_context({"font.size": 12}):
-        figure = Figure(figsize=(16, height), layout="constrained")
+    height = max(4.6, 0.34 * bars + 1.6)
+    with rc_context({"font.size": 13}):
+        figure = Figure(figsize=(15, height), layout="constrained")
         axes = figure.subplots(1, 3, width_ratios=(1.4, 1, 1))
         _shares(axes[0], report, rows)
-        _elements(axes[1], report)
+        _elements(axes[1], report, bars)
         _places(figure, axes[2], worst_row(report))
     return figure
 
@@ -63,8 +63,12 @@ def _shown(report: "Report") -> list["Row"]:
 
 
 def _short(name: str, length: int = 34) -> str:
-    """Returns a name that fits, with dollars that matplotlib does not read as mathematics."""
-    return (name if len(name) <= length else f"{name[: length - 1]}…").replace("$", r"\$")
+    """Returns a name that fits, with dollars that matplotlib does not read as mathematics.
+
+    What is left out is in its middle, for the end of a path tells one row from the next.
+    """
+    start = length // 4
+    return (name if len(name) <= length else f"{name[:start]}…{name[start + 1 - length :]}").replace("$", r"\$")
 
 
 def _of(shown: int, known: int) -> str:
@@ -80,7 +84,7 @@ def _shares(axis: Any, report: "Report", rows: list["Row"]) -> None:
         colours = ["#b2182b" if v >= 0 else "#2166ac" for v in values]
         axis.barh(places, values, xerr=errors, color=colours, ecolor="#444444", capsize=3)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set_xlabel("share of the end-to-end error (%)" + ("; negative: undoes others" if min(values) < 0 else ""))
+        axis.set_xlabel("share of the end-to-end error (%)" + ("\nnegative: undoes others" if min(values) < 0 else ""))
     else:
         _log_bars(axis, np.array([row.local_error for row in rows]), [row.floor for row in rows], "#4393c3")
         axis.set_xlabel("local error (relative to the output)")
@@ -89,7 +93,7 @@ def _shares(axis: Any, report: "Report", rows: list["Row"]) -> None:
     axis.set_title(f"{_short(report.model)}: which row{_of(len(rows), len(report.rows))}")
 
 
-def _elements(axis: Any, report: "Report") -> None:
+def _elements(axis: Any, report: "Report", bars: int) -> None:
     order = sorted(np.argsort(-np.nan_to_num(report.error, nan=np.inf), kind="stable")[:MOST].tolist())
     errors = np.asarray(report.error, np.float64)[order]
     words = ["no action" if report.lost[i] else "not finite" for i in order]
@@ -97,7 +101,7 @@ def _elements(axis: Any, report: "Report") -> None:
     if report.floor > 0:
         axis.axvline(report.floor, color="#1b7837", linestyle="--")
     axis.set_yticks(np.arange(len(order)), [_short(report.elements[i], 26) for i in order])
-    axis.set_ylim(max(len(order), FEW) - 0.5, -0.5)
+    axis.set_ylim(max(len(order), FEW, bars / 2) - 0.5, -0.5)
     axis.set_xlabel("end-to-end error (relative to the output)")
     axis.set_title(f"which element{_of(len(order), len(report.elements))}; dashed: rounding")
 
@@ -120,6 +124,8 @@ def _log_bars(axis: Any, values: np.ndarray, floors: list[float], colour: str, w
 
 
 def _places(figure: Any, axis: Any, row: "Row | None") -> None:
+    from matplotlib.ticker import MaxNLocator
+
     if row is None or row.error_map is None:
         axis.text(0.5, 0.5, "no row with an error on a grid", ha="center", va="center", transform=axis.transAxes)
         axis.set_axis_off()
@@ -137,6 +143,8 @@ def _places(figure: Any, axis: Any, row: "Row | None") -> None:
         picture = picture[(middle,) * (picture.ndim - 2)]
         axis.set_title(f"where: {_short(row.name, 20)}, slice {middle}")
     image = axis.imshow(picture, cmap="magma", vmin=0)
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axis.set_xlabel("axis 1 (samples)")
     axis.set_ylabel("axis 0 (samples)")
     figure.colorbar(image, cax=axis.inset_axes((1.04, 0, 0.05, 1)), label="root mean square error")

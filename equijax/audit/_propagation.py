@@ -104,9 +104,13 @@ class Propagation:
         """Takes features behind samples for finer samples, as pixel shuffle makes them, where a window walks along them."""
         for v in equation.inputs if equation.name in WALKING or equation.name.startswith("reduce_window") else ():
             if v in self.depends and self.layouts.get(v) is not None:
-                numbers = equation.params.get("dimension_numbers")
                 ndim = len(self.trace.program.avals[v].shape)
-                self._refine(v, numbers.lhs_spec[2:] if equation.name == "conv_general_dilated" else range(ndim - 1))
+                self._refine(
+                    v,
+                    equation.params["dimension_numbers"].lhs_spec[2:]
+                    if equation.name == "conv_general_dilated"
+                    else range(ndim - 1),
+                )
 
     def _refine(self, v: int, axes: Iterable[int]) -> None:
         layout = self.layouts.get(v)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from equijax.audit._layout import Layout
@@ -98,7 +98,7 @@ def operation(equations: list[Equation]) -> str:
 def steps_of(
     trace: Trace,
     equations: tuple[Equation, ...],
-    depends: set[int],
+    depends: Set[int],
     layouts: Mapping[int, Layout | None],
     is_known: Callable[[int], bool],
     depth: int | None,
@@ -123,7 +123,7 @@ class _Cutting:
         self,
         trace: Trace,
         equations: tuple[Equation, ...],
-        depends: set[int],
+        depends: Set[int],
         layouts: Mapping[int, Layout | None],
         depth: int | None,
     ):

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 NARROW = 110
 KEPT = (0, 2, 3, 5, 9)
 
+#: Below this width it has no column of actions.
+WIDE = 150
+
 #: Longer names of rows are broken at their dots.
 NAME = 28
+
+#: Above this cancellation the report says that a share does not tell what its mend does.
+UNDONE = 5
+
+ERRORS = "error by element:"
 
 COLOURS = {"broken": "red", "lost here": "red", "approximate": "yellow", "action unknown": "yellow"}
 
@@ -43,19 +52,30 @@ class _Face:
 
     def __rich_console__(self, console: Console, options: Any) -> Any:
         del console
-        yield _parts(self.report, self.every, options.max_width < NARROW)
+        yield _parts(self.report, self.every, options.max_width)
 
 
-def _parts(report: "Report", every: bool, narrow: bool) -> Group:
-    parts: list[Any] = [Text(summary(report), style="bold"), Text(headline(report)), _rows(report, every, narrow)]
+def _parts(report: "Report", every: bool, width: int) -> Group:
+    table = _rows(report, every, width)
+    first = _bound(summary(report), width)
+    parts: list[Any] = [Text(first, style="bold"), Text(headline(report)), Text(), table, Text()]
     for one in advice(report.accused):
         if len(one.names) == 1:
             parts.append(Text(f"{one.title}: {one.sentence}."))
         else:
             parts += [Text(one.title), Padding(Text(f"{one.sentence}."), (0, 0, 0, 4))]
         parts.append(Padding(Text(f"instead: {one.replacement}", style="green"), (0, 0, 0, 4)))
-    parts += [Text(line, style="dim") for line in footer(report)]
+    if report.accused:
+        parts.append(Text())
+    lines = [*_filled(ERRORS, errors_by_element(report), width), *footer(report)[1:]]
+    parts += [Text(line, style="dim") for line in lines]
     return Group(*parts)
+
+
+def _bound(text: str, width: int) -> str:
+    """Returns text in lines that don't end between a number and its per cent."""
+    lines = textwrap.wrap(text.replace(" %", "\0%"), width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def as_text(report: "Report", every: bool = False, width: int = 80) -> str:
@@ -92,7 +112,7 @@ def summary(report: "Report") -> str:
     count = len(breaking)
     if count:
         first = max(breaking, key=lambda row: row.share or 0.0)
-        alone = f"; {first.name} alone {percent(first.share)}" if first.share and count > 1 else ""
+        alone = f"; {_part(report, first)}" if first.share and count > 1 else ""
         sentences.append(f"{count} rows cause it{alone}." if count > 1 else f"One row causes it: {first.name}.")
     sentences += leaking(report)
     if report.unjudged:
@@ -119,6 +139,17 @@ def leaking(report: "Report") -> list[str]:
             output = f"output by {percent(whole)}, through" if whole is not None else "part of"
             sentences.append(f"Samples of the batch change each other's {output} `{row.name}` ({part}).")
     return sentences
+
+
+def _part(report: "Report", row: "Row") -> str:
+    """Returns the largest share as half a sentence, with what there is to say against it."""
+    part, scatter = row.share or 0.0, row.share_error or 0.0
+    figures = f"{100 * part:.0f} ± {100 * scatter:.0f} %"
+    if (report.cancellation or 0.0) > UNDONE:
+        return f"their effects undo each other in part; the largest share is that of {row.name}, {figures}"
+    if 2 * scatter > part:
+        return f"the largest share is that of {row.name}, {figures}"
+    return f"{row.name} alone {percent(part)}"
 
 
 def _motion(label: str) -> str:
@@ -190,17 +221,34 @@ LEAKS = (
 )
 
 
+def errors_by_element(report: "Report") -> list[str]:
+    """Returns the error of each element as text."""
+    return [f"{label}: {number(error)}" for label, error in zip(report.elements, report.error, strict=True)]
+
+
+def _filled(start: str, entries: list[str], width: int) -> list[str]:
+    """Returns a start and entries in lines that end between two entries."""
+    lines = [start]
+    for place, entry in enumerate(entries):
+        text = entry if place == len(entries) - 1 else f"{entry},"
+        if len(lines[-1]) + 1 + len(text) > width:
+            lines.append("   ")
+        lines[-1] += f" {text}"
+    return lines
+
+
 def footer(report: "Report") -> list[str]:
-    """Returns the lines below the table."""
-    pairs = zip(report.elements, report.error, strict=True)
-    lines = ["error by element: " + ", ".join(f"{label}: {number(error)}" for label, error in pairs)]
+    """Returns the lines below the table; the first are the errors by element."""
+    lines = [f"{ERRORS} {', '.join(errors_by_element(report))}"]
     if any(row.leaks for row in report.rows):
         lines.append(LEAKS)
-    for label, row in zip(report.elements, report.lost, strict=True):
-        if row:
-            lines.append(f"{label} has no action behind {row}")
+    for row in dict.fromkeys(filter(None, report.lost)):
+        labels = [label for label, place in zip(report.elements, report.lost, strict=True) if place == row]
+        lines.append(f"{', '.join(labels)} {'have' if len(labels) > 1 else 'has'} no action behind {row}")
     if report.cancellation is not None:
-        lines.append(f"cancellation: the terms together are {report.cancellation:.2f} times as large as their sum")
+        times = f"{report.cancellation:.3g}" if report.cancellation >= 10 else f"{report.cancellation:.2f}"
+        little = "; what one mend does can't be read off its share" if report.cancellation > UNDONE else ""
+        lines.append(f"cancellation: the terms together are {times} times as large as their sum{little}")
     if report.consistency is not None:
         c = report.consistency
         parts = [
@@ -214,21 +262,23 @@ def footer(report: "Report") -> list[str]:
     return [*lines, f"{report.seconds:.1f} s; {versions}"]
 
 
-def _rows(report: "Report", every: bool, narrow: bool) -> Table:
+def _rows(report: "Report", every: bool, width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    kept = KEPT if narrow else range(10)
+    narrow = width < NARROW
+    kept = KEPT if narrow else [k for k in range(10) if k != 1 or width >= WIDE]
+    shown = [row for row in report.rows if every or row.judgement != "kept" or abs(row.share or 0) > 1e-9]
+    named = [broken_at_dots(row.name, NAME) for row in shown]
     names = ("row", "action", "verdict", "local error", "÷ floor", "share %", "term", "survival", "border %", "causes")
     for k in kept:
         number_column = 3 <= k <= 8
-        table.add_column(names[k], justify="right" if number_column else "left", no_wrap=number_column, overflow="fold")
-    folded = 0
-    for row in report.rows:
-        if not (every or row.judgement != "kept" or abs(row.share or 0) > 1e-9):
-            folded += 1
-            continue
-        shown = [broken_at_dots(text, NAME) if k == 0 else text for k, text in enumerate(cells(row))]
-        texts = [Text(shown[k]) for k in kept]  # not strings: a name in brackets is no markup
+        side = "right" if number_column else "left"
+        table.add_column(names[k], justify=side, no_wrap=number_column, overflow="fold")
+    for row, name in zip(shown, named, strict=True):
+        words = [name, *cells(row)[1:]]
+        words[2] = words[2].rpartition(", ")[2] if narrow else words[2]
+        texts = [Text(words[k]) for k in kept]  # not strings: a name in brackets is no markup
         table.add_row(*texts, style=COLOURS.get(row.verdict, None if row.judgement == "kept" else "yellow"))
+    folded = len(report.rows) - len(shown)
     if folded:
         table.add_row(f"… {folded} exact row{'s' if folded > 1 else ''}", style="dim")
     return table
@@ -293,3 +343,8 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "–"
     return "0" if value == 0 else f"{value:.2g}" if 1e-2 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
+def figure(error: float) -> str:
+    """Returns an error with two digits and its power of ten."""
+    return f"{error:.1e}" if error else "0"

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from equijax.audit import Mend, Plan
+from equijax.audit._html import HEADERS, page
 from tests.audit.reports import AWKWARD, made_report, made_row
 
 
@@ -18,6 +20,26 @@ def test_awkward_reports_make_a_page_without_addresses(name, tmp_path):
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "http://" not in text and "https://" not in text and "default-src 'none'" in text
     assert ">nan<" not in text and 'data-value="nan"' not in text and 'data-value="inf"' not in text
+
+
+def test_rows_that_are_kept_are_folded_and_names_break_at_dots():
+    kept = made_row("norm", "exact by construction", 0.0, 0.0)
+    text = page(made_report(kept, made_row("stages.1.long_name (net.py:75)"), made_row("other", share=0.1)))
+    assert text.count('<tr class="kept">') == 1 and text.count('<tr class="bad">') == 2
+    assert "show the rows that are kept (1)" in text and " checked>" not in text
+    assert "stages.<wbr>1.<wbr>long_<wbr>name <wbr>(net.py:75)</td>" in text
+    assert 'data-value="stages.1.long_name (net.py:75)"' in text  # whole, where the table is sorted
+    assert " checked>" in page(made_report(kept))
+    assert all(f"<dt>{name}</dt>" in text for name in HEADERS[1:])
+
+
+def test_a_plan_is_a_list_of_code_and_words():
+    code = "ej.nn.PolyphaseConv(3, 4, (1, 1), (2, 2), rngs=rngs); as `short` of ej.nn.PolyphaseResidual"
+    plan = Plan((Mend("short", ("phase",), -0.001, code),), (0.1, 0.0), 1e-7, ())
+    report = made_report(made_row("short"), _planned=lambda: plan)
+    text = page(report)
+    assert "<code>ej.nn.PolyphaseConv(3, 4, (1, 1), (2, 2), rngs=rngs)</code><br>as `short` of" in text
+    assert "short (phase, 0 % of the error): error left 0<br>" in text
 
 
 def test_numbers_sort_as_numbers_in_a_browser(tmp_path):

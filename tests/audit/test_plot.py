@@ -23,6 +23,16 @@ def test_axes_are_named_and_the_largest_bars_are_shown():
     assert "%" in shares.get_xlabel() and "relative" in elements.get_xlabel()
 
 
+def test_long_names_keep_their_ends_and_places_are_whole_numbers():
+    name = "encoder.stages.2.blocks.17.attention.projection"
+    figure = draw(made_report(made_row(name, error_map=np.ones((4, 4)))))
+    figure.canvas.draw()
+    label = figure.axes[0].get_yticklabels()[0].get_text()
+    assert len(label) == 34 and label.startswith("encoder.") and label.endswith("17.attention.projection")
+    ticks = [text.get_text() for text in figure.axes[2].get_xticklabels()]
+    assert ticks and all(float(text.replace("−", "-")).is_integer() for text in ticks)
+
+
 def test_bars_errors_and_words():
     report = made_report(made_row("a", share=1.25), made_row("b", share=-0.25, error_map=np.ones((3, 3))))
     shares, elements = draw(report).axes[:2]
