@@ -83,8 +83,10 @@ class _Search:
                 own = [word for eq in equations for word in padding(self.network, eq).values()]
             elif kind == "position":
                 own = [word for eq in equations for _, words in placed_operands(self.network, eq) for word in words]
-            clear = own and (kind != "unknown" or set(own) == {"order"})
-            found += own if clear else [kind]
+            if own and (kind != "unknown" or set(own) == {"order"}):
+                found += own
+            else:
+                found.append(kind)
         return list(dict.fromkeys(found))
 
     def _repairs(self, replay: Replay, mends: Mends) -> bool:
