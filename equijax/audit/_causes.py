@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from equijax.audit._error import widened
+from equijax.audit._causal import padding, placed_operands
+from equijax.audit._error import gap
 from equijax.audit._findings import Finding, Walk
-from equijax.audit._fitting import Unmendable
+from equijax.audit._fitting import Unmendable, finite
 from equijax.audit._layout import Base, Layout
 from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Layouts, Network
@@ -20,7 +21,7 @@ from equijax.audit._rules_pick import writes_at_places
 from equijax.audit._sentences import cause, places_ignored
 from equijax.audit._shared import mixes
 from equijax.audit._steps import READS, Step
-from equijax.audit._walker import SAFE
+from equijax.audit._walker import SAFE, relative
 from equijax.nn._jaxpr import Equation, Values
 
 #: Repairs are tried on this many of the worst elements of each class.
@@ -58,7 +59,7 @@ class _Search:
 
     def kinds(self) -> list[CauseKind]:
         """Returns the kinds of the smallest set of mends that leaves no error, or what can be read off the operations."""
-        replay = Replay(self.network, self.found.statics, self.elements)
+        replay = Replay(self.network, finite(self.found.statics), self.elements)
         step = self.finding.step
         possible = replay.applicable(step, {v: self.found.clean[v] for v in step.before})
         if "border" not in possible and self._is_cropped():
@@ -69,8 +70,24 @@ class _Search:
         for count in range(1, len(possible) + 1):
             for kinds in itertools.combinations(possible, count):
                 if self._repairs(replay, frozenset(kinds)):
-                    return list(kinds)  # type: ignore[arg-type]
-        return self.read_off(possible)
+                    return self._causal(list(kinds))  # type: ignore[arg-type]
+        return self._causal(self.read_off(possible))
+
+    def _causal(self, kinds: list[CauseKind]) -> list[CauseKind]:
+        """Calls a border or a position an order where it belongs to a causal layer, for which the mend is none."""
+        equations = self.finding.step.equations
+        found: list[CauseKind] = []
+        for kind in kinds:
+            own: list[CauseKind] = []
+            if kind in ("border", "unknown"):
+                own = [word for eq in equations for word in padding(self.network, eq).values()]
+            elif kind == "position":
+                own = [word for eq in equations for _, words in placed_operands(self.network, eq) for word in words]
+            if own and (kind != "unknown" or set(own) == {"order"}):
+                found += own
+            else:
+                found.append(kind)
+        return list(dict.fromkeys(found))
 
     def _repairs(self, replay: Replay, mends: Mends) -> bool:
         step = self.finding.step
@@ -107,10 +124,7 @@ class _Search:
             image, known = frame.move(e, np.asarray(base[v]), layout)
             if "border" in mends and frame.is_shift(e) and not frame.covers(e, layout):
                 known = frame.bordered().move(e, np.asarray(base[v]), layout)[1]  # what is left wraps in itself
-            gap = widened(other[v]) - widened(image)
-            gap = gap if known is None else np.where(known, gap, 0.0)
-            size = float(np.linalg.norm(widened(base[v]))) or 1.0
-            worst = max(worst, float(np.linalg.norm(gap)) / size)
+            worst = max(worst, relative(gap(other[v], image, known), base[v]))
         return worst
 
     def _moved(self, e: int, v: int, mends: Mends) -> np.ndarray:

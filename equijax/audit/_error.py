@@ -126,7 +126,7 @@ def is_floating(leaf: Any) -> bool:
 def _norm(tree: Any) -> float:
     leaves = jax.tree.leaves(tree)
     counted = [leaf for leaf in leaves if is_floating(leaf)] or leaves
-    return float(np.sqrt(sum(np.sum(np.abs(widened(leaf)) ** 2) for leaf in counted)))
+    return float(np.sqrt(sum(np.sum(np.abs(wide(leaf)) ** 2) for leaf in counted)))
 
 
 def _distance(a: Any, b: Any) -> float:
@@ -134,14 +134,28 @@ def _distance(a: Any, b: Any) -> float:
     exact = [pair for pair in pairs if not is_floating(pair[1])]
     if len(exact) < len(pairs) and not all(np.array_equal(x, y) for x, y in exact):
         return float("inf")
-    return _norm([widened(x) - widened(y) for x, y in pairs if len(exact) == len(pairs) or is_floating(y)])
+    return _norm([wide(x) - wide(y) for x, y in pairs if len(exact) == len(pairs) or is_floating(y)])
+
+
+#: Numbers beyond this stand for infinity, as the least number of a dtype does in a mask.
+ENDLESS = 1e30
 
 
 def gap(a: Any, b: Any, known: np.ndarray | None = None) -> np.ndarray:
-    """Returns ``a - b`` in float64, with 0 where both are the same infinity, and where ``b`` is not known."""
+    """Returns ``a - b`` in float64, with 0 where both are the same infinity, and where ``b`` is not known.
+
+    It is finite too where one of them is infinite and the other is not, or is another infinity: such a pair counts as much
+    as the root mean square of the finite numbers.
+    """
     a, b = widened(a), widened(b)
-    same = np.isinf(a) & (a == b)
-    result = np.where(same, 0.0, a) - np.where(same, 0.0, b)
+    infinite = np.isinf(a) | np.isinf(b)
+    if infinite.any():
+        apart = infinite & (a != b) & ~np.isnan(a) & ~np.isnan(b)
+        finite = np.abs(b[np.isfinite(b)])
+        size = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+        a, b = np.where(infinite & ~np.isnan(a), np.where(apart, size or 1.0, 0.0), a), np.where(np.isinf(b), 0.0, b)
+        b = np.where(apart, 0.0, b)
+    result = a - b
     return result if known is None else np.where(known, result, 0.0)
 
 
@@ -151,6 +165,16 @@ def eps_of(value: Any) -> float:
     return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1e-12
 
 
-def widened(leaf: Any) -> np.ndarray:
+def wide(leaf: Any) -> np.ndarray:
     """Returns an array of any dtype as float64, or as complex128 where it is complex."""
     return np.asarray(leaf, np.complex128 if np.iscomplexobj(leaf) else np.float64)
+
+
+def widened(leaf: Any) -> np.ndarray:
+    """Returns an array as :func:`wide` does, with infinities in the place of numbers beyond ``ENDLESS``.
+
+    They come from masks; in a norm they would hide all others.
+    """
+    array = wide(leaf)
+    far = np.abs(array) > ENDLESS
+    return np.where(far, np.where(np.real(array) < 0, -np.inf, np.inf), array) if far.any() else array

@@ -121,13 +121,14 @@ def explain(
     network = subject.network
     state = network.trace.state
     other = jittered_state(network, state) if perturb else None
-    found = walk(network, state, subject.x, subject.moved, network.steps, jittered=other, every_cut=every_cut)
-    steps = [finding.step for finding in found.findings]
-    spared = [finding.broken if found.is_visible(finding) else set() for finding in found.findings]
-    second = None if other is None else walk(network, other, subject.x, subject.moved, steps, spared=spared)
+    with np.errstate(over="ignore", invalid="ignore"):  # masks hold infinities, and numbers that rounding makes infinite
+        found = walk(network, state, subject.x, subject.moved, network.steps, jittered=other, every_cut=every_cut)
+        steps = [finding.step for finding in found.findings]
+        spared = [finding.broken if found.is_visible(finding) else set() for finding in found.findings]
+        second = None if other is None else walk(network, other, subject.x, subject.moved, steps, spared=spared)
     lie = lie_derivatives(network, found) if infinitesimal else ()
-    rows, notes, cancellation = rows_of(subject, found, second, lie)
-    notes = notes if elements is not None else (*how_drawn(network.frame.group), *notes)
+    rows, beside, cancellation = rows_of(subject, found, second, lie)
+    notes = beside.notes if elements is not None else (*how_drawn(network.frame.group), *beside.notes)
     frame = network.frame
     return Report(
         model=type(model).__name__,
@@ -142,6 +143,7 @@ def explain(
         infinitesimal=lie,
         consistency=consistency_of(model, x, in_action, shifts=shifts) if shifts else None,
         notes=notes,
+        leaks=beside.totals,
         versions=_versions(),
         seconds=time.perf_counter() - begin,
         _planned=functools.partial(plan_of, subject, found, rows),

@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._error import ENDLESS
 from equijax.audit._rule import Operand
+from equijax.nn._jaxpr import Values
+
+#: What stands for minus infinity in a mean: as good in a softmax.
+LARGE = 1e9
 
 
 class Unmendable(Exception):
@@ -49,3 +54,15 @@ def is_constant(array: np.ndarray, axes: tuple[int, ...]) -> bool:
     """Tells whether an array does not vary along some axes."""
     first = array[tuple(slice(0, 1) if k in axes else slice(None) for k in range(array.ndim))]
     return bool((array == first).all())
+
+
+def finite(values: Values) -> Values:
+    """Returns values with numbers in the place of the infinities of masks, of which means can be taken."""
+    result = dict(values)
+    for v, value in values.items():
+        if np.ndim(value) and jnp.issubdtype(getattr(value, "dtype", bool), jnp.floating):
+            array = np.asarray(value)
+            far = np.abs(array) > ENDLESS
+            if far.any():
+                result[v] = np.where(far, np.where(array < 0, -LARGE, LARGE), array).astype(array.dtype)
+    return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from equijax.audit._advice import advice
 from equijax.audit._plot import draw
-from equijax.audit._table import cells, figure, footer, headline, summary
+from equijax.audit._table import cells, figure, footer, headline, shows_leak, summary
 
 if TYPE_CHECKING:
     from equijax.audit._report import Report, Row
@@ -159,7 +159,8 @@ def _plan(report: "Report") -> str:
 
 
 def _row(number: int, row: "Row") -> str:
-    values = ["", "", "", row.local_error, row.ratio, row.share, row.term, row.survival, row.border, ""]
+    size, ratio = (row.leak, None) if shows_leak(row) else (row.local_error, row.ratio)
+    values = ["", "", "", size, ratio, row.share, row.term, row.survival, row.border, ""]
     style = "bad" if row.verdict in ("broken", "lost here") else "warn" if row.judgement != "kept" else ""
     style = "kept" if _is_kept(row) else style
     columns = [f'<td class="n" data-value="{number}">{number}</td>']

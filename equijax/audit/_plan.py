@@ -112,7 +112,7 @@ def plan_of(subject: Any, found: Walk, rows: Sequence["Row"]) -> Plan:
     network: Network = subject.network
     causes = {i: frozenset(cause.kind for cause in row.causes) for i, row in enumerate(rows) if row.accused}
     unknown = {i for i, own in causes.items() if not own or own - set(KINDS)}
-    kinds: dict[int, Mends] = {i: own & set(KINDS) for i, own in causes.items()}
+    kinds: dict[int, Mends] = {i: own & set(KINDS) for i, own in causes.items() if "order" not in own}  # it is meant so
     replayed = Replayed(network, found, subject.x, subject.moved)
     if any("phase" in own for own in kinds.values()):  # who goes back to a fine grid has to be told where samples come from
         back = [i for i, finding in enumerate(found.findings) if replayed.returns(finding.step)]

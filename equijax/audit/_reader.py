@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from equijax.audit._causal import padding, placed, varying
+from equijax.audit._error import gap
 from equijax.audit._frame import Frame
 from equijax.audit._layout import Base, Layout, Still, bases
 from equijax.audit._mend import Replay
@@ -24,6 +26,10 @@ from equijax.nn._jaxpr import Equation
 
 #: What is read off a step: the kind of a cause, the elements that it loses, and why in words.
 Found = tuple[str, list[int], str]
+
+#: Why padding breaks a symmetry, and why an operand does that does not move along.
+PADDED = {"border": "pads with zeros", "order": "pads with zeros in front only"}
+PLACED = {"position": "reads an operand that depends on the place", "order": "hides later places by a mask"}
 
 
 class Reader:
@@ -128,8 +134,8 @@ class Reader:
         for eq in step.equations:
             layout, out = (self.network.layouts.get(v) for v in (eq.inputs[0], eq.outputs[0]))
             operands = self.network.operands(eq, self.network.layouts)
-            if layout is not None and layout.base and eq.inputs[0] in self.network.depends:
-                yield from self._window(eq, layout, turned, step)
+            if eq.name == "concatenate" or (layout is not None and layout.base and eq.inputs[0] in self.network.depends):
+                yield from self._window(eq, turned, step)
             if ours:
                 continue
             if layout is not None and layout.base and eq.inputs[0] in self.network.depends:
@@ -146,11 +152,12 @@ class Reader:
                 continue
             numbers = any(o.layout is not None and o.layout.numbers is not None for o in operands)  # beside their range
             if out is not None and out.base and not numbers and (eq.name in ELEMENTWISE or eq.name == "concatenate"):
-                for v, operand in zip(eq.inputs, operands, strict=True):
+                for i, (v, operand) in enumerate(zip(eq.inputs, operands, strict=True)):
                     skipped = eq.params["dimension"] if eq.name == "concatenate" else None
                     elements = None if v in self.network.counts else self._placed(operand, out, skipped)
                     if elements is not None:
-                        yield "position", elements, "reads an operand that depends on the place"
+                        for kind in ("position",) if skipped is not None else placed(eq, operands, i, out):
+                            yield kind, elements, PLACED[kind]
         yield from self._ignores_choice(step)
         for v in step.written if not self._chooses(step) else ():
             layout = self.network.layouts.get(v)
@@ -214,29 +221,15 @@ class Reader:
         found = [abs(a.spacing) for a in layout.base if a.axis == axis]
         return max(1, math.ceil(min(found))) if found else 1
 
-    def _window(self, eq: Equation, layout: Layout, turned: list[int], step: Step) -> Iterator[Found]:
-        if eq.name == "conv_general_dilated":
-            places = eq.params["dimension_numbers"].lhs_spec[2:]
-            wide = zip(eq.params["padding"], eq.params["lhs_dilation"], strict=True)
-            pads = [(low // apart, high // apart) for (low, high), apart in wide]  # zeros between samples are no samples
-        elif eq.name.startswith("reduce_window"):
-            places, pads = range(len(eq.params["padding"])), eq.params["padding"]
-        elif eq.name == "pad":
-            places, pads = range(len(layout.axes)), [pair[:2] for pair in eq.params["padding_config"]]
-        else:
-            return
+    def _window(self, eq: Equation, turned: list[int], step: Step) -> Iterator[Found]:
         if any(map(self._folds, step.equations)):
             return  # what is padded is put on top of what lies across the border
-        padded = [
-            k
-            for k, pair in zip(places, pads, strict=True)
-            if any(pair) and any(isinstance(a, Base) and a.size > 1 for a in layout.axes[k])
-        ]
-        if padded and self.frame.wraps:
+        if self.frame.wraps:
             shifts = [e for e in self.alive if self.frame.is_shift(e) or self.frame.shift[e].any()]
             out = self.network.layouts.get(eq.outputs[0])
             off = [e for e in turned if out is not None and not self.bordered.maps(e, out)]
-            yield "border", [*shifts, *off], "pads with zeros"
+            for kind in dict.fromkeys(padding(self.network, eq).values()):
+                yield kind, [*shifts, *off], PADDED[kind]
         ours = any(isinstance(self.network.trace.modules.get(call.path), Layer) for call in step.calls)
         if eq.name == "conv_general_dilated" and eq.inputs[1] in self.network.known and not ours:
             kernel = np.asarray(self.network.known[eq.inputs[1]]).astype(np.float64)
@@ -350,18 +343,13 @@ class Reader:
 
     def _placed(self, operand: Any, out: Layout, skipped: int | None = None) -> list[int] | None:
         """Returns the elements that move an operand which varies along the base; None where it does not, or is unknown."""
-        if operand.depends or operand.value is None or len(operand.shape) != len(out.axes):
+        axes = varying(operand, out, skipped)
+        if not axes:
             return None
-        axes = [k for k, axis in enumerate(out.axes) if operand.shape[k] > 1 and bases(axis) and k != skipped]
         value = np.asarray(operand.value)
-        if not axes or any(operand.shape[k] != out.shape[k] for k in axes):
-            return None
-        first = value[tuple(slice(0, 1) if k in axes else slice(None) for k in range(value.ndim))]
-        if (value == first).all():
-            return None
         own = Layout(tuple(axis if k in axes else (Still(operand.shape[k]),) for k, axis in enumerate(out.axes)))
         moved = []
         for e in self.alive:
-            if self.frame.acts(e, own) and not np.allclose(self.frame.move(e, value, own)[0], value, rtol=0, atol=1e-6):
+            if self.frame.acts(e, own) and float(np.max(np.abs(gap(self.frame.move(e, value, own)[0], value)))) > 1e-6:
                 moved.append(e)
         return moved

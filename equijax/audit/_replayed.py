@@ -14,7 +14,7 @@ from equijax.audit._beyond import Beyond
 from equijax.audit._code import CHOICE
 from equijax.audit._error import gap, widened
 from equijax.audit._findings import Walk
-from equijax.audit._fitting import Unmendable
+from equijax.audit._fitting import Unmendable, finite
 from equijax.audit._layout import Layout
 from equijax.audit._mend import Mends, Replay
 from equijax.audit._network import Network
@@ -40,7 +40,7 @@ class Replayed:
         self.network, self.found, self.frame = network, found, network.frame
         self.x, self.moved_x = x, moved_x
         self.walker = Walker(network, network.trace.state)
-        self.replay = Replay(network, found.statics, tuple(range(self.frame.count)))
+        self.replay = Replay(network, finite(found.statics), tuple(range(self.frame.count)))
 
     def _layout(self, v: int) -> Layout:
         return self.walker.layout(v)

@@ -98,6 +98,9 @@ class Row:
       vain: True where the input tries nothing, at the given and at jittered parameters: no element changes what enters the
         row (a constant image), or no other input what leaves it (a dead or saturated layer).
       doubt: what can be read off the operations of a row against it, although no error was measured; ``""`` for nothing.
+      leaks: what is no error of equivariance, kind of the cause → ‖change of what must not change‖ / ‖it‖ behind the row.
+        ``"mask"``: of the valid entries, when masked ones are exchanged; ``"batch"``: of the first sample, or of a graph,
+        when others are; ``"state"``: of the model's state, when it is called. Empty where nothing leaks.
     """
 
     name: str
@@ -119,6 +122,18 @@ class Row:
     lost: tuple[str, ...] = ()
     vain: bool = False
     doubt: str = ""
+    leaks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def leak(self) -> float:
+        """The largest of ``leaks``; 0.0 where nothing leaks."""
+        return max(self.leaks.values(), default=0.0)
+
+    @property
+    def only_leaks(self) -> bool:
+        """True where the row has a leak, or changes the state, and is exact else."""
+        beside = {cause.kind for cause in self.causes} <= {"mask", "batch", "state"}
+        return bool(self.leaks) and beside and self.ratio <= 10
 
     @property
     def judgement(self) -> Judgement:
@@ -189,6 +204,8 @@ class Report:
       infinitesimal: Lie derivatives, one for each generator (continuous shifts, directions of a Lie algebra).
       consistency: of predictions under shifts, or None where the output is no row of scores.
       notes: sentences about what was found beside the rows (state that changes, randomness, mixing of the batch).
+      leaks: ``"mask"`` and ``"batch"`` → relative change of the output when masked entries, or other samples, are exchanged;
+        where rows leak.
       versions: of Python, jax, flax and equijax.
       seconds: time that the audit took.
     """
@@ -205,6 +222,7 @@ class Report:
     infinitesimal: tuple[Infinitesimal, ...] = ()
     consistency: Consistency | None = None
     notes: tuple[str, ...] = ()
+    leaks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     _planned: Callable[[], "Plan"] | None = dataclasses.field(default=None, repr=False, compare=False)
@@ -300,7 +318,7 @@ class Report:
         plan = self.plan
         plain["plan"] = None if plan is None else _plain(dataclasses.asdict(plan)) | {"complete": plan.complete}
         for row, found in zip(self.rows, plain["rows"], strict=True):
-            found["judgement"] = row.judgement
+            found |= {"judgement": row.judgement, "leak": _plain(row.leak)}
         return plain
 
     def assert_exact(self) -> None:
@@ -312,6 +330,8 @@ class Report:
         if self.exact:
             return
         reason = "the equivariance of the network is undefined" if self.undefined else "the network is not equivariant"
+        if self.accused and not self.undefined and all(row.only_leaks for row in self.accused):
+            reason = "the network lets something through that must not matter, or changes its state"
         if self.judgement == "not judged":
             rows = ", ".join(f"`{row.name}`" for row in self.unjudged)
             reason = f"whether the network is equivariant is not known, as these rows were not judged: {rows}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from equijax.audit._causes import causes_of
-from equijax.audit._checks import side_effects
+from equijax.audit._checks import SideEffects, side_effects
 from equijax.audit._error import widened
 from equijax.audit._findings import Finding, Walk
 from equijax.audit._infinitesimal import SHIFT
@@ -44,12 +44,12 @@ class Shares:
 
 def rows_of(
     subject: Any, found: Walk, second: Walk | None, lie: Sequence[Infinitesimal] = ()
-) -> tuple[tuple[Row, ...], tuple[str, ...], float | None]:
-    """Returns the rows of a report, its notes, and the cancellation."""
+) -> tuple[tuple[Row, ...], SideEffects, float | None]:
+    """Returns the rows of a report, what was found beside errors of equivariance, and the cancellation."""
     network: Network = subject.network
     shares = shares_of(network, found)
     woken = [] if second is None else [i for i, one in enumerate(second.findings) if second.is_visible(one)]
-    extra, notes = side_effects(subject, found)
+    beside = side_effects(subject, found)
     rows, names = [], {}
     for i, finding in enumerate(found.findings):
         name = finding.step.name
@@ -68,10 +68,11 @@ def rows_of(
                 shares,
                 i in woken,
                 i,
-                (*extra.get(i, ()), *_aliasing(network, finding, i, lie)),
+                (*beside.causes.get(i, ()), *_aliasing(network, finding, i, lie)),
+                beside.sizes.get(i, {}),
             )
         )
-    return tuple(rows), notes, shares.cancellation
+    return tuple(rows), beside, shares.cancellation
 
 
 def shares_of(network: Network, found: Walk) -> Shares:
@@ -112,7 +113,7 @@ def shares_of(network: Network, found: Walk) -> Shares:
 
 def _row(
     subject: Any, found: Walk, second: Walk | None, finding: Finding, again: Finding | None, name: str,
-    shares: Shares, woken: bool, i: int, extra: tuple[Cause, ...],
+    shares: Shares, woken: bool, i: int, extra: tuple[Cause, ...], leaks: dict[str, float],
 ) -> Row:  # fmt: skip
     network: Network = subject.network
     verdict = _verdict(network, found, finding, again, shares.term[i], woken)
@@ -156,6 +157,7 @@ def _row(
         lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
         vain=finding.vain and (again is None or again.vain),
         doubt=Reader(network).doubt(finding.step) if exact else "",
+        leaks=leaks,
     )
 
 

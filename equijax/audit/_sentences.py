@@ -1,5 +1,6 @@
 """The sentences of the audit: what is wrong with a step, and what to use instead."""
 
+from equijax.audit._causal import causal_by
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, CauseKind
 from equijax.audit._shared import mixes
@@ -15,6 +16,9 @@ def cause(kind: CauseKind, network: Network, step: Step) -> Cause:
         sentence, replacement = _MIXING_KERNEL
     if kind == "phase" and details["strides"] == SEVERAL and any(eq.name == "dot_general" for eq in step.equations):
         sentence, replacement = _WINDOWS
+    by = causal_by(network, step.equations) if kind == "order" else ""
+    if by:
+        sentence, replacement = _CAUSAL[by]
     return Cause(kind, sentence.format(**details), replacement.format(**details))
 
 
@@ -62,6 +66,20 @@ _MIXING_KERNEL = (
     "the {kernel} of `{where}` does not commute with the point group, which moves its places and mixes its fibres",
     "ej.nn.Conv with group=..., in_fibre=... and out_fibre=..., whose kernels do",
 )
+
+#: Of causal layers, by what makes them so.
+_CAUSAL = {
+    "window": (
+        "`{where}` is causal: it looks at earlier places only, and sees where the sequence begins",
+        "for a symmetry of whole sequences: a circular or centred convolution; a causal network is exact on shifts only "
+        "where nothing is cut off: compare outputs behind its receptive field",
+    ),
+    "mask": (
+        "`{where}` is causal: its mask hides later places, so that each looks back to where the sequence begins",
+        "for a symmetry of whole sequences: attention to all places; a causal network is exact on shifts only where nothing "
+        "is cut off: a mask of a fixed reach, with outputs compared behind it",
+    ),
+}
 
 _TEXTS: dict[CauseKind, tuple[str, str]] = {
     "kernel": (

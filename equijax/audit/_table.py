@@ -106,16 +106,39 @@ def summary(report: "Report") -> str:
     sentences = []
     if shown is not None:
         sentences.append(f"{_motion(report.elements[shown])} changes the output by {percent(report.error[shown])}.")
-    elif report.accused:
+    breaking = [row for row in report.accused if not row.only_leaks]
+    if shown is None and breaking:
         sentences.append("The output does not show it yet, but the network breaks the symmetry.")
-    count = len(report.accused)
+    count = len(breaking)
     if count:
-        first = max(report.accused, key=lambda row: row.share or 0.0)
+        first = max(breaking, key=lambda row: row.share or 0.0)
         alone = f"; {_part(report, first)}" if first.share and count > 1 else ""
         sentences.append(f"{count} rows cause it{alone}." if count > 1 else f"One row causes it: {first.name}.")
+    sentences += leaking(report)
     if report.unjudged:
         sentences.append(f"Not judged: {_listed([row.name for row in report.unjudged])}.")
     return " ".join(sentences)
+
+
+def leaking(report: "Report") -> list[str]:
+    """Returns a sentence about each kind of leak: the row where it is largest, and the output."""
+    found: dict[str, Row] = {}
+    for row in report.rows:
+        for kind, size in row.leaks.items():
+            if kind not in found or size > found[kind].leaks[kind]:
+                found[kind] = row
+    sentences = []
+    for kind, row in found.items():
+        part, whole = percent(row.leaks[kind]), report.leaks.get(kind)
+        if kind == "state":
+            sentences.append(f"A call changes the state of `{row.name}` by {part}.")
+        elif kind == "mask":
+            output = "" if whole is None else f", the output by {percent(whole)}"
+            sentences.append(f"Masked entries change `{row.name}` by {part}{output}.")
+        else:
+            output = f"output by {percent(whole)}, through" if whole is not None else "part of"
+            sentences.append(f"Samples of the batch change each other's {output} `{row.name}` ({part}).")
+    return sentences
 
 
 def _part(report: "Report", row: "Row") -> str:
@@ -149,6 +172,8 @@ def _listed(names: list[str], most: int = 4) -> str:
 
 def percent(part: float) -> str:
     """Returns a part of a whole in per cent."""
+    if math.isinf(part):
+        return "∞ %"
     return (
         f"{100 * part:.0f} %" if abs(part) >= 0.095 else f"{100 * part:.2g} %" if abs(part) >= 1e-4 else f"{part:.1g} of it"
     )
@@ -170,8 +195,30 @@ def headline(report: "Report") -> str:
     elif not count:
         verdict = "not exact, although no row is accused"
     else:
-        verdict = f"{count} of {len(report.rows)} rows {'break' if count > 1 else 'breaks'} the symmetry"
+        verdict = _counted(report)
     return f"{verdict} ({figures}): {subject}"
+
+
+def _counted(report: "Report") -> str:
+    """Returns how many rows do what: "2 of 5 rows break the symmetry, 1 leaks"."""
+    leaks = [row for row in report.accused if row.only_leaks and set(row.leaks) != {"state"}]
+    states = [row for row in report.accused if row.only_leaks and set(row.leaks) == {"state"}]
+    counts = {
+        ("breaks the symmetry", "break the symmetry"): len(report.accused) - len(leaks) - len(states),
+        ("leaks", "leak"): len(leaks),
+        ("changes the state", "change the state"): len(states),
+    }
+    parts = [(n, words[n > 1]) for words, n in counts.items() if n]
+    (n, words), *rest = parts
+    total = len(report.rows)
+    return ", ".join([f"{n} of {total} row{'s' if total > 1 else ''} {words}", *(f"{n} {words}" for n, words in rest)])
+
+
+#: What is said below a table with leaks.
+LEAKS = (
+    "leak: part of a row's output that changes when masked entries, or other samples of the batch, are exchanged, which "
+    "must not matter; state: part of the model's state that a call changes. Neither is an error of equivariance"
+)
 
 
 def errors_by_element(report: "Report") -> list[str]:
@@ -193,6 +240,8 @@ def _filled(start: str, entries: list[str], width: int) -> list[str]:
 def footer(report: "Report") -> list[str]:
     """Returns the lines below the table; the first are the errors by element."""
     lines = [f"{ERRORS} {', '.join(errors_by_element(report))}"]
+    if any(row.leaks for row in report.rows):
+        lines.append(LEAKS)
     for row in dict.fromkeys(filter(None, report.lost)):
         labels = [label for label, place in zip(report.elements, report.lost, strict=True) if place == row]
         lines.append(f"{', '.join(labels)} {'have' if len(labels) > 1 else 'has'} no action behind {row}")
@@ -251,14 +300,28 @@ def cells(row: "Row") -> list[str]:
         row.name,
         f"{row.action_in} → {row.action_out}",
         _verdict(row),
-        number(row.local_error),
-        number(row.ratio),
+        _error(row),
+        "" if shows_leak(row) else number(row.ratio),
         share(row),
         number(row.term) if row.term else "",
         "" if row.survival is None else number(row.survival),
         "" if row.border is None else f"{100 * row.border:.0f}",
         ", ".join(cause.kind for cause in row.causes),
     ]
+
+
+def shows_leak(row: "Row") -> bool:
+    """Tells whether the size of a leak stands in the place of a local error that is rounding."""
+    return bool(row.leaks) and row.ratio <= 10
+
+
+def _error(row: "Row") -> str:
+    """Returns the local error, and, with a word that tells it apart, the size of a leak."""
+    lines = [] if shows_leak(row) else [number(row.local_error)]
+    passed = max((size for kind, size in row.leaks.items() if kind != "state"), default=None)
+    lines += [] if passed is None else [f"leak {percent(passed)}"]
+    lines += [f"state {percent(row.leaks['state'])}"] if "state" in row.leaks else []
+    return "\n".join(lines)
 
 
 def _verdict(row: "Row") -> str:

@@ -14,7 +14,7 @@ from equijax.actions import Action
 from equijax.actions._acting import require_elements, require_moved, sample_acting, shape_of
 from equijax.actions._action import require_action
 from equijax.audit import equivariance_error
-from equijax.audit._error import default_elements, errors_at, is_floating, moved, widened
+from equijax.audit._error import default_elements, errors_at, is_floating, moved, wide
 from equijax.groups import Group
 from equijax.groups._elements import as_arrays, on_device
 from equijax.groups._group import Element, require_is_group
@@ -279,8 +279,8 @@ def _pick(tree: Any, i: int) -> Any:
 
 def _distance(a: Any, b: Any) -> float:
     pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    gap = sum(float(np.sum(np.abs(widened(x) - widened(y)) ** 2)) for x, y in pairs)
-    size = sum(float(np.sum(np.abs(widened(y)) ** 2)) for _, y in pairs)
+    gap = sum(float(np.sum(np.abs(wide(x) - wide(y)) ** 2)) for x, y in pairs)
+    size = sum(float(np.sum(np.abs(wide(y)) ** 2)) for _, y in pairs)
     return float(np.sqrt(gap / size)) if size else float(np.sqrt(gap))
 
 

@@ -173,7 +173,8 @@ def line(name, expected, *steps, d=1, x=LINE, action=SHIFT1, single=True, **modu
 
 OTHER_GRIDS = [
     line("padding on a line", {"bad": {"border"}}, "bad", bad=lambda: conv(4, 4, d=1, padding="SAME")),
-    line("causal padding", {"bad": {"border"}}, "bad", bad=lambda: conv(4, 4, d=1, padding="CAUSAL")),
+    line("causal padding", {"bad": {"order"}}, "bad", bad=lambda: conv(4, 4, d=1, padding="CAUSAL")),  # no circular one is
+    line("causal and dilated", {"bad": {"order"}}, "bad", bad=lambda: conv(4, 4, d=1, padding=[(4, 0)], kernel_dilation=2)),
     line("stride on a line", {"bad": {"phase"}}, "bad", bad=lambda: conv(4, 4, d=1, strides=2), single=False),
     line("cumulative maximum", {"cummax": {"order"}}, lambda x: x + jax.lax.cummax(x, 1)),
     line("map on a line", {"map": {"position"}}, "map", map=lambda: Embedding((12, 4))),

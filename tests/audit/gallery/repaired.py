@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 import equijax as ej
-from tests.audit.gallery import sequences
 from tests.audit.gallery.blame import culprit
 from tests.audit.gallery.classic import YOLO, AntiAliased, BlurPool
 from tests.audit.gallery.parts import mean
@@ -201,15 +200,6 @@ class ToldDDPM(DDPM):
         return self.last(nnx.swish(self.block3(jnp.concatenate([x, self.up(y)], -1))))
 
 
-class Unmasked(sequences.GPT):
-    """Attention to all places."""
-
-    def __call__(self, x):
-        x = self.positions(self.lift(x))
-        x = x + self.attention(self.norm1(x))
-        return self.head(x + self.mlp(self.norm2(x)))
-
-
 class ChosenFocus(YOLO):
     """The four neighbours of every place as features, then those of the phase that the image chooses."""
 
@@ -268,8 +258,6 @@ REPAIRS = [
     Repair("ViT without class token"),
     Repair("Whisper"),
     Repair("AST"),
-    Repair("TCN, pooled"),
-    Repair("GPT", Unmasked, by_hand={"attention": "leave out what depends on the place"}),
     Repair("DCGAN", options=LATENT),
     Repair("VAE, mean", told=("up1", "up2")),
     Repair("EDSR without last convolution"),

@@ -1,4 +1,9 @@
-"""TCN (Bai et al., 2018), classifiers with GRU (Cho et al., 2014) and LSTM."""
+"""TCN (Bai et al., 2018), classifiers with GRU (Cho et al., 2014) and LSTM, GPT (Radford et al., 2018).
+
+Causal layers read the sequence in order: a place sees earlier ones only, and there is none before the first. So a convolution
+that is padded in front, and attention with a triangular mask, have the cause "order", as a recurrence has, and no "border" or
+"position": no padding and no position that moves along would leave them causal.
+"""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -102,15 +107,15 @@ def states(model, x):
     return model.rnn(x)
 
 
-#: Causal convolutions are zero-padded on one side. The place that is last is another one when the sequence is moved.
+#: Causal convolutions see earlier places only. The place that is last is another one when the sequence is moved.
 CONVS = "blocks.0.conv1 blocks.0.conv2 blocks.1.conv1 blocks.1.conv2 blocks.2.conv1 blocks.2.conv2"
-CAUSAL = each(CONVS, "border")
+CAUSAL = each(CONVS, "order")
 TO_LAST = {**CAUSAL, **each("last", "position")}
 #: The recurrence sees its places one after the other, from a state of zeros. That the last of them is read is the same fault.
 ORDER = each("rnn", "order")
 
-#: The mask says which places are earlier, and does not move along.
-MASKED = each("positions attention", "position")
+#: The mask says which places are earlier: attention is causal. Positions don't move along.
+MASKED = {**each("positions", "position"), **each("attention", "order")}
 
 SEQUENCE = randn((4, 16, 3))
 ENTRIES = [

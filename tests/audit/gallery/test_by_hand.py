@@ -79,8 +79,25 @@ def unpadded(f, shape):
     return kinds | ({"phase"} if stride > 1 and not near(unit, y) and not near(unit[:, :-1], y[:, 1:]) else set())
 
 
+def looks_back(f, x, axis):
+    """Tells whether a layer is causal along an axis: later places change no earlier ones of its output, but earlier ones later ones."""
+    y, size = f(x), x.shape[axis]
+    if y.ndim < x.ndim or y.shape[axis] != size:
+        return False
+    places = jnp.arange(size).reshape(-1, *(1,) * (x.ndim - axis - 1))
+    other = randn(x.shape, 8)
+
+    def part(y, start, end):
+        return jnp.moveaxis(y, axis, 0)[start:end]
+
+    causal = all(near(part(f(jnp.where(places >= t, other, x)), 0, t), part(y, 0, t)) for t in range(1, size))
+    return causal and not near(part(f(jnp.where(places == 0, other, x)), 1, size), part(y, 1, size))
+
+
 def measured(f, shape, word):
     """Returns what a layer breaks.
+
+    What does not move with its input is called ``"order"`` instead of ``word`` where the layer is causal along that axis.
 
     A layer with stride s has to move its output by 1 when its input moves by s, else it is called ``word``; a convolution that
     leaves one place, from which nothing can move, is looked at with stride 1. And when its input moves by 1, its output has to stay or move by a whole number, else its samples depend on the phase of the grid. A layer
@@ -98,7 +115,7 @@ def measured(f, shape, word):
         stride, growth = max(1, x.shape[axis] // y.shape[axis]), max(1, y.shape[axis] // x.shape[axis])
         assert x.shape[axis] * growth == y.shape[axis] * stride
         if not near(f(jnp.roll(x, stride, axis)), jnp.roll(y, growth, axis)):
-            kinds.add(word)
+            kinds.add("order" if looks_back(f, x, axis) else word)
         if stride == x.shape[axis] > 1 and isinstance(f, nnx.Conv):
             fine = nnx.clone(f)
             fine.strides = (1,) * (x.ndim - 2)
