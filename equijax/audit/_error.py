@@ -176,5 +176,7 @@ def widened(leaf: Any) -> np.ndarray:
     They come from masks; in a norm they would hide all others.
     """
     array = wide(leaf)
+    if not array.size or (not np.iscomplexobj(array) and array.max() <= ENDLESS and array.min() >= -ENDLESS):
+        return array
     far = np.abs(array) > ENDLESS
     return np.where(far, np.where(np.real(array) < 0, -np.inf, np.inf), array) if far.any() else array

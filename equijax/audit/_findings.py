@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from equijax.audit._error import widened
 from equijax.audit._steps import Step
-from equijax.audit._walker import SAFE, size_of
+from equijax.audit._walker import SAFE, finite_size, size_of
 from equijax.nn._jaxpr import Values
 
 
@@ -69,6 +68,6 @@ class Walk:
 
     def is_visible(self, finding: Finding) -> bool:
         """Tells whether something is left at the output of what a step breaks."""
-        scale = sum(size_of(widened(self.clean[v])) ** 2 for v in self.results) ** 0.5 or 1.0
+        scale = sum(finite_size(self.clean[v]) ** 2 for v in self.results) ** 0.5 or 1.0
         largest = max((size_of(part) for parts in finding.terms.values() for part in parts), default=0.0)
         return largest > SAFE * self.floor * scale

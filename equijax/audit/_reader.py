@@ -159,7 +159,7 @@ class Reader:
                         for kind in ("position",) if skipped is not None else placed(eq, operands, i, out):
                             yield kind, elements, PLACED[kind]
         yield from self._ignores_choice(step)
-        for v in step.written if not self._chooses(step) else ():
+        for v in step.written if not self.chooses(step) else ():
             layout = self.network.layouts.get(v)
             moved = layout is not None and bool(layout.base)
             gone = [e for e in everything if moved and self.network.acts(e, step.read) and not self.frame.acts(e, layout)]
@@ -174,7 +174,7 @@ class Reader:
             elif [e for e in gone if e in turned]:
                 yield "phase", [e for e in gone if e in turned], "turns the samples onto other places"
 
-    def _chooses(self, step: Step) -> bool:
+    def chooses(self, step: Step) -> bool:
         """Tells whether a step is a layer of this library that chooses its samples by the data, and so keeps every shift."""
         modules = [self.network.trace.modules.get(call.path) for call in step.calls]
         return self._is_ours(step) and any(hasattr(module, "with_choice") for module in modules)
@@ -188,7 +188,7 @@ class Reader:
         if told or not on_grid or not any(b < a for a, b in zip(coarse, fine, strict=True)):
             return
         before = itertools.takewhile(lambda other: other is not step, self.network.steps)
-        if not any(map(self._chooses, before)):
+        if not any(map(self.chooses, before)):
             return
         for k, spacing in enumerate(coarse):
             self.spacing[k] = math.lcm(self.spacing[k], spacing)

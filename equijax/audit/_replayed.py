@@ -12,14 +12,14 @@ import numpy as np
 
 from equijax.audit._beyond import Beyond
 from equijax.audit._code import CHOICE
-from equijax.audit._error import gap, widened
+from equijax.audit._error import gap
 from equijax.audit._findings import Walk
 from equijax.audit._fitting import Unmendable, finite
 from equijax.audit._layout import Layout
 from equijax.audit._mend import Mends, Replay
 from equijax.audit._network import Network
 from equijax.audit._steps import Step
-from equijax.audit._walker import SAFE, Walker, relative, size_of
+from equijax.audit._walker import SAFE, Walker, finite_size, relative, size_of
 from equijax.nn._jaxpr import Values
 
 #: A further shift for all members of the batch, or one for each.
@@ -112,7 +112,7 @@ class Replayed:
         for v in self.found.results:
             image, known = beyond.move(clean[v], self._layout(v))
             square += size_of(gap(run[v], image, known)) ** 2
-            scale += size_of(widened(clean[v])) ** 2
+            scale += finite_size(clean[v]) ** 2
         return float(np.sqrt(square / (scale or 1.0)))
 
     def _run(

@@ -8,7 +8,6 @@ import numpy as np
 
 from equijax.audit._causes import causes_of
 from equijax.audit._checks import SideEffects, side_effects
-from equijax.audit._error import widened
 from equijax.audit._findings import Finding, Walk
 from equijax.audit._infinitesimal import SHIFT
 from equijax.audit._layout import Base, batch_size, describe
@@ -16,7 +15,7 @@ from equijax.audit._network import Network
 from equijax.audit._reader import Reader
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict
 from equijax.audit._sentences import cause
-from equijax.audit._walker import SAFE
+from equijax.audit._walker import SAFE, finite_size
 
 #: A local error below this is called approximate, above it broken.
 SMALL = 0.01
@@ -81,7 +80,7 @@ def shares_of(network: Network, found: Walk) -> Shares:
     counted = [e for e, error in found.errors.items() if error > SAFE * found.floor]
     samples = [np.shape(found.clean[v])[0] if np.ndim(found.clean[v]) else 1 for v in results]
     batch = samples[0] if results and all(batch_size(network.layouts.get(v), samples[0]) for v in results) else 1
-    scale = sum(float(np.sum(np.abs(widened(found.clean[v])) ** 2)) for v in results) or 1.0
+    scale = sum(finite_size(found.clean[v]) ** 2 for v in results) or 1.0
 
     def pooled(a: list[np.ndarray], b: list[np.ndarray]) -> np.ndarray:
         return sum((np.real(x * np.conj(y)).reshape(batch, -1).sum(1) for x, y in zip(a, b, strict=True)), np.zeros(batch))
@@ -186,7 +185,7 @@ def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | N
             return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action
         error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
         return "broken" if error > SMALL else "approximate"
-    if finding.tie and not finding.vain:  # of a constant image there is nothing to choose
+    if finding.tie and not (finding.vain and Reader(network).chooses(finding.step)):  # a constant image leaves no choice
         return "approximate"
     if again is not None and again.broken:
         return "exact at these parameters only"

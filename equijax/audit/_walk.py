@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.audit._beyond import Beyond
-from equijax.audit._error import eps_of, widened
+from equijax.audit._error import eps_of, gap, widened
 from equijax.audit._findings import Finding, Walk
 from equijax.audit._layout import Base
 from equijax.audit._network import Network
 from equijax.audit._shared import mixes
 from equijax.audit._steps import Step, joined
 from equijax.audit._vain import another, is_vain
-from equijax.audit._walker import SAFE, Floors, Walker, plain_size, relative
+from equijax.audit._walker import SAFE, Floors, Walker, finite_size, plain_size, relative
 from equijax.nn._jaxpr import Values
 
 #: Where rounding alone changes an activation by more than this part, a choice has flipped.
@@ -227,7 +227,7 @@ class _Walking:
             way.owner, way.before = owner, before
         elif way.e not in self.spared[len(self.findings) - 1]:
             pairs = zip(way.ahead or self._results(way.now), self._results(image), strict=True)
-            _add(owner, way.e, [widened(b) - widened(a) for b, a in pairs])
+            _add(owner, way.e, [gap(b, a) for b, a in pairs])
         way.now = image
 
     def _results(self, now: Values) -> list[np.ndarray]:
@@ -238,7 +238,7 @@ class _Walking:
     def _settle_with(self, way: _Way, results: list[np.ndarray]) -> None:
         """Adds the term of the latest restart of an element, once the results of going on from there are known."""
         if way.owner is not None:
-            _add(way.owner, way.e, [widened(b) - widened(a) for b, a in zip(way.before, results, strict=True)])
+            _add(way.owner, way.e, [gap(b, a) for b, a in zip(way.before, results, strict=True)])
 
     def _healing(self, step: Step, ways: list[_Way]) -> list[Step] | None:
         """Returns the step and those behind it with which all errors vanish, on the data and on random activations."""
@@ -284,7 +284,7 @@ class _Walking:
         if self.spared is None:
             for e, parts in total.items():
                 _settle(self.findings, e, parts)
-        scale = float(np.sqrt(sum(np.sum(np.abs(widened(clean[v])) ** 2) for v in walker.results))) or 1.0
+        scale = sum(finite_size(clean[v]) ** 2 for v in walker.results) ** 0.5 or 1.0
         errors = {e: float(np.sqrt(sum(np.sum(np.abs(d) ** 2) for d in parts))) / scale for e, parts in total.items()}
         return Walk(self.findings, walker.statics, clean, self.moved, self.floors, total, errors, walker.results)
 

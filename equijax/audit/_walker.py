@@ -125,5 +125,11 @@ def plain_size(value: Any) -> float:
 
 def relative(difference: np.ndarray, scale: Any) -> float:
     """Returns the size of a difference in units of an array's, in which infinities don't count."""
-    wide = widened(scale)
-    return size_of(difference) / (size_of(np.where(np.isinf(wide), 0.0, wide)) or 1.0)
+    return size_of(difference) / (finite_size(scale) or 1.0)
+
+
+def finite_size(value: Any) -> float:
+    """Returns the Euclidean norm of an array, in which infinities don't count."""
+    wide = widened(value)
+    infinite = np.isinf(wide)
+    return size_of(np.where(infinite, 0.0, wide) if infinite.any() else wide)

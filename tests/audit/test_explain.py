@@ -294,3 +294,13 @@ def test_transposed_convolutions_see_the_border_where_they_overlap_it(make, size
         exact = padding == "CIRCULAR" or size == 2
         assert report.exact == read.exact == exact, str(report)
         assert exact or {cause.kind for row in report.accused for cause in row.causes} == {"border"}
+
+
+@pytest.mark.parametrize("low", [-jnp.inf, -1e38], ids=["infinite", "very large"])
+def test_outputs_that_hold_infinities_have_errors_too(low):
+    """Masked logits: the mask does not move, and what is masked hides nothing of the rest."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 3)))
+    mask = jnp.arange(8)[None, :, None] < 5
+    report = ej.audit.explain(Chain(lambda y: jnp.where(mask, y, low)), x, in_action=ej.GridAction(ej.Translation(1)))
+    assert 0.1 < report.error.max() < 10 and report.judgement == "broken"
+    assert abs(sum(row.share for row in report.rows) - 1) <= 1e-6
