@@ -123,26 +123,37 @@ class Propagation:
                 self._refine(u, axes)
 
     def _reconsider(self, equation: Equation, result: Layout | None) -> None:
-        """Passes places back to weights whose output was taken for features, and is combined with places one by one."""
+        """Passes places back to what was taken for features, and is combined with places one by one.
+
+        That is the output of weights, as in token MLPs, and the results of the steps of a loop, one behind the other.
+        """
         if result is None or equation.name not in ELEMENTWISE or result.custom is not None:
             return
         for v in equation.inputs:
             own = self.layouts.get(v) if v in self.assumed else None
             if own is not None and own.shape == result.shape and own.custom is None:
                 wrong = any(length(a) > 1 and not bases(a) and bases(b) for a, b in zip(own.axes, result.axes, strict=True))
-                if wrong and self._writer_is_dense(v):
+                if wrong and self._is_made_of_features(v):
                     self.network.passed_back |= self._look_back(v, result)
 
-    def _writer_is_dense(self, v: int) -> bool:
-        """Tells whether nothing but rearranging and pointwise operations lie between weights and an activation."""
+    def _is_made_of_features(self, v: int) -> bool:
+        """Tells whether nothing but rearranging and pointwise operations lie behind weights, or behind steps in a row."""
         while (equation := self.writers.get(v)) is not None and v not in self.declared:
             sources = [u for u in equation.inputs if u in self.depends]
-            if equation.name == "dot_general":
-                return len(sources) == 1
+            if equation.name == "dot_general" or self._puts_in_a_row(equation):
+                return len(sources) == 1 or equation.name != "dot_general"
             if len(sources) != 1 or equation.name not in ELEMENTWISE | {"reshape", "squeeze", "expand_dims", "transpose"}:
                 return False
             v = sources[0]
         return False
+
+    def _puts_in_a_row(self, equation: Equation) -> bool:
+        """Tells whether single entries become an axis, as the results of the steps of a loop do."""
+        avals = self.trace.program.avals
+        single = equation.name == "concatenate" and all(
+            avals[v].shape[equation.params["dimension"]] == 1 for v in equation.inputs
+        )
+        return equation.name == "stack" or single
 
     def _look_back(self, v: int, layout: Layout | None) -> set[int]:
         """Passes what a layer expects of its input back to the weights whose output was assumed to be left alone.

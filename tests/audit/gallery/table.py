@@ -2,11 +2,13 @@
 
 from tests.audit.gallery import (
     audio,
+    bridged,
     classic,
     convnext,
     densenet,
     generators,
     graphs,
+    mamba,
     mobile,
     resnet,
     sequences,
@@ -30,6 +32,8 @@ FAMILIES = (
     swin,
     audio,
     sequences,
+    mamba,
+    bridged,
     generators,
     graphs,
     sets,
