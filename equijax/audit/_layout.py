@@ -326,7 +326,12 @@ def filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
 
 
 def refined(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
-    """Returns an axis in which features behind every sample are finer samples, as pixel shuffle makes them."""
+    """Returns an axis in which features behind every sample are finer samples, as pixel shuffle makes them.
+
+    Samples of one torus, joined so that they continue each other around it again and again, are one axis too.
+    """
+    if len(axis) == 1 and isinstance(axis[0], Joined):
+        return _around(axis[0]) or axis
     base, features = axis if len(axis) == 2 else (None, None)
     if not isinstance(base, Base) or not isinstance(features, Still):
         return axis
@@ -369,6 +374,16 @@ def windowed_apart(layout: Layout, outer: set[int]) -> Layout | None:
         return dataclasses.replace(atom, origin=atom.origin - middle, copy=atom.copy + 50, local=True)
 
     return Layout(tuple(tuple(changed(k, a) for a in axis) for k, axis in enumerate(layout.axes)))
+
+
+def _around(joined: Joined) -> tuple[Atom, ...] | None:
+    """Returns the axis of parts that continue each other around a torus; None where they don't."""
+    parts = [part[0] for part in joined.parts if len(part) == 1 and isinstance(part[0], Base)]
+    if len(parts) < len(joined.parts) or len({(a.axis, a.spacing) for a in parts}) > 1:
+        return None
+    turn = max(a.size for a in parts) * parts[0].spacing
+    ends = [(b.origin - a.origin - a.size * a.spacing) % turn for a, b in itertools.pairwise(parts)]
+    return None if any(ends) else (dataclasses.replace(parts[0], size=joined.size),)
 
 
 def shuffled(layout: Layout, axes: Iterable[int]) -> Layout:

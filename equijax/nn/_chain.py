@@ -11,6 +11,7 @@ from equijax.actions._grid_motions import GridMotions
 from equijax.actions._kept_parts import meet, restricted
 from equijax.nn._exactness import Exactness
 from equijax.nn._layer import Layer, sized, traced_shape
+from equijax.nn._part import Part
 from equijax.nn._passing import action_after, name_of, unknown
 from equijax.nn._restrict import Restrict
 
@@ -102,7 +103,7 @@ def start_of_chain(entries: Entries, shape: Any = None) -> Action:
       entries: layers, functions and Flax modules.
       shape: shape of the input, where it is known.
     """
-    first: Action = next(entry for entry in entries if is_layer(entry)).in_action
+    first: Action = next(entry for entry in entries if isinstance(entry, (Layer, Part))).in_action
     own = list(_own_grids(entries))
     spacing = _smallest_spacing(own)
     if spacing is not None:

@@ -100,6 +100,9 @@ CASES = {
     "wrapped window": (
         lambda x: nnx.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap"), (3, 3)), "8×8", [True] * 4,
     ),
+    "a window that goes around three times": (
+        lambda x: nnx.max_pool(jnp.pad(x, ((0, 0), (12, 12), (0, 0), (0, 0)), mode="wrap"), (25, 1)), "8×8", [True] * 4,
+    ),
     "unpadded window": (lambda x: nnx.max_pool(x, (3, 3)), "6×6", [True] * 4),
     "stack": (lambda x: jnp.stack([x, -x], 1), "8×8", [True] * 4),
     "concatenate features": (lambda x: jnp.concatenate([x, x**2], -1), "8×8", [True] * 4),
