@@ -176,7 +176,7 @@ class _Search:
         if names & ORDERED or overwrites:
             return ["order"]
         picked = self.network.read_singly(equations)
-        if picked and max(self.network.read_singly(self.network.equations).count(v) for v in picked) >= READS:
+        if picked and max(self.network.readings[v] for v in picked) >= READS:
             return ["order"]  # a loop that was written out
         depends = self.network.depends
         writes = any(writes_at_places(eq.name, [v in depends for v in eq.inputs]) for eq in equations)

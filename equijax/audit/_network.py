@@ -1,5 +1,7 @@
 """A traced model with the action on every activation, cut into steps where all actions are known."""
 
+import collections
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -99,15 +101,23 @@ class Network:
 
     def read_singly(self, equations: Iterable[Equation]) -> list[int]:
         """Returns the variables with a base of which equations read single places, once for each reading."""
-        squeezed = {eq.inputs[0] for eq in self.equations if eq.name in ("squeeze", "reshape")}
         result = []
         for eq in equations:
             layout = self.layouts.get(eq.inputs[0])
             by_index = eq.name == "gather" and eq.inputs[1] not in self.depends
-            reads = by_index or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in squeezed)
+            reads = by_index or (eq.name in ("slice", "dynamic_slice") and eq.outputs[0] in self._squeezed)
             if reads and layout is not None and layout.base and self._leaves_one(layout, self.layouts.get(eq.outputs[0])):
                 result.append(eq.inputs[0])
         return result
+
+    @functools.cached_property
+    def readings(self) -> collections.Counter[int]:
+        """Variable → how many single places of it the network reads."""
+        return collections.Counter(self.read_singly(self.equations))
+
+    @functools.cached_property
+    def _squeezed(self) -> frozenset[int]:
+        return frozenset(eq.inputs[0] for eq in self.equations if eq.name in ("squeeze", "reshape"))
 
     def _leaves_one(self, before: Layout, after: Layout | None) -> bool:
         """Tells whether one sample is left of some axis of the base; a class token before the samples is none."""

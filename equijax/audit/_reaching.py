@@ -54,11 +54,9 @@ def reaching(network: Network) -> Element | None:
 def _read(network: Network) -> list[tuple[int, ...]]:
     """Returns how far the single places that a network reads lie from the first one, along each axis of the grid."""
     period, result = network.frame.period, []
-    sources = network.read_singly(network.equations)
-    few = {v for v in sources if sources.count(v) < READS}  # more are a loop
-    for equation in network.equations:
+    for equation in network.equations:  # more readings of one activation are a loop
         before, after = (network.layouts.get(v) for v in (equation.inputs[0], equation.outputs[0]))
-        if equation.inputs[0] not in few or before is None or after is None or period is None:
+        if not 0 < network.readings[equation.inputs[0]] < READS or before is None or after is None or period is None:
             continue
         place = [0] * len(period)
         for whole, read in zip(before.axes, after.axes, strict=True):

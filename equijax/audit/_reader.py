@@ -22,6 +22,7 @@ from equijax.audit._static_report import StaticReport, StaticRow
 from equijax.audit._steps import READS, Step
 from equijax.audit._tried import Tried, try_fibres
 from equijax.nn import Layer
+from equijax.nn._choosing import chooses
 from equijax.nn._jaxpr import Equation
 
 #: What is read off a step: the kind of a cause, the elements that it loses, and why in words.
@@ -176,8 +177,7 @@ class Reader:
 
     def chooses(self, step: Step) -> bool:
         """Tells whether a step is a layer of this library that chooses its samples by the data, and so keeps every shift."""
-        modules = [self.network.trace.modules.get(call.path) for call in step.calls]
-        return self._is_ours(step) and any(hasattr(module, "with_choice") for module in modules)
+        return self._is_ours(step) and any(chooses(self.network.trace.modules.get(call.path)) for call in step.calls)
 
     def _ignores_choice(self, step: Step) -> Iterator[Found]:
         """Yields that samples are brought back to a finer grid, not to where the layers before took them from."""
@@ -291,9 +291,8 @@ class Reader:
     def _places(self, step: Step) -> Iterator[Found]:
         """Yields single places that are read or written."""
         everything, depends = list(self.alive), self.network.depends
-        every = self.network.read_singly(self.network.equations)
         for v in dict.fromkeys(self.network.read_singly(step.equations)):
-            order = every.count(v) >= READS
+            order = self.network.readings[v] >= READS
             why = "reads the moved axis place by place" if order else "reads a single place of a moved axis"
             yield "order" if order else "position", self._moving(v), why
         for eq in step.equations:

@@ -49,7 +49,7 @@ def rows_of(
     shares = shares_of(network, found)
     woken = [] if second is None else [i for i, one in enumerate(second.findings) if second.is_visible(one)]
     beside = side_effects(subject, found)
-    rows, names = [], {}
+    rows, names, reader = [], {}, Reader(network)
     for i, finding in enumerate(found.findings):
         name = finding.step.name
         names[name] = names.get(name, 0) + 1
@@ -59,6 +59,7 @@ def rows_of(
         rows.append(
             _row(
                 subject,
+                reader,
                 found,
                 second,
                 finding,
@@ -111,11 +112,11 @@ def shares_of(network: Network, found: Walk) -> Shares:
 
 
 def _row(
-    subject: Any, found: Walk, second: Walk | None, finding: Finding, again: Finding | None, name: str,
+    subject: Any, reader: Reader, found: Walk, second: Walk | None, finding: Finding, again: Finding | None, name: str,
     shares: Shares, woken: bool, i: int, extra: tuple[Cause, ...], leaks: dict[str, float],
 ) -> Row:  # fmt: skip
     network: Network = subject.network
-    verdict = _verdict(network, found, finding, again, shares.term[i], woken)
+    verdict = _verdict(reader, found, finding, again, shares.term[i], woken)
     causes: tuple[Cause, ...] = extra
     if verdict in ("broken", "approximate", "lost here"):
         causes += causes_of(subject, found, finding) if finding.broken else ()
@@ -155,7 +156,7 @@ def _row(
         error_map=picture,
         lost=tuple(network.frame.label(e) for e in sorted(finding.lost)),
         vain=finding.vain and (again is None or again.vain),
-        doubt=Reader(network).doubt(finding.step) if exact else "",
+        doubt=reader.doubt(finding.step) if exact else "",
         leaks=leaks,
     )
 
@@ -174,7 +175,7 @@ TIE = Cause(
 )
 
 
-def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | None, term: float, woken: bool) -> Verdict:
+def _verdict(reader: Reader, found: Walk, finding: Finding, again: Finding | None, term: float, woken: bool) -> Verdict:
     if finding.broken:
         if finding.broken <= finding.lost:
             return "lost here"
@@ -185,7 +186,7 @@ def _verdict(network: Network, found: Walk, finding: Finding, again: Finding | N
             return "action unknown"  # nothing of it is left at the output: perhaps the layers speak of another action
         error = max((finding.errors[e][0] for e in finding.broken if e in finding.errors), default=np.inf)
         return "broken" if error > SMALL else "approximate"
-    if finding.tie and not (finding.vain and Reader(network).chooses(finding.step)):  # a constant image leaves no choice
+    if finding.tie and not (finding.vain and reader.chooses(finding.step)):  # a constant image leaves no choice
         return "approximate"
     if again is not None and again.broken:
         return "exact at these parameters only"
