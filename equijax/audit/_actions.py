@@ -8,8 +8,9 @@ import numpy as np
 
 from equijax._arguments import shown
 from equijax.actions import Action
+from equijax.audit._atoms import Atom, Base, Fibre, Still
 from equijax.audit._graph_places import GraphPlaces
-from equijax.audit._layout import Atom, Base, Fibre, Layout, Still, normalised
+from equijax.audit._layout import Layout, normalised
 from equijax.graphs import Graph
 from equijax.groups._group import Element
 

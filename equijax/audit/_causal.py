@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from equijax.audit._layout import Base, Joined, Layout, bases
+from equijax.audit._atoms import Base, Joined, bases
+from equijax.audit._layout import Layout
 from equijax.audit._network import Network
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, ORDERED

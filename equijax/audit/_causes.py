@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from equijax.audit._atoms import Base
 from equijax.audit._causal import padding, placed_operands
 from equijax.audit._error import gap
 from equijax.audit._findings import Finding, Walk
 from equijax.audit._fitting import Unmendable, finite
-from equijax.audit._layout import Base, Layout
+from equijax.audit._layout import Layout
 from equijax.audit._mend import KINDS, Mends, Replay
 from equijax.audit._network import Layouts, Network
 from equijax.audit._report import Cause, CauseKind

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._atoms import Base, Still
 from equijax.audit._error import widened
 from equijax.audit._findings import Walk
 from equijax.audit._grown import leaks_of_graph
-from equijax.audit._layout import Base, Layout, Still
+from equijax.audit._layout import Layout
 from equijax.audit._leak import LeakKind, Leaks, change
 from equijax.audit._network import Network
 from equijax.audit._report import Cause, CauseKind

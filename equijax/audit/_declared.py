@@ -8,7 +8,8 @@ import jax
 
 from equijax.actions import Action
 from equijax.audit._actions import layout_of
-from equijax.audit._layout import Base, Layout, Still, batch_size
+from equijax.audit._atoms import Base, Still
+from equijax.audit._layout import Layout, batch_size
 from equijax.nn import Layer
 from equijax.nn._phases import Choice
 

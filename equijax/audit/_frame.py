@@ -15,9 +15,10 @@ import numpy as np
 from equijax.actions import Action
 from equijax.actions._grid import turned
 from equijax.audit._actions import permutations_of
+from equijax.audit._atoms import Base, Fibre, Joined, Numbers
 from equijax.audit._elements import label_of
 from equijax.audit._graph_places import GraphPlaces
-from equijax.audit._layout import Base, Fibre, Joined, Layout, Numbers
+from equijax.audit._layout import Layout
 from equijax.groups import Group
 from equijax.groups._group import Element
 from equijax.reps import Representation

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions import Action, Axis, GraphAction
-from equijax.audit._layout import Base, Layout, Numbers, Still
+from equijax.audit._atoms import Base, Numbers, Still
+from equijax.audit._layout import Layout
 from equijax.graphs import Graph
 from equijax.groups._group import Element
 

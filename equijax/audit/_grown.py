@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._atoms import Base
 from equijax.audit._findings import Walk
 from equijax.audit._graph_changes import changed, joined, padded
-from equijax.audit._layout import Base, Layout
+from equijax.audit._layout import Layout
 from equijax.audit._leak import LeakKind, Leaks, Pair, change
 from equijax.audit._network import Network
 from equijax.audit._trace import Trace, trace

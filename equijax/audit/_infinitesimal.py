@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._atoms import Base, Fibre
 from equijax.audit._error import widened
 from equijax.audit._findings import Walk
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Base, Fibre, Layout
+from equijax.audit._layout import Layout
 from equijax.audit._network import Network
 from equijax.audit._report import Infinitesimal
 from equijax.audit._steps import Step, joined

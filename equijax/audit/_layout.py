@@ -1,146 +1,29 @@
-"""What the axes of an array are to the group: the layout of an activation.
-
-Every array axis is a product of *atoms*, in C order: flattening an image and splitting it again loses nothing.
-"""
+"""What the axes of an array are to the group: the layout of an activation, and what operations make of it."""
 
 import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable
-from fractions import Fraction
+from collections.abc import Iterable
 from typing import Any
 
 from equijax.actions import Action
-from equijax.reps import Representation
-
-
-@dataclasses.dataclass(frozen=True)
-class Base:
-    """Samples along one axis of the space that the group moves.
-
-    Attributes:
-      size: number of samples.
-      axis: number of the axis of the base.
-      spacing: distance of the samples, in pixels of the group; negative where the axis is reversed.
-      origin: position of sample 0.
-      copy: which copy of the base, where an array has several (queries and keys, rows and columns of a relation).
-      name: what the samples are, where they have a name (the nodes or edges of a graph).
-      local: True for the places in a window, as seen from its middle: shifts leave them alone, only turns move them.
-      fold: distance of the samples that were summed up, where windows were put on top of each other; None where none were.
-    """
-
-    size: int
-    axis: int = 0
-    spacing: Fraction = Fraction(1)
-    origin: Fraction = Fraction(0)
-    copy: int = 0
-    name: str = ""
-    local: bool = False
-    fold: Fraction | None = None
-
-    @property
-    def positions(self) -> list[Fraction]:
-        """Positions of all samples."""
-        return [self.origin + self.spacing * i for i in range(self.size)]
-
-    @property
-    def middle(self) -> Fraction:
-        """Mean of the positions."""
-        return self.origin + self.spacing * Fraction(self.size - 1, 2)
-
-
-@dataclasses.dataclass(frozen=True)
-class Fibre:
-    """The coordinates of a fibre."""
-
-    fibre: Representation
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return self.fibre.dim
-
-
-@dataclasses.dataclass(frozen=True)
-class Still:
-    """An axis that the group leaves alone: ``"batch"``, ``"feature"``, or ``"any"`` where the array is constant along it."""
-
-    size: int
-    role: str = "feature"
-
-
-@dataclasses.dataclass(frozen=True)
-class Numbers:
-    """What integers are that number the samples of a base, such as the senders of edges: they move with these samples.
-
-    Attributes:
-      base: the axis of the base whose samples they number.
-      offset: what was added to the numbers.
-    """
-
-    base: Base
-    offset: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Joined:
-    """Axes one behind the other, each of which is moved in its own way: a class token, and the patches of an image.
-
-    Attributes:
-      parts: the axes, each as its atoms.
-    """
-
-    parts: tuple[tuple["Atom", ...], ...]
-
-    @property
-    def size(self) -> int:
-        """Number of entries of all parts."""
-        return sum(map(length, self.parts))
-
-
-Atom = Base | Fibre | Still | Joined
-Axes = tuple[tuple[Atom, ...], ...]
-
-
-def length(axis: tuple[Atom, ...]) -> int:
-    """Returns the number of entries of an axis."""
-    return math.prod(atom.size for atom in axis)
-
-
-def bases(axis: tuple[Atom, ...]) -> list[Base]:
-    """Returns the atoms of the base of an axis, and of what is joined in it."""
-    result: list[Base] = []
-    for atom in axis:
-        result += [atom] if isinstance(atom, Base) else []
-        result += [a for part in atom.parts for a in bases(part)] if isinstance(atom, Joined) else []
-    return result
-
-
-def relabelled(axis: tuple[Atom, ...], name: Callable[[int], int]) -> tuple[Atom, ...]:
-    """Returns an axis with other numbers of the copies of the base."""
-
-    def changed(atom: Atom) -> Atom:
-        if isinstance(atom, Joined):
-            return Joined(tuple(relabelled(part, name) for part in atom.parts))
-        return dataclasses.replace(atom, copy=name(atom.copy)) if isinstance(atom, Base) else atom
-
-    return tuple(map(changed, axis))
-
-
-def in_a_row(parts: list[tuple[Atom, ...]]) -> tuple[Atom, ...]:
-    """Returns the axis that holds some axes one behind the other."""
-    flat: list[tuple[Atom, ...]] = []
-    for part in parts:
-        for axis in part[0].parts if len(part) == 1 and isinstance(part[0], Joined) else (part,):
-            if flat and _leaves_alone(axis) and _leaves_alone(flat[-1]):
-                axis = (Still(length(flat.pop()) + length(axis)),)
-            flat.append(axis)
-    return flat[0] if len(flat) == 1 else (Joined(tuple(flat)),)
-
-
-def _leaves_alone(axis: tuple[Atom, ...]) -> bool:
-    return all(isinstance(a, Still) for a in axis)
+from equijax.audit._atoms import (
+    Atom,
+    Axes,
+    Base,
+    Fibre,
+    Joined,
+    Numbers,
+    Still,
+    bases,
+    filled,
+    leaves_alone,
+    length,
+    refined,
+    relabelled,
+    split,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,9 +169,9 @@ def _constant(axis: tuple[Atom, ...]) -> bool:
 
 def _winner(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> tuple[Atom, ...] | None:
     for axis, other in ((one, two), (two, one)):
-        if _leaves_alone(other) and not _leaves_alone(axis):
+        if leaves_alone(other) and not leaves_alone(axis):
             return axis
-    if _leaves_alone((*one, *two)):
+    if leaves_alone((*one, *two)):
         return max(one, two, key=length)
     # the same places in another order: taken for the simpler one, and measured
     return min(one, two, key=len) if length(one) == length(two) else None
@@ -298,59 +181,23 @@ def reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
     """Returns the layout after a reshape, splitting atoms where the new axes cut through them."""
     atoms = [a for a in layout.atoms if a.size != 1 or isinstance(a, Fibre)]
     axes: list[tuple[Atom, ...]] = []
-    for length in shape:
+    for rest in shape:
         row: list[Atom] = []
-        while length > 1:
+        while rest > 1:
             if not atoms:
                 return None
             atom = atoms.pop(0)
-            if length % atom.size == 0:
+            if rest % atom.size == 0:
                 row.append(atom)
-                length //= atom.size
-            elif atom.size % length == 0 and (parts := _split(atom, length)) is not None:
+                rest //= atom.size
+            elif atom.size % rest == 0 and (parts := split(atom, rest)) is not None:
                 row.append(parts[0])
                 atoms.insert(0, parts[1])
-                length = 1
+                rest = 1
             else:
                 return None
         axes.append(filled(tuple(row)) or (Still(1, "any"),))
     return None if any(a.size > 1 for a in atoms) else normalised(tuple(axes), layout.custom)
-
-
-def filled(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
-    """Returns an axis in which samples that are repeated one by one are finer samples, and windows one axis."""
-    whole = _together(axis)
-    if whole is not None:
-        return (whole,)
-    return refined(axis) if len(axis) == 2 and isinstance(axis[1], Still) and axis[1].role == "any" else axis
-
-
-def refined(axis: tuple[Atom, ...]) -> tuple[Atom, ...]:
-    """Returns an axis in which features behind every sample are finer samples, as pixel shuffle makes them.
-
-    Samples of one torus, joined so that they continue each other around it again and again, are one axis too.
-    """
-    if len(axis) == 1 and isinstance(axis[0], Joined):
-        return _around(axis[0]) or axis
-    base, features = axis if len(axis) == 2 else (None, None)
-    if not isinstance(base, Base) or not isinstance(features, Still):
-        return axis
-    spacing = base.spacing / features.size
-    origin = base.origin - spacing * Fraction(features.size - 1, 2)
-    return (dataclasses.replace(base, size=base.size * features.size, spacing=spacing, origin=origin),)
-
-
-def _together(axis: tuple[Atom, ...]) -> Base | None:
-    """Returns the samples of which an axis holds the windows, and the places in a window; None for any other axis."""
-    outer, inner = axis if len(axis) == 2 else (None, None)
-    if not isinstance(outer, Base) or not isinstance(inner, Base):
-        return None
-    if (outer.axis, outer.spacing) != (inner.axis, inner.spacing * inner.size) or outer.local:
-        return None
-    if outer.copy != inner.copy and not inner.local:
-        return None
-    size, origin = outer.size * inner.size, outer.origin + inner.origin
-    return dataclasses.replace(outer, size=size, spacing=inner.spacing, origin=origin)
 
 
 def windowed_apart(layout: Layout, outer: set[int]) -> Layout | None:
@@ -376,30 +223,10 @@ def windowed_apart(layout: Layout, outer: set[int]) -> Layout | None:
     return Layout(tuple(tuple(changed(k, a) for a in axis) for k, axis in enumerate(layout.axes)))
 
 
-def _around(joined: Joined) -> tuple[Atom, ...] | None:
-    """Returns the axis of parts that continue each other around a torus; None where they don't."""
-    parts = [part[0] for part in joined.parts if len(part) == 1 and isinstance(part[0], Base)]
-    if len(parts) < len(joined.parts) or len({(a.axis, a.spacing) for a in parts}) > 1:
-        return None
-    turn = max(a.size for a in parts) * parts[0].spacing
-    ends = [(b.origin - a.origin - a.size * a.spacing) % turn for a, b in itertools.pairwise(parts)]
-    return None if any(ends) else (dataclasses.replace(parts[0], size=joined.size),)
-
-
 def shuffled(layout: Layout, axes: Iterable[int]) -> Layout:
     """Returns a layout with finer samples along some array axes, where features lie behind every sample."""
     own = set(axes)
     return dataclasses.replace(layout, axes=tuple(refined(a) if k in own else a for k, a in enumerate(layout.axes)))
-
-
-def _split(atom: Atom, outer: int) -> tuple[Atom, Atom] | None:
-    inner = atom.size // outer
-    if isinstance(atom, Still):
-        return Still(outer, atom.role), Still(inner, atom.role)
-    if isinstance(atom, Base):
-        first = dataclasses.replace(atom, size=outer, spacing=atom.spacing * inner)
-        return first, dataclasses.replace(atom, size=inner, origin=Fraction(0))
-    return None
 
 
 def dropped(layout: Layout, removed: set[int]) -> Layout | None:

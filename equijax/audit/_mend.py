@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from equijax.audit._atoms import Atom, Axes, Base, Fibre, Joined, Still, length, relabelled
 from equijax.audit._fitting import Unmendable, adapted, is_constant, wrapped
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Atom, Axes, Base, Fibre, Joined, Layout, Still, length, relabelled
+from equijax.audit._layout import Layout
 from equijax.audit._network import Layouts, Network
 from equijax.audit._rule import Operand
 from equijax.audit._rules import ELEMENTWISE, LINEAR, out_layouts

@@ -10,8 +10,9 @@ import jax
 from equijax._arguments import shown
 from equijax.actions import Action
 from equijax.actions._action import require_action
+from equijax.audit._atoms import Joined
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Joined, Layout
+from equijax.audit._layout import Layout
 from equijax.audit._propagation import Propagation
 from equijax.audit._rule import Operand
 from equijax.audit._steps import steps_of

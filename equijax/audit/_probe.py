@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions import Action
+from equijax.audit._atoms import Atom, Base, Still
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Atom, Base, Layout, Still, normalised
+from equijax.audit._layout import Layout, normalised
 from equijax.audit._trace import Trace
 
 

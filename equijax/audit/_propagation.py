@@ -7,8 +7,9 @@ import numpy as np
 
 from equijax.actions import Action
 from equijax.audit._actions import layout_of
+from equijax.audit._atoms import bases, length
 from equijax.audit._declared import chosen, declared, fitted, is_choice, pools_graphs
-from equijax.audit._layout import Layout, bases, folded_around, length, reshaped, shuffled
+from equijax.audit._layout import Layout, folded_around, reshaped, shuffled
 from equijax.audit._rules import ELEMENTWISE, out_layouts
 from equijax.nn import Layer
 from equijax.nn._jaxpr import Call, Equation, Mark

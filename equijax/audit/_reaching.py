@@ -7,8 +7,9 @@ where a single place is read.
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._atoms import Base
 from equijax.audit._frame import Frame, Lattice
-from equijax.audit._layout import Base, Layout
+from equijax.audit._layout import Layout
 from equijax.audit._network import Network
 from equijax.audit._steps import READS
 from equijax.groups._group import Element

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from equijax.audit._atoms import Base, Still, bases
 from equijax.audit._causal import padding, placed, varying
 from equijax.audit._error import gap
 from equijax.audit._frame import Frame
-from equijax.audit._layout import Base, Layout, Still, bases
+from equijax.audit._layout import Layout
 from equijax.audit._mend import Replay
 from equijax.audit._network import Network
 from equijax.audit._report import Cause

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from equijax.audit._atoms import Base
 from equijax.audit._causes import causes_of
 from equijax.audit._checks import SideEffects, side_effects
 from equijax.audit._findings import Finding, Walk
 from equijax.audit._infinitesimal import SHIFT
-from equijax.audit._layout import Base, batch_size, describe
+from equijax.audit._layout import batch_size, describe
 from equijax.audit._network import Network
 from equijax.audit._reader import Reader
 from equijax.audit._report import Cause, Infinitesimal, Row, Verdict

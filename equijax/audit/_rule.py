@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from equijax.audit._layout import Atom, Layout, normalised
+from equijax.audit._atoms import Atom
+from equijax.audit._layout import Layout, normalised
 
 
 @dataclasses.dataclass(frozen=True)

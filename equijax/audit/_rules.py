@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from equijax.audit._layout import Layout, Still, merged
+from equijax.audit._atoms import Still
+from equijax.audit._layout import Layout, merged
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes
 from equijax.audit._rules_index import numbered_axis, numbers_of, ranked
 from equijax.audit._rules_join import JOIN

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Joined, Layout, Numbers, Still, bases, merged, normalised, relabelled
+from equijax.audit._atoms import Atom, Base, Joined, Numbers, Still, bases, relabelled
+from equijax.audit._layout import Layout, merged, normalised
 from equijax.audit._rule import Operand, Operands, Params
 
 #: Operations that rearrange entries, and leave alone what they are.

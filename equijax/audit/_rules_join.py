@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Fibre, Joined, Layout, Numbers, Still, in_a_row, merged, normalised
+from equijax.audit._atoms import Atom, Base, Fibre, Joined, Numbers, Still, in_a_row
+from equijax.audit._layout import Layout, merged, normalised
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes, assembled
 from equijax.audit._rules_index import counts
 

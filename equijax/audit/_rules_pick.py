@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from equijax.audit._layout import Atom, Base, Joined, Layout, Still, filled, in_a_row, length, normalised
+from equijax.audit._atoms import Atom, Base, Joined, Still, filled, in_a_row, length
+from equijax.audit._layout import Layout, normalised
 from equijax.audit._rule import Layouts, Operand, Operands, Params, Rule, Shapes, assembled
 from equijax.audit._rules_index import gathered, numbered_by, scattered
 

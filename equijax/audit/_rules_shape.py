@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from equijax.audit._layout import Atom, Base, Fibre, Joined, Layout, Still, dropped, normalised, reshaped
+from equijax.audit._atoms import Atom, Base, Fibre, Joined, Still
+from equijax.audit._layout import Layout, dropped, normalised, reshaped
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes
 
 

@@ -6,19 +6,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from equijax.audit._layout import (
-    Atom,
-    Base,
-    Fibre,
-    Joined,
-    Layout,
-    Still,
-    dropped,
-    length,
-    normalised,
-    relabelled,
-    windowed_apart,
-)
+from equijax.audit._atoms import Atom, Base, Fibre, Joined, Still, length, relabelled
+from equijax.audit._layout import Layout, dropped, normalised, windowed_apart
 from equijax.audit._rule import Layouts, Operands, Params, Rule, Shapes, assembled
 
 

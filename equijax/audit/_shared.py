@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.actions import FibreAction
+from equijax.audit._atoms import Atom, Axes, Base, Fibre, Still
 from equijax.audit._frame import Frame, embedded
-from equijax.audit._layout import Atom, Axes, Base, Fibre, Layout, Still
+from equijax.audit._layout import Layout
 from equijax.reps import Representation, Scalar
 from equijax.reps._solver import solve
 from equijax.sharing import BasisSharing, KernelSharing, LinearSharing, OrbitSharing, Sharing, orbits

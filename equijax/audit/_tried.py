@@ -7,8 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._atoms import Fibre
 from equijax.audit._error import eps_of, widened
-from equijax.audit._layout import Fibre, Layout
+from equijax.audit._layout import Layout
 from equijax.audit._network import Network
 from equijax.audit._report import CauseKind
 from equijax.audit._rules import ELEMENTWISE, LINEAR

@@ -13,10 +13,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from equijax.audit._atoms import Base
 from equijax.audit._beyond import Beyond
 from equijax.audit._error import eps_of, gap, widened
 from equijax.audit._findings import Finding, Walk
-from equijax.audit._layout import Base
 from equijax.audit._network import Network
 from equijax.audit._shared import mixes
 from equijax.audit._steps import Step, joined
