@@ -1,0 +1,150 @@
+"""Convolutions against escnn (PyTorch) and plain Flax: training and evaluation of three networks, layers, curves of scaling.
+
+    python tests/benchmarks/peers [--json docs/figures/peers.json] [--rounds N] [--builds N] [--only CASES]
+
+escnn runs in its own interpreter, in a virtual environment that is made at the first run (requirements.txt beside this file;
+its py3nj needs gfortran). Each case runs in a new process, with a new process of the peer; the programs run in turn, are built
+several times with fresh arrays, and minima are compared: where arrays happen to lie decides as much as the program does.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import figure
+import measure
+import peer
+from layers import LAYERS
+from networks import NETWORKS, Network
+from programs import Case
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+HIDDEN = ("family", "along", "at")  # the case says it
+LARGE_PAGES = "glibc.malloc.hugetlb=1"
+FAMILIES = ("networks", *dict.fromkeys(case.family for case in LAYERS))
+
+
+def parsed() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--picture", type=Path, help="the PNG; else in ../pictures beside the folder of the JSON file")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of three runs each, for every build")
+    parser.add_argument("--builds", type=int, default=4, help="how often each program gets fresh arrays")
+    parser.add_argument("--only", default="", help=f"cases by comma: {', '.join(FAMILIES)}, or one as in networks/p4")
+    parser.add_argument("--algorithm", help="set on the layers of equijax that have a choice; else left as it is")
+    parser.add_argument("--large-pages", action="store_true", help=f"run all sides with GLIBC_TUNABLES={LARGE_PAGES}")
+    parser.add_argument("--threads", type=int, default=2, help="cores that all sides may use")
+    parser.add_argument("--peer", type=Path, default=peer.default_folder(), help="folder of the peer's environment")
+    parser.add_argument("--no-peer", action="store_true", help="leave escnn out")
+    return parser.parse_args()
+
+
+def chosen(only: str) -> list[Case]:
+    """The cases that ``--only`` names; all if it names none."""
+    cases: list[Case] = [*NETWORKS.values(), *LAYERS]
+    wanted = set(filter(None, only.split(",")))
+    known = {name for case in cases for name in (case.family, f"{case.family}/{case.name}")}
+    if wanted - known:
+        raise SystemExit(f"--only: no cases {', '.join(sorted(wanted - known))}. There are {', '.join(sorted(known))}.")
+    return [case for case in cases if not wanted or wanted & {case.family, f"{case.family}/{case.name}"}]
+
+
+def in_new_process(fn: Callable, *args: Any) -> Any:
+    """Calls ``fn`` in a process that has done nothing before."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(fn, args)
+
+
+def about(given: argparse.Namespace, python: Path | None) -> dict:
+    """What was run, where, with which versions."""
+    pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return {
+        "options": {key: getattr(given, key) for key in ("rounds", "builds", "only", "algorithm", "large_pages", "threads")},
+        "equijax_side": in_new_process(measure.versions),
+        "escnn_side": None if python is None else measure.peer_versions(python),
+        "platform": {
+            "machine": platform.machine(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "transparent_hugepage": pages.read_text().strip() if pages.exists() else "",
+        },
+    }
+
+
+def processor() -> str:
+    """The processor's name, where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def show(console: Console, title: str, rows: list[dict]) -> None:
+    """Prints a table without medians, and without what is a list."""
+    plain = [key for row in rows for key, value in row.items() if not isinstance(value, (dict, list)) and key not in HIDDEN]
+    columns = [key for key in dict.fromkeys(plain) if "median" not in key]
+    table = Table(title=title)
+    for key in columns:
+        table.add_column(key.replace("_over_", " ÷ ").replace("_", " "), justify="right", min_width=5)
+    for row in rows:
+        values = [row.get(key, "") for key in columns]
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values))
+    console.print(table)
+
+
+def picture_path(given: argparse.Namespace) -> Path | None:
+    """Where the picture goes: where it is asked for, or docs/pictures for docs/figures, or beside the JSON file."""
+    if given.picture or not given.json:
+        return given.picture
+    folder = given.json.resolve().parent
+    return (folder.parent / "pictures" if folder.name == "figures" else folder) / f"{given.json.stem}.png"
+
+
+def main() -> int:
+    """Measures, prints tables, writes figures and picture."""
+    given, console = parsed(), Console()
+    cases = chosen(given.only)
+    try:
+        python = None if given.no_peer else peer.environment(given.peer)
+    except RuntimeError as error:
+        console.print(f"[red]{error}")
+        return 2
+    if given.large_pages and os.environ.get("GLIBC_TUNABLES") != LARGE_PAGES:
+        os.environ["GLIBC_TUNABLES"] = LARGE_PAGES
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
+    options = measure.Options(given.rounds, given.builds, python, given.algorithm)
+    figures: dict[str, Any] = about(given, python)
+    rows = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(cases))
+        for case in cases:
+            progress.update(task, description=f"{case.family}, {case.name}")
+            rows += in_new_process(measure.case_rows, case, options)
+            progress.advance(task)
+        progress.update(task, description="first constructions")
+        figures["building"] = [measure.building_row(case, python) for case in cases if isinstance(case, Network)]
+    figures["networks"] = [row for row in rows if row["family"] == "networks"]
+    figures["layers"] = [row for row in rows if row["family"] not in ("networks", "scaling")]
+    figures["scaling"] = [row for row in rows if row["family"] == "scaling"]
+    figures["slopes"] = measure.slopes(figures["scaling"])
+    for key in ("networks", "building", "layers", "scaling", "slopes"):
+        if figures[key]:
+            show(console, key, figures[key])
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if path := picture_path(given):
+        figure.draw({"Networks": figures["networks"], "Single layers": figures["layers"]}, path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

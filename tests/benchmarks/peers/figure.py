@@ -1,0 +1,52 @@
+"""The picture: how many times as long the others take, with a line where they are equal."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.patches import Patch  # noqa: E402
+
+COLOURS = {"escnn": "#d55e00", "nnx": "#0072b2"}
+NAMES = {"escnn": "escnn (PyTorch) / equijax", "nnx": "nnx.Conv, as many channels / equijax"}
+
+
+def draw(panels: dict[str, list[dict]], path: Path) -> None:
+    """Draws one panel of horizontal bars for each table that has rows."""
+    panels = {title: rows for title, rows in panels.items() if rows}
+    if not panels:
+        return
+    height = 1.6 + 0.55 * max(map(len, panels.values()))
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(7.5 * len(panels), max(5, height)), layout="constrained", squeeze=False
+    )
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        bars(axis, rows)
+        axis.set_title(title, fontsize=20)
+    handles = [Patch(color=COLOURS[name]) for name in COLOURS]
+    figure.legend(
+        handles, [NAMES[name] for name in COLOURS], loc="outside lower center", ncols=2, fontsize=17, frameon=False
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def bars(axis: Axes, rows: list[dict]) -> None:
+    """Draws the ratios of some rows, the first one on top."""
+    for k, row in enumerate(rows):
+        there = [name for name in COLOURS if f"{name}_over_equijax" in row]
+        for place, name in enumerate(there):
+            value = row[f"{name}_over_equijax"]
+            offset = 0.4 * (place - (len(there) - 1) / 2)
+            axis.barh(k + offset, value, 0.38, color=COLOURS[name])
+            axis.annotate(f"{value:.2f}", (value, k + offset), (4, 0), textcoords="offset points", va="center", fontsize=13)
+    axis.axvline(1, color="black", linewidth=2)
+    axis.set_yticks(range(len(rows)), [f"{row['case']}, {row['pass']}" for row in rows], fontsize=16)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.margins(x=0.12)
+    axis.tick_params(axis="x", labelsize=16)
+    axis.set_xlabel("time of the other / time of equijax\n(right of the line: equijax is faster)", fontsize=16)
+    axis.spines[["top", "right"]].set_visible(False)
