@@ -8,6 +8,7 @@ several times with fresh arrays, and minima are compared: where arrays happen to
 """
 
 import argparse
+import fnmatch
 import json
 import multiprocessing
 import os
@@ -39,7 +40,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, help="the PNG; else in ../pictures beside the folder of the JSON file")
     parser.add_argument("--rounds", type=int, default=6, help="turns of three runs each, for every build")
     parser.add_argument("--builds", type=int, default=4, help="how often each program gets fresh arrays")
-    parser.add_argument("--only", default="", help=f"cases by comma: {', '.join(FAMILIES)}, or one as in networks/p4")
+    parser.add_argument("--only", default="", help=f"by comma: {', '.join(FAMILIES)}, or patterns as networks/p4*")
     parser.add_argument("--algorithm", help="set on the layers of equijax that have a choice; else left as it is")
     parser.add_argument("--large-pages", action="store_true", help=f"run all sides with GLIBC_TUNABLES={LARGE_PAGES}")
     parser.add_argument("--threads", type=int, default=2, help="cores that all sides may use")
@@ -50,12 +51,14 @@ def parsed() -> argparse.Namespace:
 
 def chosen(only: str) -> list[Case]:
     """The cases that ``--only`` names; all if it names none."""
-    cases: list[Case] = [*NETWORKS.values(), *LAYERS]
-    wanted = set(filter(None, only.split(",")))
-    known = {name for case in cases for name in (case.family, f"{case.family}/{case.name}")}
-    if wanted - known:
-        raise SystemExit(f"--only: no cases {', '.join(sorted(wanted - known))}. There are {', '.join(sorted(known))}.")
-    return [case for case in cases if not wanted or wanted & {case.family, f"{case.family}/{case.name}"}]
+    cases: dict[str, Case] = {f"{case.family}/{case.name}": case for case in (*NETWORKS.values(), *LAYERS)}
+    found = {}
+    for pattern in filter(None, only.split(",")):
+        names = [name for name in cases if fnmatch.fnmatchcase(name, pattern) or name.split("/")[0] == pattern]
+        if not names:
+            raise SystemExit(f"--only: no case is called {pattern!r}. There are {', '.join(cases)}.")
+        found |= {name: cases[name] for name in names}
+    return list((found if only else cases).values())
 
 
 def in_new_process(fn: Callable, *args: Any) -> Any:

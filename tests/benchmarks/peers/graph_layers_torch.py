@@ -5,6 +5,9 @@
 Needs torch and torch_geometric only. ``tests/nn/graphs/pyg.py`` reads the file.
 """
 
+# pyright: reportMissingImports=false
+# These packages are in the peer's environment only.
+
 import argparse
 
 import numpy as np

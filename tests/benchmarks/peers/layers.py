@@ -31,8 +31,8 @@ class Layer:
         """What a table shows."""
         if self.along:
             return f"{self.along} {self.at}"
-        kernel = "×".join([str(self.kernel)] * self.ndim)
-        return f"{self.group} {kernel}, {self.features}"
+        kernel = "x".join([str(self.kernel)] * self.ndim)
+        return f"{self.group} {kernel} ({self.features})"
 
     @property
     def ndim(self) -> int:

@@ -4,6 +4,9 @@ Reads one request a line, ``{"edges": FILE.npz, "features": F, "rounds": R}``, a
 milliseconds of a forward pass and of a forward and backward pass. The first line that it writes is its versions.
 """
 
+# pyright: reportMissingImports=false
+# These packages are in the peer's environment only.
+
 import json
 import sys
 import time

@@ -1,5 +1,8 @@
 """The same networks and layers in escnn, from the fields of ``networks.Network`` and ``layers.Layer``."""
 
+# pyright: reportMissingImports=false
+# These packages are in the peer's environment only.
+
 import torch
 from escnn import gspaces
 from escnn import nn as enn

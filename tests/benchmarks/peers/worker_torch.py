@@ -5,6 +5,9 @@ Reads one request a line and answers each by a line: ``{"build": CASE}`` makes a
 With ``--construct CASE`` it makes one network, prints the seconds and ends.
 """
 
+# pyright: reportMissingImports=false
+# These packages are in the peer's environment only.
+
 import json
 import os
 import platform
