@@ -28,7 +28,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-HIDDEN = ("family", "along", "at")  # the case says it
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
 FAMILIES = ("networks", *dict.fromkeys(case.family for case in LAYERS))
 
@@ -92,15 +91,23 @@ def processor() -> str:
 
 def show(console: Console, title: str, rows: list[dict]) -> None:
     """Prints a table without medians, and without what is a list."""
-    plain = [key for row in rows for key, value in row.items() if not isinstance(value, (dict, list)) and key not in HIDDEN]
+    hidden = ("family", "along", "at") if "case" in rows[0] else ()  # the case says it
+    plain = [key for row in rows for key, value in row.items() if not isinstance(value, (dict, list)) and key not in hidden]
     columns = [key for key in dict.fromkeys(plain) if "median" not in key]
     table = Table(title=title)
     for key in columns:
-        table.add_column(key.replace("_over_", " ÷ ").replace("_", " "), justify="right", min_width=5)
+        table.add_column(key.replace("_over_", " ÷ ").replace("_", " "), justify="right", no_wrap=key in ("case", "pass"))
     for row in rows:
         values = [row.get(key, "") for key in columns]
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values))
+        table.add_row(*map(cell, values))
     console.print(table)
+
+
+def cell(value: Any) -> str:
+    """Three digits of a number."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+    return str(value)
 
 
 def picture_path(given: argparse.Namespace) -> Path | None:
@@ -113,7 +120,8 @@ def picture_path(given: argparse.Namespace) -> Path | None:
 
 def main() -> int:
     """Measures, prints tables, writes figures and picture."""
-    given, console = parsed(), Console()
+    given = parsed()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     cases = chosen(given.only)
     try:
         python = None if given.no_peer else peer.environment(given.peer)

@@ -1,6 +1,7 @@
 """The picture: how many times as long the others take, with a line where they are equal."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -35,15 +36,19 @@ def draw(panels: dict[str, list[dict]], path: Path) -> None:
 
 
 def bars(axis: Axes, rows: list[dict]) -> None:
-    """Draws the ratios of some rows, the first one on top."""
+    """Draws the ratios of some rows, the first one on top, with their numbers in the ends of the bars."""
+    text = {"textcoords": "offset points", "va": "center", "fontsize": 14, "fontweight": "bold"}
+    inside: dict[str, Any] = {**text, "xytext": (-5, 0), "ha": "right", "color": "white"}
+    outside: dict[str, Any] = {**text, "xytext": (5, 0), "ha": "left"}
+    longest = max(value for row in rows for key, value in row.items() if key.endswith("_over_equijax"))
     for k, row in enumerate(rows):
         there = [name for name in COLOURS if f"{name}_over_equijax" in row]
         for place, name in enumerate(there):
             value = row[f"{name}_over_equijax"]
             offset = 0.4 * (place - (len(there) - 1) / 2)
             axis.barh(k + offset, value, 0.38, color=COLOURS[name])
-            axis.annotate(f"{value:.2f}", (value, k + offset), (4, 0), textcoords="offset points", va="center", fontsize=13)
-    axis.axvline(1, color="black", linewidth=2)
+            axis.annotate(f"{value:.2f}", (value, k + offset), **inside if value > 0.15 * longest else outside)
+    axis.axvline(1, color="black", linewidth=2, zorder=0)
     axis.set_yticks(range(len(rows)), [f"{row['case']}, {row['pass']}" for row in rows], fontsize=16)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.margins(x=0.12)

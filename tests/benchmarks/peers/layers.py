@@ -78,11 +78,16 @@ def input_shape(case: Layer, kind: str) -> tuple[int, ...]:
 
 
 def curve(along: str, **points: tuple) -> list[Layer]:
-    """Layers that differ from one of p4m with 8 features in one thing."""
+    """Layers that differ in one thing; the others are those of p4m with 8 features."""
     ((field, values),) = points.items()
-    base = {"group": "p4m", "features": 8}
-    at = lambda value: space_group(value).point_group.order if field == "group" else value  # type: ignore[union-attr]  # noqa: E731
-    return [Layer("scaling", **base | {field: value}, along=along, at=at(value)) for value in values]
+    base = Layer("scaling", "p4m", 8, along=along)
+    return [dataclasses.replace(base, **{field: value}, at=value) for value in values]
+
+
+def group_curve() -> list[Layer]:
+    """Layers with 16 features under more and more symmetries."""
+    layers = [Layer("scaling", group, 16, along="group order") for group in ON_PLANE]
+    return [dataclasses.replace(case, at=case.order) for case in layers]
 
 
 LAYERS = [
@@ -90,7 +95,7 @@ LAYERS = [
     *(Layer("conv2d", "p4m", features) for features in (8, 16, 32)),
     *(Layer("conv3d", "octahedral", features, size=8, batch=4) for features in (2, 4, 8)),
     *(Layer("plain", "plain", 64, kernel=kernel, batch=64) for kernel in (3, 5)),
-    *curve("group order", group=ON_PLANE),
+    *group_curve(),
     *curve("features", features=(4, 8, 16, 32)),
     *curve("image size", size=(7, 14, 28, 56)),
     *curve("batch", batch=(4, 16, 64)),
