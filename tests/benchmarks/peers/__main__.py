@@ -29,6 +29,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
+QUIET = 0.5
+BUSY = (
+    "PyTorch's threads wait busily for each other: with another process on these cores its times are several times too long, "
+    "and all ratios flatter equijax. Measure on a quiet machine, or look at them with OMP_WAIT_POLICY=PASSIVE in the environment."
+)
 FAMILIES = ("networks", *dict.fromkeys(case.family for case in LAYERS))
 
 
@@ -77,6 +82,7 @@ def about(given: argparse.Namespace, python: Path | None) -> dict:
             "machine": platform.machine(),
             "processor": processor(),
             "cores": os.cpu_count(),
+            "load": os.getloadavg()[0],
             "transparent_hugepage": pages.read_text().strip() if pages.exists() else "",
         },
     }
@@ -134,6 +140,8 @@ def main() -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     options = measure.Options(given.rounds, given.builds, python, given.algorithm)
     figures: dict[str, Any] = about(given, python)
+    if figures["platform"]["load"] > QUIET:
+        console.print(f"[yellow]The load is {figures['platform']['load']:.1f}. {BUSY}")
     rows = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=len(cases))

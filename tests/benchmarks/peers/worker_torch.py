@@ -26,7 +26,7 @@ def versions() -> dict:
     """What runs here, and how."""
     own = {"python": platform.python_version(), "torch": torch.__version__, "escnn": escnn.__version__}
     own |= {"numpy": np.__version__, "scipy": scipy.__version__, "threads": torch.get_num_threads()}
-    return own | {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")}
+    return own | {name: os.environ.get(name, "") for name in ("GLIBC_TUNABLES", "OMP_WAIT_POLICY")}
 
 
 def made(case: dict) -> torch.nn.Module:
