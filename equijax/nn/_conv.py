@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
+from equijax._arguments import one_of
 from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
 from equijax.groups._group import require_is_group
-from equijax.nn._convolve import convolve, flatten_batch, restore_batch
+from equijax.nn._convolve import ALGORITHMS, convolve, flatten_batch, restore_batch
 from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding
@@ -76,6 +77,10 @@ class Conv(WindowedLayer):
       promote_dtype: function that promotes ``(inputs, kernel, bias)``.
       preferred_element_type: as in ``jax.lax.conv_general_dilated``.
       allow_inexact: accept input shapes at which elements of the point group are lost.
+      algorithm: how the planar convolution is computed, the same up to rounding: ``"dense"`` as Flax does, ``"frequency"`` by
+        Fourier transforms of the grid (where the strides are 1), or ``"auto"``, what is fastest on the platform and at the
+        shapes. None is ``"dense"`` for translations and ``"auto"`` else. It can be changed by
+        ``model.set_attributes(algorithm="dense")``.
       rngs: key source, used at construction only.
       kernel_metadata: metadata of the kernel's Param, for example its sharding.
       bias_metadata: metadata of the bias.
@@ -116,6 +121,7 @@ class Conv(WindowedLayer):
         promote_dtype: Callable = dtypes.promote_dtype,
         preferred_element_type: Any = None,
         allow_inexact: bool = False,
+        algorithm: str | None = None,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -146,6 +152,7 @@ class Conv(WindowedLayer):
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         self.promote_dtype, self.preferred_element_type = promote_dtype, preferred_element_type
         self.allow_inexact = allow_inexact
+        self.algorithm = resolved_algorithm(algorithm, self.in_fibre.group)
         self.kernel = new_kernel(
             self.sharing,
             in_features // feature_group_count,
@@ -186,6 +193,7 @@ class Conv(WindowedLayer):
             precision=self.precision,
             preferred_element_type=self.preferred_element_type,
             out_sharding=out_sharding,
+            algorithm=one_of(self.algorithm, "algorithm", ALGORITHMS),
         )
         y = split_fibre(y, self.out_fibre, self.feature_group_count)
         return restore_batch(add_bias(y, bias, self.sharing), batch)
@@ -236,6 +244,13 @@ def require_even_dilation(sampling: Sampling, point_group: Any) -> None:
                 f"`kernel_dilation` is {sampling.dilation}, but {point_group!r} mixes axes {block}. Use one dilation for "
                 "all of them."
             )
+
+
+def resolved_algorithm(algorithm: str | None, point_group: Any) -> str:
+    """Returns the algorithm that None stands for: that of Flax for translations, whose bits are promised."""
+    if algorithm is None:
+        return "dense" if point_group.order == 1 else "auto"
+    return one_of(algorithm, "algorithm", ALGORITHMS)
 
 
 def merge_fibre(x: jax.Array, fibre: Representation, groups: int = 1) -> jax.Array:

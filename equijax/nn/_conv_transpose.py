@@ -61,6 +61,7 @@ class ConvTranspose(Conv):
       promote_dtype: function that promotes ``(inputs, kernel, bias)``.
       preferred_element_type: as in ``jax.lax.conv_transpose``.
       allow_inexact: accept input shapes at which elements of the point group are lost.
+      algorithm: as in :class:`Conv`.
       rngs: key source, used at construction only.
       kernel_metadata: metadata of the kernel's Param.
       bias_metadata: metadata of the bias.
@@ -93,6 +94,7 @@ class ConvTranspose(Conv):
         promote_dtype: Callable = dtypes.promote_dtype,
         preferred_element_type: Any = None,
         allow_inexact: bool = False,
+        algorithm: str | None = None,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -116,6 +118,7 @@ class ConvTranspose(Conv):
             promote_dtype=promote_dtype,
             preferred_element_type=preferred_element_type,
             allow_inexact=allow_inexact,
+            algorithm=algorithm,
             rngs=rngs,
             kernel_metadata=kernel_metadata,
             bias_metadata=bias_metadata,

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from equijax.nn._planar import Planar, planar_convolution
 from equijax.nn._sampling import Sampling
+
+#: The algorithms of a convolution.
+ALGORITHMS = ("auto", "dense", "frequency")
 
 
 def flatten_batch(x: jax.Array, grid_ndim: int) -> tuple[jax.Array, tuple[int, ...] | None]:
@@ -45,6 +49,7 @@ def convolve(
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
+    algorithm: str = "dense",
 ) -> Float[Array, "batch *out_sizes out_channels"]:
     """Convolves (cross-correlates) a batch of channels-last arrays, forward or transposed.
 
@@ -56,6 +61,7 @@ def convolve(
       precision: as in ``jax.lax.conv_general_dilated``.
       preferred_element_type: likewise.
       out_sharding: sharding of the result under explicit mesh axes.
+      algorithm: how it is computed, as in :class:`equijax.nn.Conv`.
 
     Returns:
       ``(batch, *out_sizes, out_channels)``.
@@ -67,6 +73,38 @@ def convolve(
         return _matmul(x, kernel, feature_group_count, precision, preferred_element_type, out_sharding)
     if sampling.transposed:
         return _transposed(x, kernel, sampling, precision, options)
+    if algorithm in ("auto", "frequency") and not options and _has_choice(x, kernel, sampling):
+        planar = Planar(sampling, feature_group_count, _canonical(precision), algorithm, _forward)
+        return planar_convolution(x, kernel, planar)
+    return _dense(x, kernel, sampling, feature_group_count, precision, options)
+
+
+def _forward(x: jax.Array, kernel: jax.Array, planar: Planar) -> jax.Array:
+    return _dense(x, kernel, planar.sampling, planar.groups, planar.precision, {})
+
+
+def _has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:
+    """Whether there is more than one way: a window of several samples at stride 1, real floats, known sizes, one device.
+
+    What a mesh with explicit or manual axes asks for is written on the dense convolution.
+    """
+    sizes = (*x.shape, *kernel.shape)
+    return (
+        set(sampling.strides) == {1}
+        and math.prod(sampling.window) > 1
+        and x.dtype == kernel.dtype
+        and jnp.issubdtype(x.dtype, jnp.floating)
+        and all(isinstance(n, int) and n > 0 for n in sizes)
+        and all(kind == jax.sharding.AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)
+    )
+
+
+def _canonical(precision: Any) -> Any:
+    """A precision as a value that can be compared and hashed."""
+    return tuple(precision) if isinstance(precision, list) else precision
+
+
+def _dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any, options: Any) -> jax.Array:
     padding: Any = sampling.padding
     if padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
         x, padding = pad(x, sampling), "VALID"
@@ -77,7 +115,7 @@ def convolve(
         padding,
         rhs_dilation=sampling.dilation,
         dimension_numbers=_channels_last(x.ndim),
-        feature_group_count=feature_group_count,
+        feature_group_count=groups,
         precision=precision,
         **options,
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.nn._host import on_host
+from equijax.nn._planar import dense_map, planar_p
 
 Values = dict[int, Any]
 
@@ -234,11 +235,17 @@ def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def _inner(eqn: Any, arguments: int) -> Any:
-    """Returns the body of a call that can be written out, or None."""
+    """Returns the body of a call that can be written out, or None; of a convolution the dense program."""
+    if eqn.primitive is planar_p:
+        return jax.make_jaxpr(dense_map(eqn.params["of"]))(*map(_struct, eqn.invars))
     if eqn.primitive.name not in CALLS:
         return None
     body = next((eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params), None)
     return body if body is not None and len(_opened(body)[0].invars) == arguments else None
+
+
+def _struct(v: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
 
 
 def _binder(primitive: Any, params: Mapping[str, Any]) -> Callable[..., list[Any]]:

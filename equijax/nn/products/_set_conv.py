@@ -55,6 +55,7 @@ class SetConv(ElementLayer):
       promote_dtype: function that promotes ``(inputs, kernel, bias)``.
       preferred_element_type: as in ``jax.lax.conv_general_dilated``.
       allow_inexact: accept input shapes at which elements of the point group are lost.
+      algorithm: as in :class:`Conv`.
       rngs: key source, used at construction only.
       kernel_metadata: metadata of both kernels.
       bias_metadata: metadata of the bias.
@@ -104,6 +105,7 @@ class SetConv(ElementLayer):
         promote_dtype: Callable = dtypes.promote_dtype,
         preferred_element_type: Any = None,
         allow_inexact: bool = False,
+        algorithm: str | None = None,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -112,7 +114,8 @@ class SetConv(ElementLayer):
             "group": group, "in_fibre": in_fibre, "out_fibre": out_fibre, "padding": padding,
             "kernel_dilation": kernel_dilation, "feature_group_count": feature_group_count, "dtype": dtype,
             "param_dtype": param_dtype, "precision": precision, "bias_init": bias_init, "promote_dtype": promote_dtype,
-            "preferred_element_type": preferred_element_type, "allow_inexact": allow_inexact, "rngs": rngs,
+            "preferred_element_type": preferred_element_type, "allow_inexact": allow_inexact,
+            "algorithm": algorithm, "rngs": rngs,
             "kernel_metadata": kernel_metadata, "bias_metadata": bias_metadata,
         }  # fmt: skip
         self.aggregation = as_aggregation(aggregation)

@@ -1,0 +1,2 @@
+def prefers_frequency(of, first, second):
+    return True

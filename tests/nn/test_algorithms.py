@@ -1,0 +1,264 @@
+"""The algorithms of a convolution are one map: outputs, derivatives of every kind, transformations, and what the compiler gets."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import export
+
+import equijax as ej
+from equijax.nn._convolve import ALGORITHMS, convolve
+from equijax.nn._sampling import Sampling
+from tests.contract.cases import CASES
+from tests.helpers import options, randn
+
+GEOMETRIES = [  # grid axes, padding, window, dilation, groups
+    (1, "SAME", 3, 1, 2),
+    (1, "CAUSAL", 4, 2, 1),
+    (2, "SAME", 3, 1, 1),
+    (2, "CIRCULAR", 4, 1, 1),
+    (2, "VALID", 2, 2, 3),
+    (2, ((3, 0), (1, 2)), 2, 1, 1),
+    (2, "REFLECT", 3, 1, 2),
+    (3, "SAME", 3, 1, 1),
+]
+TRANSFORMED = ["grad", "jvp", "hessian", "forward_over_reverse", "reverse_over_reverse", "linearize", "vmap_x", "vmap_w"]
+TRANSFORMED += ["vmap_both", "vmap_twice", "gradients_of_samples", "remat", "scan"]
+
+
+def relative(a, b):
+    """The largest difference, relative to the largest entry of each array."""
+    wide = lambda tree: [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]  # noqa: E731
+    pairs = zip(wide(a), wide(b), strict=True)
+    return max(float(np.max(np.abs(p - q)) / np.max(np.abs(p))) for p, q in pairs)
+
+
+def planar(ndim, padding, window, dilation, groups, algorithm="dense", dtype=jnp.float64, batch=2):
+    """A convolution as a function of input and kernel, and both."""
+    sampling = Sampling((window,) * ndim, (1,) * ndim, (dilation,) * ndim, padding)
+    x = randn((batch, *(6, 5, 4)[:ndim], 2 * groups), 1, dtype)
+    w = randn((*(window,) * ndim, 2, 3 * groups), 2, dtype)
+    return functools.partial(convolve, sampling=sampling, feature_group_count=groups, algorithm=algorithm), x, w
+
+
+def transformed(name, f, x, w):
+    """One derivative or transformation of a convolution."""
+    loss = lambda x, w: jnp.sum(jnp.sin(f(x, w)) * jnp.arange(1.0, 4.0)[-1])  # noqa: E731
+    both, grads = (x, w), jax.grad(loss, (0, 1))
+    xs, ws = jnp.stack([x, 2 * x, jnp.sin(x)]), jnp.stack([w, -w, jnp.cos(w)])
+    programs = {
+        "grad": lambda: grads(*both),
+        "jvp": lambda: jax.jvp(f, both, (jnp.cos(x), jnp.sin(w))),
+        "hessian": lambda: jax.hessian(loss, 1)(*both),
+        "forward_over_reverse": lambda: jax.jvp(grads, both, (jnp.cos(x), jnp.sin(w))),
+        "reverse_over_reverse": lambda: jax.grad(lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in grads(x, w)), (0, 1))(*both),
+        "linearize": lambda: jax.linearize(f, *both)[1](jnp.cos(x), w),
+        "vmap_x": lambda: jax.vmap(f, (0, None))(xs, w),
+        "vmap_w": lambda: jax.vmap(f, (None, 0))(x, ws),
+        "vmap_both": lambda: jax.vmap(grads)(xs, ws),
+        "vmap_twice": lambda: jax.vmap(jax.vmap(f, (0, None), 1), (None, 0), 2)(xs, ws),
+        "gradients_of_samples": lambda: jax.vmap(grads, (0, None))(xs, w),
+        "remat": lambda: jax.grad(jax.checkpoint(loss))(*both),
+        "scan": lambda: jax.grad(lambda ws: jax.lax.scan(lambda c, w: (c + loss(x, w), None), 0.0, ws)[0])(ws),
+    }
+    return programs[name]()
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_every_derivative_and_transformation_agrees(name):
+    for geometry in GEOMETRIES if name in ("grad", "forward_over_reverse") else GEOMETRIES[:1] + GEOMETRIES[2:4]:
+        dense, x, w = planar(*geometry)
+        fast, *_ = planar(*geometry, algorithm="frequency")
+        expected = transformed(name, dense, x, w)
+        assert relative(expected, transformed(name, fast, x, w)) <= 1e-13, geometry
+        assert relative(expected, jax.jit(functools.partial(transformed, name, fast))(x, w)) <= 1e-13, geometry
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_single_precision_is_as_good_as_dense(geometry):
+    exact, x, w = planar(*geometry, batch=5)
+    fast, *_ = planar(*geometry, algorithm="frequency")
+    expected = jax.vjp(exact, x, w)
+    y = randn(expected[0].shape, 3)
+    low = [a.astype(jnp.float32) for a in (x, w, y)]
+    found = jax.vjp(fast, *low[:2])
+    (dx, dw), (fx, fw) = expected[1](y), found[1](low[2])
+    assert relative(expected[0], found[0]) <= 3e-6
+    assert relative(dx, fx) <= 3e-6
+    assert relative(dw, fw) <= 1e-5
+
+
+@pytest.mark.parametrize("mean", [10.0, 1e3, 1e4])
+def test_large_means_lose_no_more_than_the_dense_algorithm(mean):
+    exact, x, w = planar(2, "SAME", 3, 1, 1, batch=4)
+    low = [(x + mean).astype(jnp.float32), w.astype(jnp.float32)]
+    true = exact(*(a.astype(jnp.float64) for a in low))
+    errors = {name: relative(true, planar(2, "SAME", 3, 1, 1, name)[0](*low)) for name in ("dense", "frequency")}
+    assert errors["frequency"] <= max(3e-6, errors["dense"])
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_accumulates_in_single(dtype):
+    exact, x, w = planar(2, "SAME", 3, 1, 1)
+    x, w = x.astype(dtype), w.astype(dtype)
+    y = planar(2, "SAME", 3, 1, 1, "frequency")[0](x, w)
+    assert y.dtype == dtype
+    assert relative(exact(x.astype(jnp.float64), w.astype(jnp.float64)), y) <= float(jnp.finfo(dtype).eps)
+
+
+CONVOLUTIONS = [case for case in CASES if "Conv" in case.name and "Transpose" not in case.name]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: case.name)
+def test_layers_agree_and_keep_their_law(case):
+    layer = case.build()
+    x = randn((2, *case.shape))
+    layer.set_attributes(algorithm="dense")
+    dense = layer(x)
+    layer.set_attributes(algorithm="frequency")
+    np.testing.assert_allclose(layer(x), dense, atol=1e-13 * float(jnp.max(jnp.abs(dense))))
+    ej.testing.check_equivariance(layer, layer.in_action, layer.out_action, x)
+
+
+def test_a_wrong_kernel_would_be_seen():
+    """The negative control: a kernel that is not shared breaks the law under this algorithm, too."""
+    layer = ej.nn.Conv(2, 3, 3, padding="CIRCULAR", **options(ej.Translation(2), algorithm="frequency"))
+    p4 = ej.nn.Conv(2, 3, 3, padding="CIRCULAR", **options(ej.wallpaper("p4"), algorithm="frequency"))
+    x = randn((2, 5, 5, 2))
+    with pytest.raises(AssertionError):
+        ej.testing.check_equivariance(layer, p4.in_action, p4.out_action, x)
+
+
+def test_translations_are_dense_by_default_and_other_groups_choose():
+    plain, turned = (ej.nn.Conv(1, 1, 3, **options(group)) for group in (ej.Translation(2), ej.wallpaper("p4")))
+    assert (plain.algorithm, turned.algorithm) == ("dense", "auto")
+    flax = nnx.Conv(1, 1, (3, 3), rngs=nnx.Rngs(0), param_dtype=jnp.float64)
+    plain.kernel[...], plain.bias[...] = flax.kernel[...], flax.bias[...]
+    x = randn((64, 8, 8, 1))
+    assert jnp.array_equal(plain(x), flax(x))
+
+
+def test_a_switch_after_the_first_call_is_seen_by_jit():
+    layer = ej.nn.LiftingConv(2, 3, 5, **options(ej.wallpaper("p4"), padding="CIRCULAR", algorithm="frequency"))
+    model = ej.nn.Sequential(layer, ej.nn.FibrePool(group=ej.wallpaper("p4")))
+    run, x = nnx.jit(lambda model, x: model(x)), randn((4, 6, 6, 2))
+    first = run(model, x)
+    model.set_attributes(algorithm="dense")
+    second = run(model, x)
+    assert not jnp.array_equal(first, second)
+    np.testing.assert_allclose(first, second, atol=1e-13)
+    fresh = jax.jit(lambda x: model(x))(x)
+    assert jnp.array_equal(second, fresh)
+
+
+@pytest.mark.parametrize("given", ["fast", "", 3])
+def test_an_unknown_algorithm_is_named(given):
+    with pytest.raises(ValueError, match="`algorithm` is .*must be one of"):
+        ej.nn.Conv(1, 1, 3, group=ej.wallpaper("p4"), algorithm=given, rngs=nnx.Rngs(0))
+    layer = ej.nn.Conv(1, 1, 3, group=ej.wallpaper("p4"), rngs=nnx.Rngs(0))
+    layer.set_attributes(algorithm=given)
+    with pytest.raises(ValueError, match="`algorithm` is .*must be one of"):
+        layer(jnp.ones((5, 5, 1), jnp.float32))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 1))])
+def test_other_platforms_get_the_dense_program(platform, padding):
+    def program(algorithm):
+        f, x, w = planar(2, padding, 3, 1, 1, algorithm, jnp.float32)
+        both = lambda x, w: (f(x, w), jax.grad(lambda x, w: jnp.sum(jnp.sin(f(x, w))), (0, 1))(x, w))  # noqa: E731
+        text = jax.jit(both).trace(x, w).lower(lowering_platforms=(platform,)).as_text()
+        return re.sub(r"[@%]\w+", "name", text)
+
+    assert program("auto") == program("dense")
+    assert program("frequency") != program("dense")
+
+
+@pytest.mark.parametrize("padding", ["CIRCULAR", "REFLECT"])
+def test_other_platforms_get_the_dense_program_once_what_is_written_twice_is_merged(padding):
+    """The gradient pads its input a second time, which every compiler merges: here that of the CPU, told to be another."""
+
+    def operations(algorithm):
+        f, x, w = planar(2, padding, 3, 1, 1, algorithm, jnp.float32)
+        both = lambda x, w: (f(x, w), jax.grad(lambda x, w: jnp.sum(jnp.sin(f(x, w))), (0, 1))(x, w))  # noqa: E731
+        text = jax.jit(both).trace(x, w).lower(lowering_platforms=("cuda",)).as_text()
+        return sorted(set(re.findall(r"stablehlo\.\w+", text))), len(re.findall(r"stablehlo\.convolution", text))
+
+    assert operations("auto") == operations("dense")
+
+
+def test_an_exported_program_serves_two_platforms_and_open_sizes():
+    f, x, w = planar(2, "SAME", 3, 1, 1, "auto")
+    expected = f(x, w)
+    program = export.export(jax.jit(f), platforms=("cpu", "cuda"))(x, w)
+    np.testing.assert_allclose(program.call(x, w), expected, atol=1e-12)
+    batch = jax.ShapeDtypeStruct(export.symbolic_shape("b, 6, 5, 2"), x.dtype)
+    for g in (f, lambda x, w: jax.vmap(lambda x: f(x[None], w)[0])(x)):
+        np.testing.assert_allclose(export.export(jax.jit(g))(batch, w).call(x, w), expected, atol=1e-12)
+
+
+def test_a_batch_on_four_devices():
+    f, x, w = planar(2, "SAME", 3, 1, 1, "frequency", batch=8)
+    loss = lambda x, w: jnp.sum(jnp.sin(f(x, w)))  # noqa: E731
+    run = jax.jit(lambda x, w: (f(x, w), jax.grad(loss, (0, 1))(x, w)))
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    over = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    y, grads = run(jax.device_put(x, over), w)
+    assert y.sharding.is_equivalent_to(over, y.ndim)
+    assert relative(run(x, w), (y, grads)) <= 1e-13
+
+
+@pytest.mark.parametrize("axis_type", ["Explicit", "Manual"])
+def test_meshes_that_ask_for_more_get_the_dense_program(axis_type):
+    f, x, w = planar(2, "SAME", 3, 1, 1, "frequency", batch=8)
+    dense, *_ = planar(2, "SAME", 3, 1, 1)
+    spec = jax.sharding.PartitionSpec
+    kind = getattr(jax.sharding.AxisType, axis_type if axis_type == "Explicit" else "Auto")
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(kind,))
+    if axis_type == "Manual":
+        run = jax.shard_map(f, mesh=mesh, in_specs=(spec("batch"), spec()), out_specs=spec("batch"))
+        np.testing.assert_allclose(jax.jit(run)(x, w), dense(x, w), atol=1e-12)
+        return
+    with jax.set_mesh(mesh):
+        x = jax.device_put(x, spec("batch"))
+        np.testing.assert_allclose(jax.jit(f)(x, w), dense(x, w), atol=1e-12)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_an_algorithm_does_not_cover_is_dense(algorithm):
+    for sampling, x, w in (
+        (Sampling((3, 3), (2, 2), (1, 1), "SAME"), randn((2, 6, 6, 2)), randn((3, 3, 2, 3))),
+        (Sampling((1, 1), (1, 1), (1, 1), "SAME"), randn((2, 6, 6, 2)), randn((1, 1, 2, 3))),
+        (Sampling((3, 3), (1, 1), (1, 1), "SAME"), randn((0, 6, 6, 2)), randn((3, 3, 2, 3))),
+        (
+            Sampling((3, 3), (1, 1), (1, 1), "SAME"),
+            randn((2, 6, 6, 2)).astype(complex) * 1j,
+            randn((3, 3, 2, 3)).astype(complex),
+        ),
+        (Sampling((), (), (), "SAME"), randn((5, 2)), randn((2, 3))),
+    ):
+        assert jnp.array_equal(convolve(x, w, sampling, algorithm=algorithm), convolve(x, w, sampling))
+
+
+def test_a_transform_spreads_what_is_not_finite_over_its_own_image_alone():
+    f, x, w = planar(2, "SAME", 3, 1, 1, "frequency")
+    y = f(x.at[0, 0, 0, 0].set(jnp.nan), w)
+    assert bool(jnp.isnan(y[0]).all())
+    assert bool(jnp.isfinite(y[1]).all())
+
+
+def test_the_audit_reads_the_dense_program():
+    """Under every algorithm a report finds the same: a border lost by zero padding is named, and nothing is spread."""
+    rows = []
+    for algorithm in ("dense", "frequency"):
+        net = nnx.Sequential(
+            ej.nn.Conv(1, 2, (3, 3), algorithm=algorithm, rngs=nnx.Rngs(0)), nnx.relu,
+            ej.nn.Conv(2, 2, (3, 3), padding="CIRCULAR", algorithm=algorithm, rngs=nnx.Rngs(1)),
+        )  # fmt: skip
+        report = ej.audit.explain(net, randn((2, 6, 6, 1), dtype=jnp.float32), in_action=ej.GridAction(ej.Translation(2)))
+        rows.append([(row.name, row.verdict, row.causes) for row in report.rows])
+    assert rows[0] == rows[1]
