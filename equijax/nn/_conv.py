@@ -77,8 +77,8 @@ class Conv(WindowedLayer):
       promote_dtype: function that promotes ``(inputs, kernel, bias)``.
       preferred_element_type: as in ``jax.lax.conv_general_dilated``.
       allow_inexact: accept input shapes at which elements of the point group are lost.
-      algorithm: how the planar convolution is computed, the same up to rounding: ``"dense"`` as Flax does, ``"frequency"`` by
-        Fourier transforms of the grid (where the strides are 1), or ``"auto"``, what is fastest on the platform and at the
+      algorithm: how the planar convolution is computed, the same up to rounding: ``"dense"`` as Flax does, ``"frequency"``
+        by Fourier transforms of the grid (where the strides are 1), or ``"auto"``, what is fastest on the platform and at the
         shapes. None is ``"dense"`` for translations and ``"auto"`` else. It can be changed by
         ``model.set_attributes(algorithm="dense")``.
       rngs: key source, used at construction only.

@@ -3,12 +3,11 @@
 A convolution of stride 1 is trilinear in its input x, its kernel w and a covector y of its output. The three maps below are
 its derivatives: the output from x and w, and the gradients of x and of w. Each is a transform along the first axis, a loop
 over its frequencies that transforms along the other axes, multiplies and transforms back, and a transform back along the
-first axis. The data of one frequency stay in the cache, and no array is larger than input or output by more than the places
-that N has more than they.
+first axis. The data of one frequency stay in the cache, and no array is larger than input or output by more than the ratio
+of N to their sizes.
 
-Inside the loop arrays have the axes (frequencies of the axes done, part, axes to be done, batch, groups, channels). Every
-transform is a matrix from the left on leading axes, so that nothing is moved in memory. Where there is one group, arrays have
-no axis of groups.
+Inside the loop arrays have the axes (frequencies of the axes done, part, axes to be done, batch, groups, channels), without
+that of groups where there is one. Every transform is a matrix from the left on leading axes, so nothing is moved in memory.
 """
 
 from collections.abc import Callable
@@ -47,7 +46,10 @@ def spectrum(axes: tuple[Axis, ...], precision: Any = None) -> Spectrum:
 
 
 def output(s: Spectrum, x: Array, w: Array) -> Array:
-    """The convolution: ``(*sizes, batch, groups, in)`` and ``(*window, groups, in, out)`` to ``(*outs, batch, groups, out)``."""
+    """The convolution ``(*outs, batch, groups, out)`` of ``(*sizes, batch, groups, in)`` by ``(*window, groups, in, out)``.
+
+    Where there is one group, its axis is left out of all arrays, here and below.
+    """
 
     def at(x: Array, w: Array) -> Array:
         a = _read(s, x)

@@ -83,7 +83,7 @@ class Map:
 
 
 def planar_convolution(x: Array, w: Array, planar: Planar) -> Array:
-    """Convolves ``(batch, *sizes, in)`` with ``(*window, in // groups, out)``, by the algorithm that is chosen when lowered."""
+    """Convolves ``(batch, *sizes, in)`` with ``(*window, in // groups, out)``, by what is chosen when it is lowered."""
     shape = jax.eval_shape(lambda x, w: planar.dense(x, w, planar), x, w).shape
     return planar_p.bind(x, w, of=Map(planar, "y", shape))
 

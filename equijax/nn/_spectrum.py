@@ -1,15 +1,16 @@
-"""The discrete Fourier transforms of one grid axis under a convolution, as matrices.
+r"""The discrete Fourier transforms of one grid axis under a convolution, as matrices.
 
 A convolution with zero, circular or mirrored borders is a circular convolution of a length N that is no larger than it needs
 to be: the zeros between the last sample and the first serve both ends. So it is a product for each frequency,
 
-.. math:: \\hat x_f = \\sum_i x_i\\, e^{-2πi f q_i / N}, \\quad \\hat κ_f = \\sum_j κ_j\\, e^{2πi f j d / N}, \\quad
-          y_o = \\frac 1N \\sum_f \\hat x_f \\hat κ_f\\, e^{2πi f o / N},
+.. math:: \hat x_f = \sum_i x_i\, e^{-2πi f q_i / N}, \quad \hat κ_f = \sum_j κ_j\, e^{2πi f j d / N}, \quad
+          y_o = \frac 1N \sum_f \hat x_f \hat κ_f\, e^{2πi f o / N},
 
 with q_i the place of sample i on the padded axis and d the dilation. Grids are short, so the sums are matrix products.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -130,7 +131,7 @@ def with_product(write: np.ndarray) -> np.ndarray:
     return np.einsum("...nf,fde->e...nd", write, PRODUCT)
 
 
-def _parts(z: np.ndarray) -> Float[np.ndarray, "2 2 rows columns"]:
+def _parts(z: Any) -> Float[np.ndarray, "2 2 rows columns"]:
     """Multiplication by a complex matrix, on real and imaginary parts."""
     return np.array([[z.real, -z.imag], [z.imag, z.real]])
 

@@ -137,7 +137,7 @@ def test_translations_are_dense_by_default_and_other_groups_choose():
     plain, turned = (ej.nn.Conv(1, 1, 3, **options(group)) for group in (ej.Translation(2), ej.wallpaper("p4")))
     assert (plain.algorithm, turned.algorithm) == ("dense", "auto")
     flax = nnx.Conv(1, 1, (3, 3), rngs=nnx.Rngs(0), param_dtype=jnp.float64)
-    plain.kernel[...], plain.bias[...] = flax.kernel[...], flax.bias[...]
+    nnx.update(plain, nnx.state(flax))
     x = randn((64, 8, 8, 1))
     assert jnp.array_equal(plain(x), flax(x))
 
