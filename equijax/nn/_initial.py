@@ -40,6 +40,11 @@ def quick_values(init: Any, key: Any, shape: tuple[int, ...], dtype: Any) -> jax
     return None if seed is None else jax.device_put(_lecun_normal(seed, shape))
 
 
+def filled(value: float, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Returns ``jnp.full(shape, value, dtype)``."""
+    return jax.device_put(np.full(shape, value, dtype)) if _on_a_cpu() else jnp.full(shape, value, dtype)
+
+
 def split(key: jax.Array, number: int) -> list[jax.Array]:
     """Returns the keys of ``jax.random.split(key, number)``."""
     seed = _seed(key) if _free(key) else None
@@ -76,10 +81,16 @@ def _free(array: Any) -> bool:
     """Whether an array is known, and it and what is made now lie on a CPU because nobody said where."""
     if not isinstance(array, jax.Array) or isinstance(array, Tracer) or array.committed:
         return False
+    return _on_a_cpu() and {device.platform for device in array.devices()} == {"cpu"}
+
+
+def _on_a_cpu() -> bool:
+    """Whether what is made now is known and lies on a CPU because nobody said where."""
     made = jax.device_put(np.float32(0))  # it is traced where everything is
-    if isinstance(made, Tracer) or jax.config.jax_disable_jit or not jax.sharding.get_abstract_mesh().empty:  # pyright: ignore[reportAttributeAccessIssue]
+    meshed = not jax.sharding.get_abstract_mesh().empty  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(made, Tracer) or jax.config.jax_disable_jit or meshed:  # pyright: ignore[reportAttributeAccessIssue]
         return False
-    return {device.platform for device in (*made.devices(), *array.devices())} == {"cpu"}
+    return {device.platform for device in made.devices()} == {"cpu"}
 
 
 def _seed(key: jax.Array) -> tuple[int, int] | None:

@@ -35,7 +35,7 @@ KINDS += ["PermutationEquivariantLinear 1 to 2", "FibrePool", "PolyphaseDownsamp
 KINDS += ["Conv vectors", "EquivariantLinear SO(3)"]
 
 #: Layers that are not one linear map, whose variance their own tests measure.
-NOT_LINEAR = ["GroupNorm", "Sequential", "SetAttentionBlock", "MatrixProductBlock", "EMLP"]
+NOT_LINEAR = ["GroupNorm", "BatchNorm", "Sequential", "SetAttentionBlock", "MatrixProductBlock", "EMLP"]
 NOT_LINEAR += ["PolyphaseResidual", "PolyphaseStage"]
 NOT_LINEAR += ["NormNonlinearity", "FieldLayerNorm", "FieldRMSNorm", "FieldGroupNorm", "Bilinear"]
 

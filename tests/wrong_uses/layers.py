@@ -46,6 +46,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "ConvTranspose": ({"in_features": 2, "out_features": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 2)),
     "EquivariantLinear": ({"in_action": POINTS, "out_action": POINTS, "in_features": 2, "out_features": 2}, (3, 2)),
     "GroupNorm": ({"num_features": 2, "num_groups": 1, "group": P4}, (3, 3, 4, 2)),
+    "BatchNorm": ({"num_features": 2, "group": P4, "use_running_average": True}, (3, 3, 4, 2)),
     "FibrePool": ({"group": P4}, (3, 3, 4, 2)),
     "CosetPool": ({"subgroup": HALF, "group": P4}, (3, 3, 4, 2)),
     "GlobalPool": ({"group": P4}, (3, 3, 4, 2)),
