@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn import dtypes
 
-from equijax._arguments import boolean
+from equijax._arguments import boolean, shown
 from equijax._dtypes import accumulation_dtype, require_real, widened
 from equijax._numbers import positive_int
 from equijax.actions import Action, FieldAction
@@ -39,7 +39,7 @@ class BatchNorm(Layer):
 
     ``nnx.BatchNorm`` serves on permutation fibres as it is. This layer gives its numbers up to rounding and has its state,
     so that either reads the other's. It subtracts the mean before it squares, so that a large mean costs no digits, and
-    its gradient takes two passes. Features are the last axis.
+    its gradient needs two sums over the array instead of three. Features are the last axis.
 
     Law: ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that permutes the pixels.
 
@@ -112,7 +112,7 @@ class BatchNorm(Layer):
         require_permuted(self.in_fibre, "in_fibre", "BatchNorm, which subtracts a mean and adds a bias,")
         self.use_running_average, self.momentum, self.epsilon = use_running_average, momentum, epsilon
         self.dtype, self.param_dtype, self.axis_name = dtype, param_dtype, axis_name
-        self.axis_index_groups = None if axis_index_groups is None else tuple(map(tuple, axis_index_groups))
+        self.axis_index_groups = _require_groups(axis_index_groups, axis_name)
         shape, stored = (num_features,), accumulation_dtype(param_dtype)
         self.mean = nnx.BatchStat(filled(0, shape, stored))
         self.var = nnx.BatchStat(filled(1, shape, stored))
@@ -232,6 +232,29 @@ def _statistics(x: jax.Array, mask: jax.Array | None, axis_name: str | None, gro
 
 def _along(features: jax.Array, x: jax.Array) -> jax.Array:
     return features.reshape((1,) * (x.ndim - 1) + features.shape)
+
+
+def _require_groups(groups: Any, axis_name: Any) -> tuple[tuple[int, ...], ...] | None:
+    """Returns groups of indices of an axis as tuples, which can be compared and hashed.
+
+    Raises:
+      TypeError: it is no sequence of sequences of ints.
+      ValueError: there is no axis, or its indices are not all there once.
+    """
+    if groups is None:
+        return None
+    sequence = (tuple, list)
+    nested = isinstance(groups, sequence) and all(isinstance(group, sequence) for group in groups)
+    if not nested or not all(type(index) is int for group in groups for index in group):
+        raise TypeError(f"`axis_index_groups` is {shown(groups)}; it must be lists of ints, such as [[0, 1], [2, 3]].")
+    indices = sorted(index for group in groups for index in group)
+    if not indices or indices != list(range(len(indices))) or not all(groups):
+        raise ValueError(
+            f"`axis_index_groups` is {shown(groups)}; each index of the axis must be in one, such as [[0, 1], [2, 3]]."
+        )
+    if axis_name is None:
+        raise ValueError("`axis_index_groups` are groups of indices of an axis, but `axis_name` is None. Name the axis.")
+    return tuple(map(tuple, groups))
 
 
 def _require_mask(mask: Any, shape: tuple[int, ...]) -> jax.Array:

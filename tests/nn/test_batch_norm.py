@@ -272,6 +272,17 @@ def test_wrong_inputs_are_named():
     for shape in ((3,), (2, *SHAPE), (3, 5, 5)):
         with pytest.raises(ValueError, match="`mask` has shape .* broadcast"):
             layer(inputs(), mask=jnp.ones(shape, bool))
+    for groups, error in (
+        (3, TypeError),
+        ([0, 1], TypeError),
+        ([[0, 0]], ValueError),
+        ([[0], []], ValueError),
+        ([[1]], ValueError),
+    ):
+        with pytest.raises(error, match="`axis_index_groups` is .*such as"):
+            pair(axis_name="devices", axis_index_groups=groups)
+    with pytest.raises(ValueError, match="`axis_name` is None"):
+        pair(axis_index_groups=[[0, 1]])
     with pytest.raises(ValueError, match="mixes its coordinates"):
         ej.nn.BatchNorm(2, group=P4, in_fibre=ej.reps.Irrep(P4.point_group, 1), rngs=nnx.Rngs(0))
 

@@ -105,6 +105,7 @@ KINDS_OF_NAMES = {
     "group": "optional group",
     "out_action": "optional action",
     "axis_name": "axis name",
+    "axis_index_groups": "groups of indices",
     "momentum": "share",
     "rate": "share",
     "dropout_rate": "share",
