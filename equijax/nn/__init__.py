@@ -10,6 +10,7 @@ from equijax.nn._aggregation import StandardDeviation as StandardDeviation
 from equijax.nn._aggregation import Sum as Sum
 from equijax.nn._aggregation import Variance as Variance
 from equijax.nn._aggregation import as_aggregation as as_aggregation
+from equijax.nn._batch_norm import BatchNorm as BatchNorm
 from equijax.nn._blur_pool import BlurPool as BlurPool
 from equijax.nn._centred import CentredConv as CentredConv
 from equijax.nn._centred import CentredPool as CentredPool

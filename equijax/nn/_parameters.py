@@ -1,6 +1,5 @@
 """How layers make and read their parameters. This is the checkpoint format."""
 
-import functools
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from equijax._arguments import boolean
+from equijax.nn._initial import kept, quick_values, split
 from equijax.sharing import Sharing
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -39,19 +39,11 @@ def new_kernel(
     _warn_unreached(sharing)
     if not sharing.count:
         return nnx.Param(jnp.zeros(shape, param_dtype), **metadata)
-    keys = [key] if len(plan.rows) == 1 else jax.random.split(key, len(plan.rows))
+    keys = [key] if len(plan.rows) == 1 else split(key, len(plan.rows))
     parts = [drawn(kernel_init, k, shape, param_dtype, "kernel_init") for k in keys]
     if len(parts) == 1 and plan.rows[0] is None and plan.shape == sharing.kernel_shape:
         return nnx.Param(parts[0], **metadata)
-    return nnx.Param(_kept(parts, list(plan.rows)), **metadata)
-
-
-@functools.partial(jax.jit, inline=True)
-def _kept(parts: list[jax.Array], rows: list[Any]) -> jax.Array:
-    """The weights that are kept of those that were drawn, put one after another; None keeps all. In one program."""
-    flat = [part.reshape(-1, *part.shape[-2:]) for part in parts]
-    kept = [part if row is None else jnp.take(part, row, axis=0, mode="clip") for part, row in zip(flat, rows, strict=True)]
-    return kept[0] if len(kept) == 1 else jnp.concatenate(kept)
+    return nnx.Param(kept(parts, plan.rows), **metadata)
 
 
 def new_bias(
@@ -137,6 +129,9 @@ def add_bias(y: jax.Array, bias: jax.Array | None, sharing: Sharing) -> jax.Arra
 
 def drawn(init: Any, key: jax.Array, shape: tuple[int, ...], dtype: Any, name: str) -> Any:
     """Calls an initialiser and returns what it gives after checking shape and dtype."""
+    quick = quick_values(init, key, shape, dtype)
+    if quick is not None:
+        return quick
     value = init(key, shape, dtype)
     array = getattr(value, "raw_value", value)  # nnx.with_partitioning wraps the array
     how = "An initialiser is called as init(key, shape, dtype)"

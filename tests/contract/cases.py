@@ -90,6 +90,13 @@ def _norm(**more):
     return ej.nn.GroupNorm(features, 1, **given)
 
 
+def _stored_norm(features=(2, 2), **more):
+    """With stored averages, as in a trained network: those of a batch are no function of one sample."""
+    given = options(P4, **{k: v for k, v in more.items() if k not in ("padding", "kernel_init")})
+    given.pop("kernel_init", None)
+    return ej.nn.BatchNorm(features[0], use_running_average=True, **given)
+
+
 def _field(kind, names, *arguments, widths=1, without=("bias_init",), **fixed):
     """A layer of fields on a grid with a scalar and a vector at each pixel; ``without`` are options that it does not take."""
 
@@ -216,6 +223,7 @@ CASES = [
     Case("EquivariantLinear SO(3)", _linear(ej.FibreAction(SPACE)), (4, 2)),
     Case("EquivariantLinear Lorentz", _linear(ej.FibreAction(EVENTS)), (5, 2)),
     Case("GroupNorm", _norm, (5, 5, 4, 2), ("['bias']", "['scale']")),
+    Case("BatchNorm", _stored_norm, (5, 5, 4, 2), ("['bias']", "['mean']", "['scale']", "['var']")),
     Case("Sequential", _sequential, (5, 5, 2), (
         "['layers'][0]['bias']", "['layers'][0]['kernel']", "['layers'][1]['bias']", "['layers'][1]['kernel']")),
     Case("PolyphaseResidual", _residual, (6, 4, 2), _parameters("['main'][0]['conv']", "['main'][2]", "['short'][0]['conv']")),

@@ -27,6 +27,7 @@ def more():
     slope = functools.partial(jax.nn.leaky_relu, negative_slope=0.1)
     return {
         "EMLPBlock": (ej.nn.EMLPBlock(2, 3, SPACE, SPACE, param_dtype=FLOAT, rngs=nnx.Rngs(0)), (4, 2)),
+        "BatchNorm": (ej.nn.BatchNorm(2, group=ej.wallpaper("p4"), rngs=nnx.Rngs(0)), (3, 3, 4, 2)),
         "FieldBatchNorm": (ej.nn.FieldBatchNorm(2, PLANE, rngs=nnx.Rngs(0)), (3, 3, 2)),
         "FieldDropout": (ej.nn.FieldDropout(0.5, PLANE, deterministic=True), (3, 2)),
         "Declared": (ej.nn.Declared(jnp.negative, vector, vector), (3, 2)),

@@ -39,6 +39,7 @@ BUILD = {
     "EquivariantLinear": lambda **k: nn.EquivariantLinear(FIBRE, FIBRE, 2, 3, **R, **k),
     "PermutationEquivariantLinear": lambda **k: nn.PermutationEquivariantLinear(1, 1, 2, 3, **R, **k),
     "MatrixProductBlock": lambda **k: nn.MatrixProductBlock(2, 4, **R, **k),
+    "BatchNorm": lambda **k: nn.BatchNorm(2, group=P4, **R, **k),
     "GroupNorm": lambda **k: nn.GroupNorm(2, 1, group=P4, **R, **k),
     "FieldGroupNorm": lambda **k: nn.FieldGroupNorm(2, 1, PLANE, **R, **k),
     "FieldDropout": lambda **k: nn.FieldDropout(0.5, PLANE, **k),

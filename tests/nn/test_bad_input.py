@@ -275,6 +275,7 @@ COORDINATES = {
     "CentredPool": lambda: ej.nn.CentredPool(3, 2, group=P4, in_fibre=VECTORS, mode="max"),
     "PolyphaseMaxPool": lambda: ej.nn.PolyphaseMaxPool((2, 2), group=P4, in_fibre=VECTORS),
     "PolyphaseDownsample": lambda: ej.nn.PolyphaseDownsample(2, order=1, group=P4, in_fibre=VECTORS),
+    "BatchNorm": lambda: ej.nn.BatchNorm(2, group=P4, in_fibre=VECTORS, rngs=nnx.Rngs(0)),
     "GroupNorm": lambda: ej.nn.GroupNorm(
         2, 1, **{k: v for k, v in options(P4).items() if not k.endswith("_init")}, in_fibre=VECTORS
     ),

@@ -143,6 +143,7 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ)
+    jax.clear_caches()  # no program stays that rounds in another way than the rest of the suite
 
 
 @pytest.mark.usefixtures("optimised")

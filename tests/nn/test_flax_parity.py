@@ -16,12 +16,14 @@ from tests.helpers import AS_USERS_COMPILE, BIAS, randn
 SHAPES = {1: (2, 9, 4), 2: (2, 8, 9, 4), 3: (2, 4, 5, 5, 4)}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def optimised():
-    """The programs are compared as users compile them, whatever the rest of the suite does."""
+    """The programs are compared as users compile them, whatever the rest of the suite does and has compiled."""
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
     yield
     jax.config.update("jax_disable_most_optimizations", "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ)
+    jax.clear_caches()
 
 
 def pair(name, ndim, kernel, strides, **more):

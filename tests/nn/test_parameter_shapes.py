@@ -103,6 +103,7 @@ OTHERS = {
     ),
     "EMLPBlock": (lambda **o: ej.nn.EMLPBlock(2, 3, C4, C4, **o), (4, 2), ("kernel_init", "bias_init")),
     "GroupNorm": (lambda **o: ej.nn.GroupNorm(2, 1, group=P4, **o), (5, 5, 4, 2), ()),
+    "BatchNorm": (lambda **o: ej.nn.BatchNorm(2, group=P4, **o), (5, 5, 4, 2), ("bias_init", "scale_init")),
     "FilteredActivation": (lambda rngs: ej.nn.FilteredActivation(2, 2), (4, 4, 2), ()),
     "PhaseScore": (lambda rngs: ej.nn.PhaseScore(2, 3, (3,), rngs=rngs), (4, 2), ()),
     "MatrixProductBlock": (lambda **o: ej.nn.MatrixProductBlock(2, 3, **o), (4, 4, 2), ("kernel_init", "bias_init")),

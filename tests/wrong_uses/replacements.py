@@ -344,6 +344,7 @@ KINDS: dict[str, dict[str, str]] = {
     "metadata": {},
     "precision": {"None": ITSELF, "list": "one for each operand"},
     "axis name": {"None": ITSELF, "string": "a name", "()": "no axes"},
+    "groups of indices": {"None": ITSELF},
     "share": {"np.int64": "1 is one"},
     "aggregation": {"list": "several"},
     "optional function": {"None": ITSELF, "fibre": "a representation can be called"},

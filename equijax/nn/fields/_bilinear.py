@@ -14,6 +14,7 @@ from equijax._dtypes import widened
 from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.nn._conv import default_kernel_init
+from equijax.nn._initial import split
 from equijax.nn._parameters import drawn, read
 from equijax.nn.fields._blocks import block_count, block_numbers
 from equijax.nn.fields._layer import FieldLayer, from_vectors, require_field, require_fields, to_vectors
@@ -107,7 +108,7 @@ class Bilinear(FieldLayer):
         each_block = jax.vmap(lambda key: draw(key, in_features, out_features))
         mixers = [each_block(jax.random.split(rngs.params(), blocks)) for _ in range(2)]
         self.left, self.right = (nnx.Param(m[0] if blocks == 1 else m, **kernel_metadata) for m in mixers)
-        keys = jax.random.split(rngs.params(), len(outputs))
+        keys = split(rngs.params(), len(outputs))
         rows = [
             draw(key, output.fan_in, len(output.coordinates) * out_features).reshape(-1, out_features)
             for key, output in zip(keys, outputs, strict=True)

@@ -12,6 +12,7 @@ from equijax._dtypes import accumulation_dtype
 from equijax._numbers import positive_int
 from equijax.actions import Action, TensorAction
 from equijax.nn._conv import default_bias_init, default_kernel_init
+from equijax.nn._initial import kept, split
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._mask import keep_nodes, require_mask
 from equijax.nn._parameters import drawn, new_offset, read, read_offset
@@ -109,10 +110,11 @@ class PermutationEquivariantLinear(Layer):
         self.normalization = normalization
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         maps, count = fan(in_order, out_order), bell_number(in_order + out_order)
-        keys = jax.random.split(rngs.params(), -(-count // maps))
+        keys = split(rngs.params(), -(-count // maps))
         shape = (maps, in_features, out_features)
         parts = [drawn(kernel_init, key, shape, param_dtype, "kernel_init") for key in keys]
-        self.kernel = nnx.Param(jnp.concatenate(parts)[:count])
+        rows = [*[None] * (len(parts) - 1), np.arange(count - maps * (len(parts) - 1))]
+        self.kernel = nnx.Param(kept(parts, rows))
         self.bias = new_offset(use_bias, (bell_number(out_order), out_features), bias_init, param_dtype, rngs)
 
     @property
