@@ -14,7 +14,8 @@ from equijax._dtypes import widened
 from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
-from equijax.nn._convolve import flatten_batch, pad, restore_batch
+from equijax.nn._convolve import flatten_batch, restore_batch
+from equijax.nn._dense import pad
 from equijax.nn._layer import pool_default, require_group, require_input, resolve_fibre
 from equijax.nn._sampling import Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer

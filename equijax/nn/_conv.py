@@ -13,7 +13,14 @@ from equijax._arguments import one_of
 from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
 from equijax.groups._group import require_is_group
-from equijax.nn._convolve import ALGORITHMS, convolve, flatten_batch, restore_batch
+from equijax.nn._convolve import (
+    ALGORITHMS,
+    convolve,
+    convolve_fibres,
+    flatten_batch,
+    has_fibre_choice,
+    restore_batch,
+)
 from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding
@@ -78,9 +85,9 @@ class Conv(WindowedLayer):
       preferred_element_type: as in ``jax.lax.conv_general_dilated``.
       allow_inexact: accept input shapes at which elements of the point group are lost.
       algorithm: how the planar convolution is computed, the same up to rounding: ``"dense"`` as Flax does, ``"frequency"``
-        by Fourier transforms of the grid (where the strides are 1), or ``"auto"``, what is fastest on the platform and at the
-        shapes. None is ``"dense"`` for translations and ``"auto"`` else. It can be changed by
-        ``model.set_attributes(algorithm="dense")``.
+        by Fourier transforms of the grid (windows of several samples, stride 1), ``"group"`` irrep by irrep (windows of one
+        sample, permuted fibres), or ``"auto"``, what is fastest on the platform and at the shapes. None is ``"dense"`` for
+        translations and ``"auto"`` else. ``model.set_attributes(algorithm="dense")`` changes it.
       rngs: key source, used at construction only.
       kernel_metadata: metadata of the kernel's Param, for example its sharding.
       bias_metadata: metadata of the bias.
@@ -185,7 +192,16 @@ class Conv(WindowedLayer):
         kernel = read_kernel(self.kernel, self.sharing, self.in_features // self.feature_group_count, self.out_features)
         bias = read_bias(self.bias, self.sharing, self.out_features)
         x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
-        y = convolve(
+        y = split_fibre(self._convolved(x, kernel, out_sharding), self.out_fibre, self.feature_group_count)
+        return restore_batch(add_bias(y, bias, self.sharing), batch)
+
+    def _convolved(self, x: jax.Array, kernel: jax.Array, out_sharding: Any) -> jax.Array:
+        algorithm = one_of(self.algorithm, "algorithm", ALGORITHMS)
+        plain = self.feature_group_count == 1 and self.preferred_element_type is None and out_sharding is None
+        if algorithm in ("auto", "group") and plain and has_fibre_choice(x, kernel, self.sharing, self.sampling):
+            way: dict[str, Any] = {"precision": self.precision, "algorithm": algorithm}
+            return convolve_fibres(x, kernel, self.sharing, self.sampling, **way)
+        return convolve(
             x,
             self._expand(kernel),
             self.sampling,
@@ -193,10 +209,8 @@ class Conv(WindowedLayer):
             precision=self.precision,
             preferred_element_type=self.preferred_element_type,
             out_sharding=out_sharding,
-            algorithm=one_of(self.algorithm, "algorithm", ALGORITHMS),
+            algorithm=algorithm,
         )
-        y = split_fibre(y, self.out_fibre, self.feature_group_count)
-        return restore_batch(add_bias(y, bias, self.sharing), batch)
 
     def _expand(self, kernel: jax.Array) -> jax.Array:
         """Writes the kernel out over the channels (fibre, features), or (groups, fibre, features / groups)."""

@@ -1,18 +1,22 @@
-"""The planar convolution under every layer: Flax's, as a pure function."""
+"""The planar convolution under every layer, and what it is computed by."""
 
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
-from equijax.nn._planar import Planar, planar_convolution
+from equijax.nn._dense import dense
+from equijax.nn._fibrewise import Fibrewise
+from equijax.nn._isotypic import has_blocks
+from equijax.nn._planar import Planar
 from equijax.nn._sampling import Sampling
+from equijax.nn._trilinear import evaluate
+from equijax.sharing import KernelSharing
 
 #: The algorithms of a convolution.
-ALGORITHMS = ("auto", "dense", "frequency")
+ALGORITHMS = ("auto", "dense", "frequency", "group")
 
 
 def flatten_batch(x: jax.Array, grid_ndim: int) -> tuple[jax.Array, tuple[int, ...] | None]:
@@ -26,18 +30,6 @@ def flatten_batch(x: jax.Array, grid_ndim: int) -> tuple[jax.Array, tuple[int, .
 def restore_batch(y: jax.Array, batch: tuple[int, ...] | None) -> jax.Array:
     """Undoes :func:`flatten_batch`."""
     return y if batch is None else jnp.reshape(y, (*batch, *y.shape[1:]))
-
-
-def pad(x: jax.Array, sampling: Sampling) -> jax.Array:
-    """Adds the wrapped or reflected border of ``"CIRCULAR"`` and ``"REFLECT"``, or the zeros of ``"CAUSAL"``.
-
-    Args:
-      x: ``(batch, *sizes, channels)``.
-      sampling: the geometry.
-    """
-    modes = {"CIRCULAR": "wrap", "REFLECT": "reflect", "CAUSAL": "constant"}
-    widths = [(0, 0), *sampling.pads(x.shape[1:-1]), (0, 0)]
-    return jnp.pad(x, widths, mode=modes[sampling.padding])  # pyright: ignore[reportArgumentType]
 
 
 def convolve(
@@ -69,96 +61,39 @@ def convolve(
     options: dict[str, Any] = {} if out_sharding is None else {"out_sharding": out_sharding}
     if preferred_element_type is not None:
         options["preferred_element_type"] = preferred_element_type
-    if not sampling.window:
-        return _matmul(x, kernel, feature_group_count, precision, preferred_element_type, out_sharding)
-    if sampling.transposed:
-        return _transposed(x, kernel, sampling, precision, options)
-    if algorithm in ("auto", "frequency") and not options and _has_choice(x, kernel, sampling):
-        planar = Planar(sampling, feature_group_count, _canonical(precision), algorithm, _forward)
-        return planar_convolution(x, kernel, planar)
-    return _dense(x, kernel, sampling, feature_group_count, precision, options)
+    several = math.prod(sampling.window) > 1 and not sampling.transposed
+    if algorithm in ("auto", "frequency") and several and not options and has_choice(x, kernel, sampling):
+        return evaluate(x, kernel, Planar(sampling, feature_group_count, _hashable(precision), algorithm))
+    return dense(x, kernel, sampling, feature_group_count, precision, **options)
 
 
-def _forward(x: jax.Array, kernel: jax.Array, planar: Planar) -> jax.Array:
-    return _dense(x, kernel, planar.sampling, planar.groups, planar.precision, {})
+def convolve_fibres(
+    x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling, *, precision: Any, algorithm: str
+) -> jax.Array:
+    """Convolves with a window of one sample, by free weights ``(count, in, out)``; see :func:`has_fibre_choice`."""
+    return evaluate(x, weights, Fibrewise(sharing, sampling, _hashable(precision), algorithm))
 
 
-def _has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:
-    """Whether there is more than one way: a window of several samples at stride 1, real floats, known sizes, one device.
+def has_fibre_choice(x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling) -> bool:
+    """Whether there is a way through the irreps: a window of one sample, and fibres that are permuted."""
+    alone = math.prod(sampling.window) == 1 and not any(map(any, sampling.pads())) and not sampling.transposed
+    return alone and has_choice(x, weights, sampling) and has_blocks(sharing)
+
+
+def has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:
+    """Whether there can be more than one way: stride 1, real floats of one dtype, known sizes, one device.
 
     What a mesh with explicit or manual axes asks for is written on the dense convolution.
     """
-    sizes = (*x.shape, *kernel.shape)
     return (
-        set(sampling.strides) == {1}
-        and math.prod(sampling.window) > 1
+        set(sampling.strides) <= {1}
         and x.dtype == kernel.dtype
         and jnp.issubdtype(x.dtype, jnp.floating)
-        and all(isinstance(n, int) and n > 0 for n in sizes)
+        and all(isinstance(n, int) and n > 0 for n in (*x.shape, *kernel.shape))
         and all(kind == jax.sharding.AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types)
     )
 
 
-def _canonical(precision: Any) -> Any:
+def _hashable(precision: Any) -> Any:
     """A precision as a value that can be compared and hashed."""
     return tuple(precision) if isinstance(precision, list) else precision
-
-
-def _dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any, options: Any) -> jax.Array:
-    padding: Any = sampling.padding
-    if padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
-        x, padding = pad(x, sampling), "VALID"
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        sampling.strides,
-        padding,
-        rhs_dilation=sampling.dilation,
-        dimension_numbers=_channels_last(x.ndim),
-        feature_group_count=groups,
-        precision=precision,
-        **options,
-    )
-
-
-def _channels_last(ndim: int) -> lax.ConvDimensionNumbers:
-    image = (0, ndim - 1, *range(1, ndim - 1))
-    return lax.ConvDimensionNumbers(image, (ndim - 1, ndim - 2, *range(ndim - 2)), image)
-
-
-def _matmul(x: jax.Array, kernel: jax.Array, groups: int, precision: Any, element: Any, out_sharding: Any) -> jax.Array:
-    options: dict[str, Any] = {} if out_sharding is None else {"out_sharding": out_sharding}
-    x = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
-    kernel = kernel.reshape(kernel.shape[0], groups, kernel.shape[1] // groups)
-    y = jnp.einsum("bgi,igo->bgo", x, kernel, precision=precision, preferred_element_type=element, **options)
-    return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
-
-
-def _transposed(x: jax.Array, kernel: jax.Array, sampling: Sampling, precision: Any, options: Any) -> jax.Array:
-    """A convolution of the input with strides − 1 zeros between its samples; circular: wrapped onto the torus."""
-    circular = sampling.padding == "CIRCULAR"
-    pads = [(k - 1, max(s - 1, k - 1)) for k, s in zip(sampling.extents, sampling.strides, strict=True)]
-    y = lax.conv_general_dilated(
-        x,
-        kernel,
-        (1,) * len(sampling.window),
-        pads if circular else sampling.pads(x.shape[1:-1]),
-        lhs_dilation=sampling.strides,
-        rhs_dilation=sampling.dilation,
-        dimension_numbers=_channels_last(x.ndim),
-        precision=precision,
-        **options,
-    )
-    return _wrap(y, sampling.out_sizes(x.shape[1:-1])) if circular else y
-
-
-def _wrap(y: jax.Array, periods: tuple[int, ...]) -> jax.Array:
-    """Folds an array onto a torus: adds up the entries whose positions agree modulo the periods.
-
-    The array is first padded to an even number of periods, equally on both sides (one more before where odd).
-    """
-    missing = [-(n - p) % (2 * p) for n, p in zip(y.shape[1:-1], periods, strict=True)]
-    y = jnp.pad(y, [(0, 0), *((m - m // 2, m // 2) for m in missing), (0, 0)])
-    for axis, period in enumerate(periods, start=1):
-        y = y.reshape(*y.shape[:axis], -1, period, *y.shape[axis + 1 :]).sum(axis=axis)
-    return y

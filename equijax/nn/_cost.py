@@ -1,2 +1,162 @@
-def prefers_frequency(of, first, second):
-    return True
+"""Which program of a convolution is expected to be the faster one on a CPU.
+
+Both times are modelled as sums of products, bytes and a constant, with rates fitted to measured times of about a hundred
+shapes on two cores (``tests/benchmarks/algorithms.py``). Only their comparison matters: it holds on machines whose products
+and memory are faster or slower together.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+
+from equijax.nn._spectrum import Axis
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Dense(NamedTuple):
+    """Milliseconds of ``jax.lax.conv_general_dilated``.
+
+    Attributes:
+      product: for 10⁹ operations, a product and a sum each counted.
+      thin_out: the same, times 32 / (channels of the result): few of them fill no vector.
+      thin_in: the same, times 16 / (channels of the other array).
+      byte: for 10⁶ bytes of input and output.
+      kernel: for 10⁶ bytes of the kernel.
+      call: for a call.
+    """
+
+    product: float
+    thin_out: float
+    thin_in: float
+    byte: float
+    kernel: float
+    call: float
+
+
+class Frequency(NamedTuple):
+    """Milliseconds of the transforms.
+
+    Attributes:
+      mix: for 10⁹ operations of the products over channels.
+      transform: for 10⁹ operations of the transforms of input and output.
+      kernel: for 10⁹ operations of the transform of the kernel.
+      byte: for 10⁶ bytes of input and output.
+      spectrum: for 10⁶ bytes of their transforms.
+      call: for a call.
+    """
+
+    mix: float
+    transform: float
+    kernel: float
+    byte: float
+    spectrum: float
+    call: float
+
+
+#: By number of axes and role of the result. XLA computes narrow results faster since jaxlib 0.11.
+DENSE = {
+    (2, "y"): Dense(5.03, 0, 0.099, 0.102, 0.349, 0.106),
+    (2, "w"): Dense(4.85, 1.35, 0, 0.377, 0.431, 0.096),
+    (2, "x"): Dense(5.19, 0.216, 0, 0.075, 0.222, 0.178),
+    (3, "y"): Dense(5.18, 25.5, 0.523, 0, 0.199, 0.352),
+    (3, "w"): Dense(3.43, 34.5, 0, 0, 1.46, 4.46),
+    (3, "x"): Dense(0, 45.6, 0, 0.302, 3.46, 0),
+}
+if jax.__version_info__ < (0, 11):
+    DENSE = {
+        (2, "y"): Dense(4.88, 2.89, 0.337, 0.12, 0.242, 0.043),
+        (2, "w"): Dense(4.77, 4.82, 0, 0.175, 0.447, 0.019),
+        (2, "x"): Dense(4.76, 2.81, 0.02, 0.079, 0.66, 0.108),
+        (3, "y"): Dense(4.14, 23.7, 0, 0.242, 0.293, 0.195),
+        (3, "w"): Dense(2.16, 27.1, 1.34, 0, 1.82, 4.1),
+        (3, "x"): Dense(0, 41.4, 0.346, 0.208, 4.96, 0),
+    }
+FREQUENCY = {
+    (2, "y"): Frequency(5.61, 10.1, 18.9, 0.307, 0.135, 0.063),
+    (2, "w"): Frequency(5.18, 9.26, 20.5, 0.635, 0, 0.032),
+    (2, "x"): Frequency(7.99, 12.7, 18.4, 0.24, 0.034, 0.154),
+    (3, "y"): Frequency(14.1, 18.7, 16.2, 0, 0, 0.213),
+    (3, "w"): Frequency(20.6, 18.3, 15.6, 0, 0, 0.488),
+    (3, "x"): Frequency(15.1, 16.4, 14.6, 0, 0, 0.222),
+}
+
+
+class Pointwise(NamedTuple):
+    """Milliseconds of maps at every pixel, for 10⁹ operations and for 10⁶ bytes of input and output."""
+
+    product: float
+    byte: float
+
+
+GROUP, WRITTEN_OUT = Pointwise(8.0, 0.3), Pointwise(5.0, 0.1)
+
+
+def frequency_is_faster(wanted: str, axes: tuple[Axis, ...], groups: int, shapes: Shapes) -> bool:
+    """Whether Fourier transforms of the grid are expected to be faster than the dense program.
+
+    In one dimension they never were: there a window of k samples saves too little.
+
+    Args:
+      wanted: the role of the result.
+      axes: the axes of the grid.
+      groups: number of feature groups, each a convolution of its own.
+      shapes: shapes of input, kernel and output by role.
+    """
+    if len(axes) not in (2, 3):
+        return False
+    case = (len(axes), wanted)
+    return frequency_time(FREQUENCY[case], axes, shapes) < dense_time(DENSE[case], wanted, groups, shapes)
+
+
+def dense_time(rates: Dense, wanted: str, groups: int, shapes: Shapes) -> float:
+    """Milliseconds that the dense program is expected to take."""
+    batch, *sizes, channels_out = shapes["y"]
+    into, out = shapes["x"][-1] // groups, channels_out // groups
+    thin_out, thin_in = (into, out) if wanted == "x" else (out, into)
+    giga = 2e-9 * batch * math.prod(sizes) * math.prod(shapes["w"][:-1]) * channels_out
+    arrays = 4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"]))
+    slowness = rates.product + 32 * rates.thin_out / thin_out + 16 * rates.thin_in / thin_in
+    return giga * slowness + rates.byte * arrays + rates.kernel * 4e-6 * math.prod(shapes["w"]) + rates.call
+
+
+def frequency_time(rates: Frequency, axes: tuple[Axis, ...], shapes: Shapes) -> float:
+    """Milliseconds that the transforms are expected to take."""
+    batch, into, out = shapes["x"][0], shapes["x"][-1], shapes["y"][-1]
+    frequencies = (axes[0].length // 2 + 1) * math.prod(axis.length for axis in axes[1:])
+    columns = math.prod(shapes["w"][-2:])
+    mix = 8e-9 * frequencies * batch * columns
+    transform = _transforms(axes, shapes["x"][1:-1]) * batch * into + _transforms(axes, shapes["y"][1:-1]) * batch * out
+    kernel = _transforms(axes, shapes["w"][:-2]) * columns
+    arrays = 4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"]))
+    spectra = 8e-6 * frequencies * batch * (into + out)
+    products = rates.mix * mix + 1e-9 * (rates.transform * transform + rates.kernel * kernel)
+    return products + rates.byte * arrays + rates.spectrum * spectra + rates.call
+
+
+def _transforms(axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> int:
+    """Operations that transform one channel of a grid of these sizes, axis after axis."""
+    done = axes[0].length // 2 + 1
+    total = 4 * done * math.prod(sizes)
+    for k, axis in enumerate(axes[1:], 1):
+        total += 8 * done * axis.length * math.prod(sizes[k:])
+        done *= axis.length
+    return total
+
+
+def group_is_faster(fibres: tuple[int, int], transform: int, products: int, shapes: Shapes) -> bool:
+    """Whether products irrep by irrep are expected to be faster than one with the weights written out.
+
+    Args:
+      fibres: dimensions of both fibres.
+      transform: entries of the matrices that transform them.
+      products: products for each pixel and pair of features.
+      shapes: shapes of input, free weights and output by role.
+    """
+    _, into, out = shapes["w"]
+    rows = math.prod(shapes["x"][:-1])
+    arrays = 4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"]))
+    written_out = 2e-9 * rows * math.prod(fibres) * into * out
+    by_irrep = 2e-9 * rows * (products * into * out + transform * max(into, out))
+    return GROUP.product * by_irrep + GROUP.byte * arrays < WRITTEN_OUT.product * written_out + WRITTEN_OUT.byte * arrays

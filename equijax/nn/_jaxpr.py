@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.nn._host import on_host
-from equijax.nn._planar import dense_map, planar_p
+from equijax.nn._trilinear import trilinear_p
 
 Values = dict[int, Any]
 
@@ -236,8 +236,8 @@ def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
 
 def _inner(eqn: Any, arguments: int) -> Any:
     """Returns the body of a call that can be written out, or None; of a convolution the dense program."""
-    if eqn.primitive is planar_p:
-        return jax.make_jaxpr(dense_map(eqn.params["of"]))(*map(_struct, eqn.invars))
+    if eqn.primitive is trilinear_p:
+        return jax.make_jaxpr(eqn.params["of"].dense)(*map(_struct, eqn.invars))
     if eqn.primitive.name not in CALLS:
         return None
     body = next((eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params), None)

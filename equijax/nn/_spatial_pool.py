@@ -15,7 +15,8 @@ from equijax._extrema import largest
 from equijax._numbers import per_axis
 from equijax.groups import Group
 from equijax.nn._conv import merge_fibre, split_fibre, window_of
-from equijax.nn._convolve import flatten_batch, pad, restore_batch
+from equijax.nn._convolve import flatten_batch, restore_batch
+from equijax.nn._dense import pad
 from equijax.nn._layer import pool_default, require_group, require_input, require_permuted, resolve_fibre
 from equijax.nn._sampling import Padding, Sampling, canonical_padding
 from equijax.nn._windowed import WindowedLayer

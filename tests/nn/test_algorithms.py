@@ -11,10 +11,12 @@ from flax import nnx
 from jax import export
 
 import equijax as ej
+from equijax.nn import _fibrewise
 from equijax.nn._convolve import ALGORITHMS, convolve
 from equijax.nn._sampling import Sampling
-from tests.contract.cases import CASES
-from tests.helpers import options, randn
+from equijax.reps import Quotient, Regular, Scalar
+from tests.contract.cases import CASES, P4M
+from tests.helpers import QUATERNIONS, options, randn
 
 GEOMETRIES = [  # grid axes, padding, window, dilation, groups
     (1, "SAME", 3, 1, 2),
@@ -122,6 +124,78 @@ def test_layers_agree_and_keep_their_law(case):
     layer.set_attributes(algorithm="frequency")
     np.testing.assert_allclose(layer(x), dense, atol=1e-13 * float(jnp.max(jnp.abs(dense))))
     ej.testing.check_equivariance(layer, layer.in_action, layer.out_action, x)
+
+
+FIBRES = [
+    ("p4", 1, ej.wallpaper("p4"), {}, (3, 3)),
+    ("p4m", 1, ej.wallpaper("p4m"), {}, (3, 3)),
+    ("p6", 1, ej.wallpaper("p6"), {}, (3, 3)),
+    ("cube", 1, ej.SpaceGroup(ej.Octahedral()), {}, (2, 2, 2)),
+    ("quaternions", (), QUATERNIONS, {}, ()),
+    (
+        "quotients",
+        1,
+        P4M,
+        {"in_fibre": Quotient(P4M.point_group.subgroup([4])), "out_fibre": Regular(P4M.point_group)},
+        (3, 3),
+    ),
+    ("sums", 1, P4M, {"in_fibre": Regular(P4M.point_group) + Scalar(P4M.point_group)}, (3, 3)),
+]
+
+
+@pytest.mark.parametrize(("kernel_size", "group", "fibres", "sizes"), [f[1:] for f in FIBRES], ids=[f[0] for f in FIBRES])
+def test_irrep_by_irrep_is_the_same_map(kernel_size, group, fibres, sizes):
+    layer = ej.nn.GroupConv(2, 3, kernel_size, use_bias=False, **options(group, **fibres))
+    graph, state = nnx.split(layer)
+    x = randn((2, *sizes, *layer.in_fibre.shape, 2), 5)
+
+    def run(algorithm):
+        def apply(kernel, x):
+            model = nnx.merge(graph, state)
+            model.set_attributes(algorithm=algorithm)
+            model.kernel = nnx.Param(kernel)
+            return model(x)
+
+        return apply
+
+    dense, fast = run("dense"), run("group")
+    kernel, kernels, xs = layer.kernel[...], jnp.stack([layer.kernel[...], -layer.kernel[...]]), jnp.stack([x, jnp.sin(x)])
+    for name in ("grad", "jvp", "forward_over_reverse", "reverse_over_reverse", "linearize"):
+        assert relative(transformed(name, dense, kernel, x), transformed(name, fast, kernel, x)) <= 1e-13, name
+    for axes, arguments in (((0, None), (kernels, x)), ((None, 0), (kernel, xs)), ((0, 0), (kernels, xs))):
+        expected, found = (jax.jit(jax.vmap(f, axes))(*arguments) for f in (dense, fast))
+        assert relative(expected, found) <= 1e-13, axes
+        expected, found = (
+            jax.vmap(lambda k, x, f=f: jax.grad(lambda k: jnp.sum(jnp.sin(f(k, x))))(k), axes)(*arguments)
+            for f in (dense, fast)
+        )
+        assert relative(expected, found) <= 1e-13, axes
+    low = [a.astype(jnp.float32) for a in (kernel, x)]
+    assert relative(dense(kernel, x), fast(*low)) <= 3e-6
+
+
+def test_irrep_by_irrep_on_other_platforms_is_the_dense_program():
+    layer = ej.nn.GroupConv(2, 3, 1, group=P4M, rngs=nnx.Rngs(0))
+    text = {}
+    for algorithm in ("auto", "dense"):
+        layer.set_attributes(algorithm=algorithm)
+        graph, state = nnx.split(layer)
+        loss = lambda state, x, graph=graph: jnp.sum(jnp.sin(nnx.merge(graph, state)(x)))  # noqa: E731
+        run = jax.jit(jax.grad(loss, (0, 1))).trace(state, jnp.ones((2, 5, 5, 8, 2), jnp.float32))
+        found = re.findall(r"stablehlo\.\w+", run.lower(lowering_platforms=("cuda",)).as_text())
+        text[algorithm] = set(found), found.count("stablehlo.convolution"), found.count("stablehlo.dot_general")
+    assert text["auto"] == text["dense"]  # the gradient writes the weights out a second time, which compilers merge
+
+
+def test_rows_that_fill_no_whole_tile(monkeypatch):
+    monkeypatch.setattr(_fibrewise, "TILE", 4096)
+    layer = ej.nn.GroupConv(3, 5, 1, **options(P4M))
+    x = randn((7, 5, 5, 8, 3))
+    found = []
+    for algorithm in ("dense", "group"):
+        layer.set_attributes(algorithm=algorithm)
+        found.append((layer(x), nnx.grad(lambda layer, x: jnp.sum(jnp.sin(layer(x))))(layer, x)))
+    assert relative(*found) <= 1e-13
 
 
 def test_a_wrong_kernel_would_be_seen():

@@ -43,11 +43,6 @@ def network(name: str, kind: str, rngs: nnx.Rngs) -> nnx.Module:
     return made[kind](NETWORKS[name], rngs)
 
 
-def batch_norm(features: int, rngs: nnx.Rngs) -> nnx.Module:
-    """The norm of the equijax network: one mean and variance for each feature, over batch, grid and fibre."""
-    return nnx.BatchNorm(features, rngs=rngs)
-
-
 def equijax_network(spec: Network, rngs: nnx.Rngs) -> nnx.Module:
     """The network in layers of equijax."""
     group, features = ej.wallpaper(spec.group), 1
@@ -55,7 +50,7 @@ def equijax_network(spec: Network, rngs: nnx.Rngs) -> nnx.Module:
     for k, width in enumerate(spec.widths):
         conv = ej.nn.GroupConv if k else ej.nn.LiftingConv
         layers.append(conv(features, width, spec.kernel, group=group, use_bias=False, rngs=rngs))
-        layers += [batch_norm(width, rngs), jax.nn.relu]
+        layers += [ej.nn.BatchNorm(width, group=group, rngs=rngs), jax.nn.relu]
         layers += [ej.nn.AvgPool(2, 2, group=group)] if k in POOL_AFTER else []
         features = width
     scalar = ej.reps.Scalar(group.point_group)

@@ -1,0 +1,110 @@
+"""The planar convolution by ``jax.lax``: Flax's, as a pure function."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from equijax.nn._sampling import Sampling
+
+
+def pad(x: jax.Array, sampling: Sampling) -> jax.Array:
+    """Adds the wrapped or reflected border of ``"CIRCULAR"`` and ``"REFLECT"``, or the zeros of ``"CAUSAL"``.
+
+    Args:
+      x: ``(batch, *sizes, channels)``.
+      sampling: the geometry.
+    """
+    modes = {"CIRCULAR": "wrap", "REFLECT": "reflect", "CAUSAL": "constant"}
+    widths = [(0, 0), *sampling.pads(x.shape[1:-1]), (0, 0)]
+    return jnp.pad(x, widths, mode=modes[sampling.padding])  # pyright: ignore[reportArgumentType]
+
+
+def dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any, **options: Any) -> jax.Array:
+    """Convolves as Flax does, forward or transposed, or multiplies where there is no window.
+
+    Args:
+      x: ``(batch, *sizes, in_channels)``.
+      kernel: ``(*window, in_channels // groups, out_channels)``.
+      sampling: window, strides, dilation and padding.
+      groups: number of channel groups.
+      precision: as in ``jax.lax.conv_general_dilated``.
+      **options: further arguments of it.
+    """
+    if not sampling.window:
+        return _matmul(x, kernel, groups, precision, **options)
+    if sampling.transposed:
+        return _transposed(x, kernel, sampling, precision, options)
+    padding: Any = sampling.padding
+    if padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
+        x, padding = pad(x, sampling), "VALID"
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        sampling.strides,
+        padding,
+        rhs_dilation=sampling.dilation,
+        dimension_numbers=_channels_last(x.ndim),
+        feature_group_count=groups,
+        precision=precision,
+        **options,
+    )
+
+
+def dense_on_cpu(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any) -> jax.Array:
+    """The same numbers at stride 1, by the fastest dense program on a CPU.
+
+    Where nothing is padded with zeros, XLA takes a slow way in two dimensions (jaxlib 0.10: 2 to 7 times as slow). A column
+    of zeros at the end, whose output is dropped, makes it take the other one.
+    """
+    alone = sampling.padding in ("CIRCULAR", "REFLECT") or not any(map(any, sampling.pads(x.shape[1:-1])))
+    if not alone or len(sampling.window) != 2:
+        return dense(x, kernel, sampling, groups, precision)
+    if sampling.padding in ("CIRCULAR", "REFLECT"):
+        x = pad(x, sampling)
+    spare = dataclasses.replace(sampling, padding=((0, 0), (0, 1)))
+    return dense(x, kernel, spare, groups, precision)[:, :, :-1]
+
+
+def _channels_last(ndim: int) -> lax.ConvDimensionNumbers:
+    image = (0, ndim - 1, *range(1, ndim - 1))
+    return lax.ConvDimensionNumbers(image, (ndim - 1, ndim - 2, *range(ndim - 2)), image)
+
+
+def _matmul(x: jax.Array, kernel: jax.Array, groups: int, precision: Any, **options: Any) -> jax.Array:
+    x = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    kernel = kernel.reshape(kernel.shape[0], groups, kernel.shape[1] // groups)
+    y = jnp.einsum("bgi,igo->bgo", x, kernel, precision=precision, **options)
+    return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
+
+
+def _transposed(x: jax.Array, kernel: jax.Array, sampling: Sampling, precision: Any, options: Any) -> jax.Array:
+    """A convolution of the input with strides − 1 zeros between its samples; circular: wrapped onto the torus."""
+    circular = sampling.padding == "CIRCULAR"
+    pads = [(k - 1, max(s - 1, k - 1)) for k, s in zip(sampling.extents, sampling.strides, strict=True)]
+    y = lax.conv_general_dilated(
+        x,
+        kernel,
+        (1,) * len(sampling.window),
+        pads if circular else sampling.pads(x.shape[1:-1]),
+        lhs_dilation=sampling.strides,
+        rhs_dilation=sampling.dilation,
+        dimension_numbers=_channels_last(x.ndim),
+        precision=precision,
+        **options,
+    )
+    return _wrap(y, sampling.out_sizes(x.shape[1:-1])) if circular else y
+
+
+def _wrap(y: jax.Array, periods: tuple[int, ...]) -> jax.Array:
+    """Folds an array onto a torus: adds up the entries whose positions agree modulo the periods.
+
+    The array is first padded to an even number of periods, equally on both sides (one more before where odd).
+    """
+    missing = [-(n - p) % (2 * p) for n, p in zip(y.shape[1:-1], periods, strict=True)]
+    y = jnp.pad(y, [(0, 0), *((m - m // 2, m // 2) for m in missing), (0, 0)])
+    for axis, period in enumerate(periods, start=1):
+        y = y.reshape(*y.shape[:axis], -1, period, *y.shape[axis + 1 :]).sum(axis=axis)
+    return y
