@@ -13,6 +13,7 @@ from jax import export
 import equijax as ej
 from equijax.nn import _fibrewise
 from equijax.nn._convolve import ALGORITHMS, convolve
+from equijax.nn._dense import dense, dense_on_cpu
 from equijax.nn._sampling import Sampling
 from equijax.reps import Quotient, Regular, Scalar
 from tests.contract.cases import CASES, P4M
@@ -73,9 +74,9 @@ def transformed(name, f, x, w):
 @pytest.mark.parametrize("name", TRANSFORMED)
 def test_every_derivative_and_transformation_agrees(name):
     for geometry in GEOMETRIES if name in ("grad", "forward_over_reverse") else GEOMETRIES[:1] + GEOMETRIES[2:4]:
-        dense, x, w = planar(*geometry)
+        plain, x, w = planar(*geometry)
         fast, *_ = planar(*geometry, algorithm="frequency")
-        expected = transformed(name, dense, x, w)
+        expected = transformed(name, plain, x, w)
         assert relative(expected, transformed(name, fast, x, w)) <= 1e-13, geometry
         assert relative(expected, jax.jit(functools.partial(transformed, name, fast))(x, w)) <= 1e-13, geometry
 
@@ -265,6 +266,41 @@ def test_other_platforms_get_the_dense_program_once_what_is_written_twice_is_mer
     assert operations("auto") == operations("dense")
 
 
+def lowered(f, *shapes):
+    """The text of a program for a CPU, from shapes alone."""
+    return jax.jit(f).lower(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)).as_text()
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "is_dense"),
+    [
+        ((64, 28, 28, 64), (5, 5, 64, 64), False),
+        ((64, 7, 7, 128), (5, 5, 128, 256), False),
+        ((4, 14, 14, 14, 8), (5, 5, 5, 8, 16), False),
+        ((64, 28, 28, 1), (5, 5, 1, 64), True),
+        ((1, 7, 7, 8), (3, 3, 8, 8), True),
+        ((64, 100, 64), (5, 64, 64), True),
+    ],
+)
+def test_on_a_cpu_shapes_decide(x, w, is_dense):
+    sampling = Sampling(w[:-2], (1,) * len(w[:-2]), (1,) * len(w[:-2]), "SAME")
+    text = lowered(lambda x, w: convolve(x, w, sampling, algorithm="auto"), x, w)
+    assert ("stablehlo.convolution" in text) is is_dense
+
+
+def test_the_batch_of_a_vmap_counts():
+    sampling = Sampling((5, 5), (1, 1), (1, 1), "SAME")
+    one = lambda x, w: convolve(x[None], w, sampling, algorithm="auto")[0]  # noqa: E731
+    assert "stablehlo.convolution" not in lowered(jax.vmap(one, (0, None)), (64, 28, 28, 64), (5, 5, 64, 64))
+
+
+@pytest.mark.parametrize("padding", ["VALID", "CIRCULAR", "REFLECT"])
+def test_the_spare_column_changes_no_bit(padding):
+    sampling = Sampling((3, 4), (1, 1), (2, 1), padding)
+    x, w = randn((2, 8, 7, 2), 1), randn((3, 4, 2, 3), 2)
+    assert jnp.array_equal(dense_on_cpu(x, w, sampling, 1, None), dense(x, w, sampling, 1, None))
+
+
 def test_an_exported_program_serves_two_platforms_and_open_sizes():
     f, x, w = planar(2, "SAME", 3, 1, 1, "auto")
     expected = f(x, w)
@@ -289,17 +325,17 @@ def test_a_batch_on_four_devices():
 @pytest.mark.parametrize("axis_type", ["Explicit", "Manual"])
 def test_meshes_that_ask_for_more_get_the_dense_program(axis_type):
     f, x, w = planar(2, "SAME", 3, 1, 1, "frequency", batch=8)
-    dense, *_ = planar(2, "SAME", 3, 1, 1)
+    plain, *_ = planar(2, "SAME", 3, 1, 1)
     spec = jax.sharding.PartitionSpec
     kind = getattr(jax.sharding.AxisType, axis_type if axis_type == "Explicit" else "Auto")
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(kind,))
     if axis_type == "Manual":
         run = jax.shard_map(f, mesh=mesh, in_specs=(spec("batch"), spec()), out_specs=spec("batch"))
-        np.testing.assert_allclose(jax.jit(run)(x, w), dense(x, w), atol=1e-12)
+        np.testing.assert_allclose(jax.jit(run)(x, w), plain(x, w), atol=1e-12)
         return
     with jax.set_mesh(mesh):
         x = jax.device_put(x, spec("batch"))
-        np.testing.assert_allclose(jax.jit(f)(x, w), dense(x, w), atol=1e-12)
+        np.testing.assert_allclose(jax.jit(f)(x, w), plain(x, w), atol=1e-12)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
