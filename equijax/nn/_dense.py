@@ -1,6 +1,7 @@
 """The planar convolution by ``jax.lax``: Flax's, as a pure function."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from equijax.nn._sampling import Sampling
+
+_BEFORE_0_11 = jax.__version_info__ < (0, 11)
 
 
 def pad(x: jax.Array, sampling: Sampling) -> jax.Array:
@@ -56,11 +59,12 @@ def dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, prec
 def dense_on_cpu(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any) -> jax.Array:
     """The same numbers at stride 1, by the fastest dense program on a CPU.
 
-    Where nothing is padded with zeros, XLA takes a slow way in two dimensions (jaxlib 0.10: 2 to 7 times as slow). A column
-    of zeros at the end, whose output is dropped, makes it take the other one.
+    Where nothing is padded with zeros, XLA took a slow way in two dimensions before jaxlib 0.11, 2 to 7 times as slow for
+    large windows and narrow results. A column of zeros at the end, whose output is dropped, makes it take the other one.
     """
-    alone = sampling.padding in ("CIRCULAR", "REFLECT") or not any(map(any, sampling.pads(x.shape[1:-1])))
-    if not alone or len(sampling.window) != 2:
+    bare = sampling.padding in ("CIRCULAR", "REFLECT") or not any(map(any, sampling.pads(x.shape[1:-1])))
+    slow = math.prod(kernel.shape[:-1]) >= 600 or kernel.shape[-1] < 128
+    if not (_BEFORE_0_11 and bare and slow and len(sampling.window) == 2):
         return dense(x, kernel, sampling, groups, precision)
     if sampling.padding in ("CIRCULAR", "REFLECT"):
         x = pad(x, sampling)

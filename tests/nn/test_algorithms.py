@@ -11,7 +11,7 @@ from flax import nnx
 from jax import export
 
 import equijax as ej
-from equijax.nn import _fibrewise
+from equijax.nn import _dense, _fibrewise
 from equijax.nn._convolve import ALGORITHMS, convolve
 from equijax.nn._dense import dense, dense_on_cpu
 from equijax.nn._sampling import Sampling
@@ -295,7 +295,8 @@ def test_the_batch_of_a_vmap_counts():
 
 
 @pytest.mark.parametrize("padding", ["VALID", "CIRCULAR", "REFLECT"])
-def test_the_spare_column_changes_no_bit(padding):
+def test_the_spare_column_changes_no_bit(padding, monkeypatch):
+    monkeypatch.setattr(_dense, "_BEFORE_0_11", True)
     sampling = Sampling((3, 4), (1, 1), (2, 1), padding)
     x, w = randn((2, 8, 7, 2), 1), randn((3, 4, 2, 3), 2)
     assert jnp.array_equal(dense_on_cpu(x, w, sampling, 1, None), dense(x, w, sampling, 1, None))
