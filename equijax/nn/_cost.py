@@ -162,4 +162,5 @@ def group_is_faster(fibres: tuple[int, int], transform: int, products: int, shap
     passes = products / math.sqrt(math.prod(fibres))  # every copy of an irrep adds to all copies in the result
     written_out = 2e-9 * rows * math.prod(fibres) * into * out
     by_irrep = 2e-9 * rows * (products * into * out + transform * max(into, out))
-    return GROUP.product * by_irrep + GROUP.byte * passes * arrays < WRITTEN_OUT.product * written_out + WRITTEN_OUT.byte * arrays
+    group = GROUP.product * by_irrep + GROUP.byte * passes * arrays
+    return group < WRITTEN_OUT.product * written_out + WRITTEN_OUT.byte * arrays

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -113,7 +114,7 @@ trilinear_p = Primitive("equijax_convolution")
 @trilinear_p.def_abstract_eval
 def _abstract(first: Any, second: Any, *, of: Map) -> Any:
     del second
-    return jax.core.ShapedArray(of.shape, first.dtype)
+    return ShapedArray(of.shape, first.dtype)
 
 
 @trilinear_p.def_impl

@@ -47,7 +47,7 @@ def forward_row(name: str, kernel: int, rounds: int) -> dict:
     group = ej.wallpaper(name)
     order = group.point_group.order
     features = CHANNELS // order
-    ours = ej.nn.GroupConv(features, features, kernel, group=group, rngs=nnx.Rngs(0))
+    ours = ej.nn.GroupConv(features, features, kernel, group=group, algorithm="dense", rngs=nnx.Rngs(0))
     dense = nnx.Conv(CHANNELS, CHANNELS, (kernel, kernel), rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (BATCH, SIZE, SIZE, order, features))
     flat = x.reshape(BATCH, SIZE, SIZE, CHANNELS)

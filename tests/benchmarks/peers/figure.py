@@ -28,7 +28,12 @@ def draw(panels: dict[str, list[dict]], path: Path) -> None:
         axis.set_title(title, fontsize=20)
     handles = [Patch(color=COLOURS[name]) for name in COLOURS]
     figure.legend(
-        handles, [NAMES[name] for name in COLOURS], loc="outside lower center", ncols=2, fontsize=17, frameon=False
+        handles,
+        [NAMES[name] for name in COLOURS],
+        loc="outside lower center",
+        ncols=min(2, len(panels)),
+        fontsize=17,
+        frameon=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
