@@ -14,7 +14,8 @@ def environment() -> str:
     """A line that is equal where the same program gives the same bits."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        model = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+        kept = ("cpu family", "model", "stepping", "microcode", "cache size", "flags")
+        model = sorted({line for line in lines if line.startswith(kept)})
     except OSError:
         model = [platform.processor()]
     return " ".join(
