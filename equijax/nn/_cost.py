@@ -91,6 +91,8 @@ class Pointwise(NamedTuple):
 
 
 GROUP, WRITTEN_OUT = Pointwise(8.0, 0.32), Pointwise(4.9, 0.02)
+#: Milliseconds below which nothing but the dense program is worth its compilation.
+SHORT = 0.15
 #: What stays in the cache, in 10⁶ bytes.
 CACHED = 4.0
 
@@ -108,8 +110,8 @@ def frequency_is_faster(wanted: str, axes: tuple[Axis, ...], groups: int, shapes
     """
     if len(axes) not in (2, 3):
         return False
-    case = (len(axes), wanted)
-    return frequency_time(FREQUENCY[case], axes, shapes) < dense_time(DENSE[case], wanted, groups, shapes)
+    dense = dense_time(DENSE[len(axes), wanted], wanted, groups, shapes)
+    return dense > SHORT and frequency_time(FREQUENCY[len(axes), wanted], axes, shapes) < dense
 
 
 def dense_time(rates: Dense, wanted: str, groups: int, shapes: Shapes) -> float:
@@ -163,4 +165,5 @@ def group_is_faster(fibres: tuple[int, int], transform: int, products: int, shap
     written_out = 2e-9 * rows * math.prod(fibres) * into * out
     by_irrep = 2e-9 * rows * (products * into * out + transform * max(into, out))
     group = GROUP.product * by_irrep + GROUP.byte * passes * arrays
-    return group < WRITTEN_OUT.product * written_out + WRITTEN_OUT.byte * arrays
+    dense = WRITTEN_OUT.product * written_out + WRITTEN_OUT.byte * arrays
+    return dense > SHORT and group < dense

@@ -11,7 +11,7 @@ from flax import nnx
 from jax import export
 
 import equijax as ej
-from equijax.nn import _dense, _fibrewise
+from equijax.nn import _fibrewise
 from equijax.nn._convolve import ALGORITHMS, convolve
 from equijax.nn._dense import dense, dense_on_cpu
 from equijax.nn._sampling import Sampling
@@ -52,13 +52,14 @@ def transformed(name, f, x, w):
     """One derivative or transformation of a convolution."""
     loss = lambda x, w: jnp.sum(jnp.sin(f(x, w)) * jnp.arange(1.0, 4.0)[-1])  # noqa: E731
     both, grads = (x, w), jax.grad(loss, (0, 1))
+    along = lambda g: jnp.vdot(g[0], jnp.cos(both[0])) + jnp.vdot(g[1], jnp.sin(both[1]))  # noqa: E731
     xs, ws = jnp.stack([x, 2 * x, jnp.sin(x)]), jnp.stack([w, -w, jnp.cos(w)])
     programs = {
         "grad": lambda: grads(*both),
         "jvp": lambda: jax.jvp(f, both, (jnp.cos(x), jnp.sin(w))),
         "hessian": lambda: jax.hessian(loss, 1)(*both),
         "forward_over_reverse": lambda: jax.jvp(grads, both, (jnp.cos(x), jnp.sin(w))),
-        "reverse_over_reverse": lambda: jax.grad(lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in grads(x, w)), (0, 1))(*both),
+        "reverse_over_reverse": lambda: jax.grad(lambda x, w: along(grads(x, w)), (0, 1))(*both),
         "linearize": lambda: jax.linearize(f, *both)[1](jnp.cos(x), w),
         "vmap_x": lambda: jax.vmap(f, (0, None))(xs, w),
         "vmap_w": lambda: jax.vmap(f, (None, 0))(x, ws),
@@ -295,8 +296,8 @@ def test_the_batch_of_a_vmap_counts():
 
 
 @pytest.mark.parametrize("padding", ["VALID", "CIRCULAR", "REFLECT"])
-def test_the_spare_column_changes_no_bit(padding, monkeypatch):
-    monkeypatch.setattr(_dense, "_BEFORE_0_11", True)
+@pytest.mark.skipif(jax.__version_info__ >= (0, 11), reason="it is not used there")
+def test_the_spare_column_changes_no_bit(padding):
     sampling = Sampling((3, 4), (1, 1), (2, 1), padding)
     x, w = randn((2, 8, 7, 2), 1), randn((3, 4, 2, 3), 2)
     assert jnp.array_equal(dense_on_cpu(x, w, sampling, 1, None), dense(x, w, sampling, 1, None))
