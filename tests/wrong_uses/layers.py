@@ -115,6 +115,7 @@ KINDS_OF_NAMES = {
     "aggregation": "aggregation",
     "elements": "optional elements",
     "rng_collection": "word",
+    "algorithm": "optional choice",
 }
 
 

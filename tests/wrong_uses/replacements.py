@@ -372,4 +372,5 @@ KINDS: dict[str, dict[str, str]] = {
     "action": {},
     "function": {},
     "choice": {},
+    "optional choice": {"None": ITSELF},
 }
