@@ -27,6 +27,7 @@ from equijax.nn._layer import (
     resolve_fibre,
 )
 from equijax.nn._parameters import new_parameter, read, read_offset, read_optional
+from equijax.nn._running_average import update_average
 from equijax.reps import Representation
 
 ones_init, zeros_init = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
@@ -162,8 +163,8 @@ class BatchNorm(Layer):
             mask = None if mask is None else _require_mask(mask, x.shape)
             x = x if mask is None else jnp.where(mask | jnp.isfinite(x), x, jnp.zeros((), x.dtype))
             found = _statistics(x, mask, self.axis_name, self.axis_index_groups)
-            self._update(self.mean, found.mean, found.counted)
-            self._update(self.var, found.var, found.counted)
+            update_average(self.mean, found.mean, self.momentum, found.counted)
+            update_average(self.var, found.var, self.momentum, found.counted)
             mean, var, shift = found.mean, found.var, found.shift
         return self._normalised(x, mean, var, shift, scale, bias).astype(dtype)
 
@@ -181,11 +182,6 @@ class BatchNorm(Layer):
             offset = moved if offset is None else offset + moved
         y = (x - _along(mean if shift is None else shift, x)) * _along(factor, x)
         return y if offset is None else y + _along(offset, x)
-
-    def _update(self, average: nnx.Variable, found: jax.Array, counted: Any) -> None:
-        old = average[...]
-        new, momentum = jax.lax.stop_gradient(found).astype(old.dtype), jnp.asarray(self.momentum, old.dtype)
-        average[...] = jnp.where(counted, momentum * old + (1 - momentum) * new, old)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
         """Class method used by ``nnx.view``.

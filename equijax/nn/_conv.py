@@ -199,8 +199,7 @@ class Conv(WindowedLayer):
         algorithm = one_of(self.algorithm, "algorithm", ALGORITHMS)
         plain = self.feature_group_count == 1 and self.preferred_element_type is None and out_sharding is None
         if algorithm in ("auto", "group") and plain and has_fibre_choice(x, kernel, self.sharing, self.sampling):
-            way: dict[str, Any] = {"precision": self.precision, "algorithm": algorithm}
-            return convolve_fibres(x, kernel, self.sharing, self.sampling, **way)
+            return convolve_fibres(x, kernel, self.sharing, self.sampling, self.precision, algorithm)
         return convolve(
             x,
             self._expand(kernel),

@@ -68,7 +68,7 @@ def convolve(
 
 
 def convolve_fibres(
-    x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling, *, precision: Any, algorithm: str
+    x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling, precision: Any, algorithm: str
 ) -> jax.Array:
     """Convolves with a window of one sample, by free weights ``(count, in, out)``; see :func:`has_fibre_choice`."""
     return evaluate(x, weights, Fibrewise(sharing, sampling, _hashable(precision), algorithm))

@@ -105,7 +105,12 @@ class Map:
 
 def evaluate(x: Array, w: Array, form: Form) -> Array:
     """Returns the output of a form, by the program that is chosen when it is lowered."""
-    return trilinear_p.bind(x, w, of=Map(form, "y", jax.eval_shape(form.dense, x, w).shape))
+    return trilinear_p.bind(x, w, of=Map(form, "y", _out_shape(form, x.shape, w.shape, x.dtype)))
+
+
+@bounded
+def _out_shape(form: Form, x: tuple[int, ...], w: tuple[int, ...], dtype: Any) -> tuple[int, ...]:
+    return jax.eval_shape(form.dense, *(jax.ShapeDtypeStruct(shape, dtype) for shape in (x, w))).shape
 
 
 trilinear_p = Primitive("equijax_convolution")

@@ -13,6 +13,7 @@ from equijax._dtypes import accumulation_dtype
 from equijax.groups import Group
 from equijax.nn._mask import require_mask
 from equijax.nn._parameters import read, read_optional
+from equijax.nn._running_average import update_average
 from equijax.nn.fields._field_norm import FieldNorm, ones_init, zeros_init
 from equijax.nn.fields._layer import broadcast
 from equijax.nn.fields._statistics import Statistics, statistics
@@ -141,21 +142,15 @@ class FieldBatchNorm(FieldNorm):
         axes = tuple(range(v.ndim - 2))
         found = statistics(v, self.in_fibre, axes, self.num_features, True, mask, self.axis_name)
         counted = self._counts(v.shape[:-2], mask)
-        self._update(self.var, found.var, counted)
+        update_average(self.var, found.var, self.momentum, counted)
         if self.mean is not None:
-            self._update(self.mean, found.mean, counted)
+            update_average(self.mean, found.mean, self.momentum, counted)
         return self._normalised(v, found, scale, bias, dtype)
 
     def _counts(self, shape: tuple[int, ...], mask: jax.Array | None) -> Any:
         """Whether any vector is counted: the statistics of nothing are no reason to change what was seen before."""
         some = jnp.asarray(0 not in shape) if mask is None else mask.any()
         return some if self.axis_name is None else jax.lax.psum(some.astype(jnp.int32), self.axis_name) > 0
-
-    def _update(self, average: nnx.Variable, found: jax.Array, counted: Any) -> None:
-        old = average[...]
-        new = jax.lax.stop_gradient(found).reshape(old.shape).astype(old.dtype)
-        momentum = jnp.asarray(self.momentum, old.dtype)
-        average[...] = jnp.where(counted, momentum * old + (1 - momentum) * new, old)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
         """Class method used by ``nnx.view``.
