@@ -70,14 +70,15 @@ def convolve(
 def convolve_fibres(
     x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling, precision: Any, algorithm: str
 ) -> jax.Array:
-    """Convolves with a window of one sample, by free weights ``(count, in, out)``; see :func:`has_fibre_choice`."""
+    """Convolves fibres by free weights ``(count, in, out)``; see :func:`has_fibre_choice`."""
     return evaluate(x, weights, Fibrewise(sharing, sampling, _hashable(precision), algorithm))
 
 
 def has_fibre_choice(x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling) -> bool:
-    """Whether there is a way through the irreps: a window of one sample, and fibres that are permuted."""
-    alone = math.prod(sampling.window) == 1 and not any(map(any, sampling.pads())) and not sampling.transposed
-    return alone and has_choice(x, weights, sampling) and has_blocks(sharing)
+    """Whether there is a way through the irreps: permuted fibres and one sample without a border, or regular fibres."""
+    if sampling.transposed or not has_choice(x, weights, sampling) or not has_blocks(sharing):
+        return False
+    return sharing.offsets > 1 or not any(map(any, sampling.pads()))
 
 
 def has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 
 from equijax.nn._spectrum import Axis
+from equijax.sharing import KernelSharing
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -91,6 +92,8 @@ class Pointwise(NamedTuple):
 
 
 GROUP, WRITTEN_OUT = Pointwise(8.0, 0.32), Pointwise(4.9, 0.02)
+#: The same with a window; there a byte of what the windows read.
+WINDOWS = Pointwise(9.0, 0.25)
 #: Milliseconds below which nothing but the dense program is worth its compilation.
 SHORT = 0.15
 #: What stays in the cache, in 10⁶ bytes.
@@ -149,21 +152,48 @@ def _transforms(axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> int:
     return total
 
 
-def group_is_faster(fibres: tuple[int, int], transform: int, products: int, shapes: Shapes) -> bool:
-    """Whether products irrep by irrep are expected to be faster than one with the weights written out.
+class Costs(NamedTuple):
+    """Milliseconds that each program of a convolution of fibres is expected to take."""
+
+    dense: float
+    group: float
+    frequency: float = math.inf
+
+    @property
+    def fastest(self) -> str:
+        """The algorithm to take; the dense one where nothing else is worth its compilation."""
+        times = self._asdict()
+        return "dense" if self.dense <= SHORT else min(times, key=times.__getitem__)
+
+
+def costs_of_fibres(
+    wanted: str, sharing: KernelSharing, products: int, transform: int, axes: tuple[Axis, ...], shapes: Shapes
+) -> Costs:
+    """Returns what a convolution of fibres is expected to cost.
 
     Args:
-      fibres: dimensions of both fibres.
-      transform: entries of the matrices that transform them.
-      products: products for each pixel and pair of features.
+      wanted: the role of the result.
+      sharing: fibres and window.
+      products: products irrep by irrep, for each pixel, offset and pair of features.
+      transform: entries of the matrices that transform the fibres.
+      axes: the axes of the grid where the window has several samples, else none.
       shapes: shapes of input, free weights and output by role.
     """
+    out_fibre, offsets, in_fibre = sharing.shape
     _, into, out = shapes["w"]
-    rows = math.prod(shapes["x"][:-1])
+    rows = math.prod(shapes["y"][:-1])
+    if axes:
+        if len(axes) not in (2, 3):
+            return Costs(0, math.inf)
+        expanded = {**shapes, "w": (*sharing.kernel_size, in_fibre * into, out_fibre * out)}
+        dense = dense_time(DENSE[len(axes), wanted], wanted, 1, expanded)
+        frequency = frequency_time(FREQUENCY[len(axes), wanted], axes, expanded)
+        read, made = (out, into) if wanted == "x" else (into, out)
+        giga = 2e-9 * rows * (offsets * products * into * out + transform / 2 * (offsets * read + made))
+        return Costs(dense, WINDOWS.product * giga + WINDOWS.byte * 4e-6 * rows * in_fibre * offsets * read, frequency)
     arrays = max(4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"])) - CACHED, 0)
-    passes = products / math.sqrt(math.prod(fibres))  # every copy of an irrep adds to all copies in the result
-    written_out = 2e-9 * rows * math.prod(fibres) * into * out
+    passes = products / math.sqrt(in_fibre * out_fibre)  # every copy of an irrep adds to all copies in the result
+    written_out = 2e-9 * rows * in_fibre * out_fibre * into * out
     by_irrep = 2e-9 * rows * (products * into * out + transform * max(into, out))
-    group = GROUP.product * by_irrep + GROUP.byte * passes * arrays
     dense = WRITTEN_OUT.product * written_out + WRITTEN_OUT.byte * arrays
-    return dense > SHORT and group < dense
+    return Costs(dense, GROUP.product * by_irrep + GROUP.byte * passes * arrays)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,19 +11,22 @@ from jax import lax
 
 from equijax.nn._sampling import Sampling
 
+_BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
 
 
-def pad(x: jax.Array, sampling: Sampling) -> jax.Array:
-    """Adds the wrapped or reflected border of ``"CIRCULAR"`` and ``"REFLECT"``, or the zeros of ``"CAUSAL"``.
+def pad(x: jax.Array, sampling: Sampling, widths: Sequence[tuple[int, int]] | None = None) -> jax.Array:
+    """Adds the wrapped or reflected border of ``"CIRCULAR"`` and ``"REFLECT"``, or the zeros of other paddings.
 
     Args:
       x: ``(batch, *sizes, channels)``.
       sampling: the geometry.
+      widths: other widths than those of the geometry, negative ones to crop what is padded with zeros.
     """
-    modes = {"CIRCULAR": "wrap", "REFLECT": "reflect", "CAUSAL": "constant"}
-    widths = [(0, 0), *sampling.pads(x.shape[1:-1]), (0, 0)]
-    return jnp.pad(x, widths, mode=modes[sampling.padding])  # pyright: ignore[reportArgumentType]
+    widths = [(0, 0), *(sampling.pads(x.shape[1:-1]) if widths is None else widths), (0, 0)]
+    if sampling.padding in _BORDERS:
+        return jnp.pad(x, widths, mode=_BORDERS[sampling.padding])  # pyright: ignore[reportArgumentType]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in widths])
 
 
 def dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any, **options: Any) -> jax.Array:

@@ -1,33 +1,32 @@
-"""The convolution with a window of one sample as a trilinear form: by ``jax.lax``, or irrep by irrep."""
+"""The convolution of fibres as a trilinear form in its free weights: by ``jax.lax``, or irrep by irrep."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from equijax._dtypes import accumulation_dtype
-from equijax.nn._cost import group_is_faster
+from equijax.nn._by_irrep import ByIrrep
+from equijax.nn._cost import costs_of_fibres
 from equijax.nn._dense import dense
 from equijax.nn._isotypic import isotypic
+from equijax.nn._planar import Planar
 from equijax.nn._sampling import Sampling
-from equijax.nn._trilinear import Form, Map, Program
+from equijax.nn._trilinear import Form, Map, Program, evaluate
 from equijax.sharing import KernelSharing
 
 Array = jax.Array
-#: The bytes of input and output that are worked through at a time, so that they stay in the cache.
-TILE = 1 << 23
 
 
 @dataclasses.dataclass(frozen=True)
 class Fibrewise(Form):
-    """A map between fibres at every pixel: ``(batch, *sizes, fibre · in)`` and free weights ``(count, in, out)``.
+    """A convolution of ``(batch, *sizes, fibre · in)`` with free weights ``(count, in, out)``.
 
     Attributes:
-      sharing: the weights that are shared.
-      sampling: a window of one sample, or none, without strides and padding.
+      sharing: the weights that are shared: with a window of one sample, or between regular fibres.
+      sampling: window, dilation and padding; the strides are 1.
       precision: precision of the products.
       algorithm: ``"auto"`` or ``"group"``.
     """
@@ -37,15 +36,40 @@ class Fibrewise(Form):
     precision: Any
     algorithm: str
 
+    @property
+    def has_window(self) -> bool:
+        """Whether the window has several samples."""
+        return self.sharing.offsets > 1
+
+    @property
+    def planar(self) -> Planar:
+        """The convolution with the weights written out."""
+        return Planar(self.sampling, 1, self.precision, self.algorithm)
+
+    @property
+    def irreps(self) -> ByIrrep:
+        """The convolution irrep by irrep."""
+        return ByIrrep(self.sharing, self.sampling, self.precision)
+
     def dense(self, x: Array, w: Array) -> Array:
-        """The map with the weights written out."""
+        """The convolution with the weights written out."""
         return dense(x, self.sharing.expand(w), self.sampling, 1, self.precision)
 
     def dense_on_cpu(self, x: Array, w: Array) -> Array:
-        """The same as one matrix product, which XLA computes up to three times as fast as a convolution with one sample."""
+        """The same; with one sample as a matrix product, which XLA computes up to three times as fast."""
         kernel = self.sharing.expand(w)
+        if self.has_window:
+            return self.planar.dense_on_cpu(x, kernel)
         rows = x.reshape(-1, x.shape[-1])
-        return self._dot("ri,io->ro", rows, kernel.reshape(kernel.shape[-2:])).reshape(*x.shape[:-1], kernel.shape[-1])
+        return jnp.dot(rows, kernel.reshape(kernel.shape[-2:]), precision=self.precision).reshape(
+            *x.shape[:-1], kernel.shape[-1]
+        )
+
+    def separately(self, x: Array, w: Array) -> Array:
+        """The convolution with the weights written out, which has a form of independent problems where there is a window."""
+        if self.has_window and self.algorithm == "auto":
+            return evaluate(x, self.sharing.expand(w), self.planar)
+        return self.dense(x, w)
 
     def parts(self, role: str) -> int:
         """The fibre of the input or output."""
@@ -54,53 +78,29 @@ class Fibrewise(Form):
     def in_groups(self, count: int) -> None:
         """There is none."""
 
-    def is_faster(self, of: Map, shapes: dict[str, tuple[int, ...]]) -> bool:
-        """Whether irreps are faster on a CPU."""
-        fibres = self.sharing.in_fibre.dim, self.sharing.out_fibre.dim
-        found = isotypic(self.sharing)
-        return group_is_faster(fibres, found.read.size + found.write.size, found.products, shapes)
+    def fastest(self, of: Map, shapes: dict[str, tuple[int, ...]]) -> str:
+        """Irreps, transforms of the grid, or the dense program."""
+        found, axes = isotypic(self.sharing), self.planar.axes(shapes["x"][1:-1]) if self.has_window else ()
+        return costs_of_fibres(of.wanted, self.sharing, found.products, found.transform, axes, shapes).fastest
 
-    def fast(self, of: Map) -> Program:
-        """A map irrep by irrep; half precision is transformed and accumulated in float32."""
-        return of.by(self._output)
+    def program(self, of: Map, algorithm: str) -> Program:
+        """A map irrep by irrep, or by transforms of the grid."""
+        return functools.partial(self._by_frequency if algorithm == "frequency" else self._by_irrep, of)
 
-    def _output(self, x: Array, w: Array) -> Array:
-        wide, (into, out) = accumulation_dtype(x.dtype), (self.sharing.in_fibre.dim, self.sharing.out_fibre.dim)
-        found, w = isotypic(self.sharing), w.astype(wide)
-        read, write = jnp.asarray(found.read, wide), jnp.asarray(found.write, wide)
-        matrices = [self._dot("jkc,cio->jkio", jnp.asarray(part.weights, wide), w) for part in found.parts]
+    def _by_frequency(self, of: Map, first: Array, second: Array) -> Array:
+        expand = self.sharing.expand
+        if of.wanted == "w":
+            free = jax.ShapeDtypeStruct(of.shape, first.dtype)
+            full = Map(self.planar, "w", jax.eval_shape(expand, free).shape)
+            return jax.linear_transpose(expand, free)(self.planar.program(full, "frequency")(first, second))[0]
+        arrays = (expand(a) if role == "w" else a for role, a in zip(of.given, (first, second), strict=True))
+        return self.planar.program(Map(self.planar, of.wanted, of.shape), "frequency")(*arrays)
 
-        def of_tile(x: Array) -> Array:
-            seen = self._dot("na,pai->npi", read, x)
-            made, begin = [], 0
-            for part, matrix in zip(found.parts, matrices, strict=True):
-                copies = matrix.shape[0]
-                mine = seen[begin : begin + copies * part.size].reshape(copies, part.size * x.shape[0], x.shape[2])
-                begin += copies * part.size
-                made += [self._sum(mine, matrix[:, k]).reshape(part.size, x.shape[0], -1) for k in range(matrix.shape[1])]
-            return self._dot("bn,npo->pbo", write, jnp.concatenate(made))
-
-        rows = x.reshape(-1, into, x.shape[-1] // into).astype(wide)
-        y = _in_tiles(of_tile, rows, TILE // (rows.itemsize * (rows[0].size + out * w.shape[-1])))
-        return y.reshape(*x.shape[:-1], out * w.shape[-1]).astype(x.dtype)
-
-    def _sum(self, x: Array, matrices: Array) -> Array:
-        """The sum over copies of the products of each with its matrix; one after another, so that no copy is moved."""
-        total = self._dot("ri,io->ro", x[0], matrices[0])
-        for j in range(1, x.shape[0]):
-            total = total + self._dot("ri,io->ro", x[j], matrices[j])
-        return total
-
-    def _dot(self, rule: str, *operands: Array) -> Array:
-        return jnp.einsum(rule, *operands, precision=self.precision)
-
-
-def _in_tiles(function: Callable[[Array], Array], x: Array, size: int) -> Array:
-    """Applies a function of independent rows to tiles of at most so many of them."""
-    count = -(-x.shape[0] // max(size, 1))
-    if count <= 1:
-        return function(x)
-    size = -(-x.shape[0] // count)
-    padded = jnp.pad(x, [(0, count * size - x.shape[0]), *((0, 0),) * (x.ndim - 1)])
-    y = lax.map(function, padded.reshape(count, size, *x.shape[1:]))
-    return y.reshape(count * size, *y.shape[2:])[: x.shape[0]]
+    def _by_irrep(self, of: Map, first: Array, second: Array) -> Array:
+        """The map irrep by irrep; half precision is transformed and accumulated in float32."""
+        wide, irreps = accumulation_dtype(first.dtype), self.irreps
+        a, b = first.astype(wide), second.astype(wide)
+        if of.wanted == "y":
+            return irreps.output(a, irreps.matrices(b), of.shape).astype(first.dtype)
+        made = irreps.kernel_gradient if of.wanted == "w" else irreps.input_gradient
+        return made(a, b, of.shape).astype(first.dtype)

@@ -57,12 +57,14 @@ class Planar(Form):
         entries = zip(sizes, s.window, s.dilation, s.pads(sizes), strict=True)
         return tuple(Axis(n, k, d, low, high, border) for n, k, d, (low, high) in entries)
 
-    def is_faster(self, of: Map, shapes: dict[str, tuple[int, ...]]) -> bool:
-        """Whether transforms are faster on a CPU."""
-        return frequency_is_faster(of.wanted, self.axes(shapes["x"][1:-1]), self.groups, shapes)
+    def fastest(self, of: Map, shapes: dict[str, tuple[int, ...]]) -> str:
+        """Transforms of the grid, or the dense program."""
+        faster = frequency_is_faster(of.wanted, self.axes(shapes["x"][1:-1]), self.groups, shapes)
+        return "frequency" if faster else "dense"
 
-    def fast(self, of: Map) -> Program:
-        """A map by Fourier transforms; half precision is transformed and accumulated in float32."""
+    def program(self, of: Map, algorithm: str) -> Program:
+        """A map by Fourier transforms of the grid; half precision is transformed and accumulated in float32."""
+        del algorithm
         made = {"y": _frequency.output, "x": _frequency.input_gradient, "w": _frequency.kernel_gradient}[of.wanted]
 
         def program(first: Array, second: Array) -> Array:

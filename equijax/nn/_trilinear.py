@@ -45,13 +45,17 @@ class Form(abc.ABC):
         """The same numbers by the fastest dense program on a CPU."""
         return self.dense(x, w)
 
-    @abc.abstractmethod
-    def fast(self, of: "Map") -> Program:
-        """The program of a map that needs fewer operations."""
+    def separately(self, x: Array, w: Array) -> Array:
+        """The same again, for ``vmap`` over all arrays where there is no form of independent problems."""
+        return self.dense(x, w)
 
     @abc.abstractmethod
-    def is_faster(self, of: "Map", shapes: dict[str, tuple[int, ...]]) -> bool:
-        """Whether the fast program is the faster one on a CPU, for the shapes of all three arrays by role."""
+    def program(self, of: "Map", algorithm: str) -> Program:
+        """The program of a map by another algorithm than the dense one."""
+
+    @abc.abstractmethod
+    def fastest(self, of: "Map", shapes: dict[str, tuple[int, ...]]) -> str:
+        """The algorithm that is expected to be fastest on a CPU, for the shapes of all three arrays by role."""
 
     @abc.abstractmethod
     def parts(self, role: str) -> int:
@@ -149,7 +153,7 @@ def _batched(operands: tuple[Array, Array], dims: tuple[Any, Any], *, of: Map) -
     form = of.form.in_groups(count) if None not in dims else of.form
     sizes = (count, *(n for a in operands for n in a.shape))
     if form is None or not all(isinstance(n, int) and n for n in sizes):
-        return jax.vmap(of.dense, dims)(*operands), 0
+        return jax.vmap(of.by(of.form.separately), dims)(*operands), 0
     having = {role for role, d in zip(of.given, dims, strict=True) if d is not None} | {of.wanted}
     index = "g" if None not in dims else _SHARED[frozenset(having)]
     moved = [
@@ -210,13 +214,13 @@ def _lowered(choose: Callable[[Map, dict[str, tuple[int, ...]]], Program]) -> Ca
 
 def _anywhere(of: Map, shapes: dict[str, tuple[int, ...]]) -> Program:
     del shapes
-    return of.dense if of.form.algorithm == "auto" else of.form.fast(of)
+    return of.dense if of.form.algorithm == "auto" else of.form.program(of, of.form.algorithm)
 
 
 def _on_cpu(of: Map, shapes: dict[str, tuple[int, ...]]) -> Program:
-    if of.form.algorithm != "auto" or of.form.is_faster(of, shapes):
-        return of.form.fast(of)
-    return of.by(of.form.dense_on_cpu)
+    named = of.form.algorithm
+    algorithm = of.form.fastest(of, shapes) if named == "auto" else named
+    return of.by(of.form.dense_on_cpu) if algorithm == "dense" else of.form.program(of, algorithm)
 
 
 mlir.register_lowering(trilinear_p, _lowered(_anywhere))

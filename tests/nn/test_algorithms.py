@@ -11,7 +11,7 @@ from flax import nnx
 from jax import export
 
 import equijax as ej
-from equijax.nn import _fibrewise
+from equijax.nn import _tiles
 from equijax.nn._convolve import ALGORITHMS, convolve
 from equijax.nn._dense import dense, dense_on_cpu
 from equijax.nn._sampling import Sampling
@@ -141,6 +141,10 @@ FIBRES = [
         {"in_fibre": Quotient(P4M.point_group.subgroup([4])), "out_fibre": Regular(P4M.point_group)},
         (3, 3),
     ),
+    ("line windows", 3, ej.SpaceGroup(ej.Reflection(1)), {"padding": "REFLECT"}, (5,)),
+    ("p4m windows", 3, P4M, {"padding": "SAME"}, (4, 4)),
+    ("p6 windows", 3, ej.wallpaper("p6"), {"padding": "CIRCULAR", "kernel_dilation": 2}, (6, 6)),
+    ("cube windows", 2, ej.SpaceGroup(ej.Octahedral()), {"padding": "VALID"}, (3, 3, 3)),
     ("sums", 1, P4M, {"in_fibre": Regular(P4M.point_group) + Scalar(P4M.point_group)}, (3, 3)),
 ]
 
@@ -189,9 +193,10 @@ def test_irrep_by_irrep_on_other_platforms_is_the_dense_program():
     assert text["auto"] == text["dense"]  # the gradient writes the weights out a second time, which compilers merge
 
 
-def test_rows_that_fill_no_whole_tile(monkeypatch):
-    monkeypatch.setattr(_fibrewise, "TILE", 4096)
-    layer = ej.nn.GroupConv(3, 5, 1, **options(P4M))
+@pytest.mark.parametrize(("window", "most"), [(1, "OF_PIXELS"), (3, "OF_WINDOWS")])
+def test_rows_that_fill_no_whole_tile(window, most, monkeypatch):
+    monkeypatch.setattr(_tiles, most, 40960)
+    layer = ej.nn.GroupConv(3, 5, window, **options(P4M))
     x = randn((7, 5, 5, 8, 3))
     found = []
     for algorithm in ("dense", "group"):
