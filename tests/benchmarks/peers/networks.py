@@ -22,7 +22,7 @@ class Network:
 
     family: ClassVar[str] = "networks"
     modes: ClassVar[tuple[str, ...]] = ("train", "eval")
-    has_peer: ClassVar[bool] = True
+    peer: ClassVar[str] = "escnn"
 
 
 NETWORKS = {
