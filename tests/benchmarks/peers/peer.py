@@ -57,9 +57,14 @@ def wanted_version(package: str) -> str:
     return next(line.split("==")[1] for line in lines if line.startswith(f"{package}=="))
 
 
+def fields(case: Any) -> dict:
+    """What the worker is told of a case."""
+    return {"family": case.family, **dataclasses.asdict(case)}
+
+
 def construction_s(python: Path, case: Any) -> float:
     """Seconds that the first construction of a network takes in a new process, without imports."""
-    return json.loads(subprocess.check_output([python, WORKER, "--construct", json.dumps(dataclasses.asdict(case))]))
+    return json.loads(subprocess.check_output([python, WORKER, "--construct", json.dumps(fields(case))]))
 
 
 class Peer:
@@ -69,7 +74,7 @@ class Peer:
     """
 
     def __init__(self, python: Path, case: Any, data: str | None = None):
-        self.case, self.data = {"family": case.family, **dataclasses.asdict(case)}, data
+        self.case, self.data = fields(case), data
         self.parameters, self.compile_s = 0, {}
         self.process = subprocess.Popen([python, WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.versions = self._answer()
