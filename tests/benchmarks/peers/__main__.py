@@ -143,8 +143,8 @@ def updated(before: dict, now: dict) -> dict:
         places = {order[row["family"], row["case"]] for row in now[table]}
         rows = [row for row in before.get(table, []) if order.get((row["family"], row["case"])) not in (None, *places)]
         figures[table] = sorted([*rows, *now[table]], key=lambda row: order[row["family"], row["case"]])
-    measured = {row["case"] for row in now["building"]}
-    figures["building"] = [row for row in before["building"] if row["case"] not in measured] + now["building"]
+    built = {row["case"]: row for row in (*before["building"], *now["building"])}
+    figures["building"] = [built[name] for name in NETWORKS if name in built]
     return figures | {"slopes": measure.slopes(figures["scaling"])}
 
 

@@ -38,7 +38,7 @@ class Layer:
         if self.along:
             return f"{self.along} {self.at}"
         kernel = "x".join([str(self.kernel)] * self.ndim)
-        chosen = "" if self.algorithm is None else f", {self.algorithm}"
+        chosen = "" if self.algorithm is None else f" {self.algorithm}"
         return f"{self.group} {kernel} ({self.features}){chosen}"
 
     @property

@@ -30,7 +30,7 @@ class MessageLayer:
     @property
     def name(self) -> str:
         """What a table shows."""
-        return f"{self.layer}, {ON[self.layer]} ({self.features})"
+        return f"{self.layer} on {ON[self.layer]} ({self.features})"
 
     @property
     def shape(self) -> tuple[int, ...]:

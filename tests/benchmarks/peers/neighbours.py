@@ -28,7 +28,7 @@ class NeighbourSum:
     @property
     def name(self) -> str:
         """What a table shows."""
-        return f"sum, {self.graph} ({self.features})"
+        return f"sum on {self.graph} ({self.features})"
 
     def rows(self, peer_python: Path | None, rounds: int) -> list[dict]:
         """Measures, and names the columns as those of the other families."""
