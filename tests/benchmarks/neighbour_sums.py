@@ -5,7 +5,8 @@
 Each case runs in a process of its own, with the malloc that the environment gives it: how fast a large array is allocated
 depends on what the process did before. Programs of one case are compiled, then run in turn (A B C A B C …), and the minima are
 compared. PyTorch Geometric runs in its own interpreter (one with torch and torch_geometric), before and after the JAX programs
-of each case. A gradient is timed together with its value. "chunks" is what a large graph without a table gets.
+of each case. A gradient is timed together with its value. "chunks" is what a large graph without a table gets. All get the same
+numbers; ``difference`` is the largest one of any other from ours, relative to the largest entry.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from equijax.graphs import _chunks, _sums, message_reduce, neighbour_sum
 
 BARS = {"random": 5.0, "power law": 5.0, "molecules": 2.0}
 SLOWEST_AT_16 = 1.2
+TOLERANCE = 1e-4
 MESSAGES_BAR = 1.8
 PEER = Path(__file__).parent / "peers" / "neighbour_sums_torch.py"
 
@@ -102,11 +104,11 @@ class Peer:
             self.process = subprocess.Popen([python, PEER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             self.versions = json.loads(self.process.stdout.readline())
 
-    def times(self, file: str, features: int, rounds: int) -> dict[str, float]:
-        """Least milliseconds, forward and gradient."""
+    def times(self, file: str, rounds: int) -> dict[str, float]:
+        """Least milliseconds, forward and gradient; the results are in the file with ``.answer.npz`` behind its name."""
         if self.process is None:
             return {}
-        request = {"edges": file, "features": features, "rounds": rounds}
+        request = {"case": file, "rounds": rounds}
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())
         time.sleep(0.3)  # its threads wait busily for a while
@@ -119,7 +121,24 @@ def in_new_process(fn, *args):
         return pool.apply(fn, args)
 
 
-def sum_rows(name: str, features: int, peer_python: str | None, rounds: int) -> list[dict]:
+def differences(ours: dict, others: dict[str, dict]) -> dict[str, float]:
+    """Largest differences of named arrays from ours, relative to the largest entry.
+
+    Raises:
+      RuntimeError: one is larger than the tolerance, so the programs don't do the same.
+    """
+    found = {}
+    for name, arrays in others.items():
+        pairs = [(np.asarray(ours[key]), np.asarray(arrays[key])) for key in ours]
+        found[name] = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
+    if not all(value <= TOLERANCE for value in found.values()):  # also where one is NaN
+        raise RuntimeError(f"Relative differences from equijax are {found}; at most {TOLERANCE} is expected.")
+    return found
+
+
+def sum_rows(
+    name: str, features: int, peer_python: str | None, rounds: int, weightings: tuple[bool, ...] = (False, True)
+) -> list[dict]:
     """Times sums without and with weights, forward and gradient."""
     senders, receivers, nodes = cases()[name]
     peer = Peer(peer_python)
@@ -143,11 +162,11 @@ def sum_rows(name: str, features: int, peer_python: str | None, rounds: int) -> 
     }
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/edges.npz"
-        np.savez(file, senders=senders, receivers=receivers, nodes=nodes)
-        first = peer.times(file, features, rounds)
+        file = f"{folder}/case.npz"
+        np.savez(file, senders=senders, receivers=receivers, x=x, c=c)
+        first = peer.times(file, rounds)
         programs = {}
-        for weighted in (False, True):
+        for weighted in weightings:
             w = weights if weighted else None
             for form, (fn, forced) in forms.items():
                 graph_of = graph.replace(table=None) if form == "chunks" else graph
@@ -155,8 +174,13 @@ def sum_rows(name: str, features: int, peer_python: str | None, rounds: int) -> 
                 programs[weighted, "forward", form] = compiled(fn, (x, w, graph_of), **forced)
                 programs[weighted, "gradient", form] = compiled(gradient, (x, w, graph_of, c), **forced)
         best = interleaved(programs, rounds)
-        again = peer.times(file, features, rounds)
-    for weighted in (False, True):
+        again = peer.times(file, rounds)
+        theirs = dict(np.load(f"{file}.answer.npz")) if first else None
+    for weighted in weightings:
+        both = {form: results(programs, weighted, form) for form in forms}
+        others = {form: both[form] for form in forms if form != "chosen"}
+        others |= {"pyg": theirs} if theirs is not None and not weighted else {}
+        difference = differences(both["chosen"], others)
         for mode in ("forward", "gradient"):
             ms = {form: best[weighted, mode, form] for form in forms}
             row = {"graph": name, "features": features, "weighted": weighted, "pass": mode}
@@ -166,8 +190,14 @@ def sum_rows(name: str, features: int, peer_python: str | None, rounds: int) -> 
                 row["faster_than_pyg"] = row["pyg_ms"] / ms["chosen"]
             row["faster_than_segment_sum"] = ms["segment_sum"] / ms["chosen"]
             row |= {f"{form}_compile_s": programs[weighted, mode, form][1] for form in ("segment_sum", "chosen")}
-            rows.append(row)
+            rows.append(row | {"difference": max(difference.values())})
     return rows
+
+
+def results(programs: dict, weighted: bool, form: str) -> dict:
+    """The sums of one form and their gradient in the nodes."""
+    gradient = programs[weighted, "gradient", form][0]()[1]
+    return {"sums": programs[weighted, "forward", form][0](), "gradient": gradient[0] if weighted else gradient}
 
 
 def edge_mlp(parameters, x, graph):

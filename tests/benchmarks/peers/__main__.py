@@ -1,8 +1,9 @@
-"""Convolutions against escnn (PyTorch) and plain Flax: training and evaluation of three networks, layers, curves of scaling.
+"""equijax against escnn, PyTorch, PyTorch Geometric and plain Flax: networks, convolutions, sets, graphs, curves of scaling.
 
-    python tests/benchmarks/peers [--json docs/figures/peers.json] [--rounds N] [--builds N] [--only CASES]
+    python tests/benchmarks/peers [--json docs/figures/peers.json] [--rounds N] [--builds N] [--only CASES] [--update]
 
-escnn runs in its own interpreter, in a virtual environment that is made at the first run (requirements.txt beside this file;
+Each family has its peer: escnn the networks and convolutions, PyTorch the sets, PyTorch Geometric messages and neighbours. Where
+both sides can have the same weights, outputs and gradients are compared first, and a difference stops the run. The peer runs in its own interpreter, in a virtual environment that is made at the first run (requirements.txt beside this file;
 its py3nj needs gfortran). Each case runs in a new process, with a new process of the peer; the programs run in turn, are built
 several times with fresh arrays, and minima are compared: where arrays happen to lie decides as much as the program does.
 """
@@ -22,11 +23,13 @@ import figure
 import measure
 import peer
 from layers import LAYERS
+from messages import MESSAGES
+from neighbours import NEIGHBOURS
 from networks import NETWORKS, Network
-from programs import Case
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from sets import SETS
 
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
 QUIET = 0.5
@@ -34,13 +37,20 @@ BUSY = (
     "PyTorch's threads wait busily for each other: with another process on these cores its times are several times too long, "
     "and all ratios flatter equijax. Measure on a quiet machine, or look at them with OMP_WAIT_POLICY=PASSIVE in the environment."
 )
-FAMILIES = ("networks", *dict.fromkeys(case.family for case in LAYERS))
+CASES: tuple[measure.Case, ...] = (*NETWORKS.values(), *LAYERS, *SETS, *MESSAGES, *NEIGHBOURS)
+FAMILIES = tuple(dict.fromkeys(case.family for case in CASES))
+TABLES = {
+    family: family if family in ("networks", "scaling", "sets", "messages", "neighbours") else "layers"
+    for family in FAMILIES
+}
+GRAPHS_AND_SETS = ("sets", "messages", "neighbours")
 
 
 def parsed() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--update", action="store_true", help="keep what the JSON file has of other cases")
     parser.add_argument("--picture", type=Path, help="the PNG; else in ../pictures beside the folder of the JSON file")
     parser.add_argument("--rounds", type=int, default=6, help="turns of three runs each, for every build")
     parser.add_argument("--builds", type=int, default=4, help="how often each program gets fresh arrays")
@@ -49,13 +59,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--large-pages", action="store_true", help=f"run all sides with GLIBC_TUNABLES={LARGE_PAGES}")
     parser.add_argument("--threads", type=int, default=2, help="cores that all sides may use")
     parser.add_argument("--peer", type=Path, default=peer.default_folder(), help="folder of the peer's environment")
-    parser.add_argument("--no-peer", action="store_true", help="leave escnn out")
+    parser.add_argument("--no-peer", action="store_true", help="leave the peers out")
     return parser.parse_args()
 
 
-def chosen(only: str) -> list[Case]:
+def chosen(only: str) -> list[measure.Case]:
     """The cases that ``--only`` names; all if it names none."""
-    cases: dict[str, Case] = {f"{case.family}/{case.name}": case for case in (*NETWORKS.values(), *LAYERS)}
+    cases: dict[str, measure.Case] = {f"{case.family}/{case.name}": case for case in CASES}
     found = {}
     for pattern in filter(None, only.split(",")):
         names = [name for name in cases if fnmatch.fnmatchcase(name, pattern) or name.split("/")[0] == pattern]
@@ -124,6 +134,20 @@ def picture_path(given: argparse.Namespace) -> Path | None:
     return (folder.parent / "pictures" if folder.name == "figures" else folder) / f"{given.json.stem}.png"
 
 
+def updated(before: dict, now: dict) -> dict:
+    """What is measured now, and from before the cases that are not measured now, unless they are gone; "earlier" says how."""
+    order = {(case.family, case.name): place for place, case in enumerate(CASES)}
+    about_it = {key: before[key] for key in ("options", "equijax_side", "escnn_side", "platform")}
+    figures = {**now, "earlier": [*before.get("earlier", []), about_it]}
+    for table in dict.fromkeys(TABLES.values()):
+        places = {order[row["family"], row["case"]] for row in now[table]}
+        rows = [row for row in before.get(table, []) if order.get((row["family"], row["case"])) not in (None, *places)]
+        figures[table] = sorted([*rows, *now[table]], key=lambda row: order[row["family"], row["case"]])
+    built = {row["case"]: row for row in (*before["building"], *now["building"])}
+    figures["building"] = [built[name] for name in NETWORKS if name in built]
+    return figures | {"slopes": measure.slopes(figures["scaling"])}
+
+
 def main() -> int:
     """Measures, prints tables, writes figures and picture."""
     given = parsed()
@@ -151,17 +175,20 @@ def main() -> int:
             progress.advance(task)
         progress.update(task, description="first constructions")
         figures["building"] = [measure.building_row(case, python) for case in cases if isinstance(case, Network)]
-    figures["networks"] = [row for row in rows if row["family"] == "networks"]
-    figures["layers"] = [row for row in rows if row["family"] not in ("networks", "scaling")]
-    figures["scaling"] = [row for row in rows if row["family"] == "scaling"]
+    for table in dict.fromkeys(TABLES.values()):
+        figures[table] = [row for row in rows if TABLES[row["family"]] == table]
     figures["slopes"] = measure.slopes(figures["scaling"])
-    for key in ("networks", "building", "layers", "scaling", "slopes"):
+    for key in ("building", *dict.fromkeys(TABLES.values()), "slopes"):
         if figures[key]:
             show(console, key, figures[key])
+    if given.update and given.json and given.json.exists():
+        figures = updated(json.loads(given.json.read_text()), figures)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n")
     if path := picture_path(given):
-        figure.draw({"Networks": figures["networks"], "Single layers": figures["layers"]}, path)
+        graphs_and_sets = [row for table in GRAPHS_AND_SETS for row in figures[table]]
+        panels = {"Networks": figures["networks"], "Convolutions": figures["layers"], "Sets and graphs": graphs_and_sets}
+        figure.draw(panels, path)
     return 0
 
 

@@ -10,8 +10,14 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.patches import Patch  # noqa: E402
 
-COLOURS = {"escnn": "#d55e00", "nnx": "#0072b2"}
-NAMES = {"escnn": "escnn (PyTorch) / equijax", "nnx": "nnx.Conv, as many channels / equijax"}
+COLOURS = {"escnn": "#d55e00", "torch": "#cc79a7", "pyg": "#009e73", "nnx": "#0072b2"}
+NAMES = {
+    "escnn": "escnn (PyTorch) / equijax",
+    "torch": "PyTorch / equijax",
+    "pyg": "PyTorch Geometric / equijax",
+    "nnx": "plain Flax / equijax",
+}
+WIDE = 10  # from this ratio on the axis is logarithmic
 
 
 def draw(panels: dict[str, list[dict]], path: Path) -> None:
@@ -26,10 +32,11 @@ def draw(panels: dict[str, list[dict]], path: Path) -> None:
     for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
         bars(axis, rows)
         axis.set_title(title, fontsize=20)
-    handles = [Patch(color=COLOURS[name]) for name in COLOURS]
+    there = {key for rows in panels.values() for row in rows for key in row}
+    shown = [name for name in COLOURS if f"{name}_over_equijax" in there]
     figure.legend(
-        handles,
-        [NAMES[name] for name in COLOURS],
+        [Patch(color=COLOURS[name]) for name in shown],
+        [NAMES[name] for name in shown],
         loc="outside lower center",
         ncols=min(2, len(panels)),
         fontsize=17,
@@ -41,22 +48,29 @@ def draw(panels: dict[str, list[dict]], path: Path) -> None:
 
 
 def bars(axis: Axes, rows: list[dict]) -> None:
-    """Draws the ratios of some rows, the first one on top, with their numbers in the ends of the bars."""
+    """Draws the ratios of some rows, the first one on top, with their numbers at the ends of the bars.
+
+    Where ratios differ by much the axis is logarithmic, and the bars begin at the line where both are equal.
+    """
     text = {"textcoords": "offset points", "va": "center", "fontsize": 14, "fontweight": "bold"}
     inside: dict[str, Any] = {**text, "xytext": (-5, 0), "ha": "right", "color": "white"}
     outside: dict[str, Any] = {**text, "xytext": (5, 0), "ha": "left"}
     longest = max(value for row in rows for key, value in row.items() if key.endswith("_over_equijax"))
+    start = 1 if longest > WIDE else 0
     for k, row in enumerate(rows):
         there = [name for name in COLOURS if f"{name}_over_equijax" in row]
         for place, name in enumerate(there):
             value = row[f"{name}_over_equijax"]
             offset = 0.4 * (place - (len(there) - 1) / 2)
-            axis.barh(k + offset, value, 0.38, color=COLOURS[name])
-            axis.annotate(f"{value:.2f}", (value, k + offset), **inside if value > 0.15 * longest else outside)
+            axis.barh(k + offset, value - start, 0.38, left=start, color=COLOURS[name])
+            style = inside if not start and value > 0.15 * longest else outside
+            axis.annotate(f"{value:.3g}" if start else f"{value:.2f}", (max(value, start), k + offset), **style)
+    if start:
+        axis.set_xscale("log")
     axis.axvline(1, color="black", linewidth=2, zorder=0)
     axis.set_yticks(range(len(rows)), [f"{row['case']}, {row['pass']}" for row in rows], fontsize=16)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.margins(x=0.12)
+    axis.margins(x=0.2 if start else 0.12)
     axis.tick_params(axis="x", labelsize=16)
-    axis.set_xlabel("time of the other / time of equijax\n(right of the line: equijax is faster)", fontsize=16)
+    axis.set_xlabel("time of the other / of equijax\n(right of the line: equijax is faster)", fontsize=16)
     axis.spines[["top", "right"]].set_visible(False)

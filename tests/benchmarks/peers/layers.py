@@ -1,8 +1,10 @@
 """The single convolutions that are compared: one, two and three dimensions, ordinary ones, and curves of scaling."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import jax
+import numpy as np
 from flax import nnx
 
 import equijax as ej
@@ -13,7 +15,10 @@ NDIM = {"reflection": 1, "octahedral": 3}  # all others: 2
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A convolution from features to as many, with its input's shape; a point ``at`` of the curve ``along`` if any."""
+    """A convolution from features to as many, with its input's shape; a point ``at`` of the curve ``along`` if any.
+
+    ``algorithm`` is set on the layer of equijax where it is given.
+    """
 
     family: str
     group: str
@@ -21,6 +26,7 @@ class Layer:
     kernel: int = 3
     size: int = 28
     batch: int = 16
+    algorithm: str | None = None
     along: str = ""
     at: int = 0
 
@@ -32,7 +38,8 @@ class Layer:
         if self.along:
             return f"{self.along} {self.at}"
         kernel = "x".join([str(self.kernel)] * self.ndim)
-        return f"{self.group} {kernel} ({self.features})"
+        chosen = "" if self.algorithm is None else f" {self.algorithm}"
+        return f"{self.group} {kernel} ({self.features}){chosen}"
 
     @property
     def ndim(self) -> int:
@@ -40,15 +47,53 @@ class Layer:
         return NDIM.get(self.group, 2)
 
     @property
-    def has_peer(self) -> bool:
-        """Whether escnn has this layer."""
-        return self.group in ON_PLANE
+    def peer(self) -> str:
+        """escnn, where it has this layer."""
+        return "escnn" if self.group in ON_PLANE else ""
 
     @property
     def order(self) -> int:
         """Order of the point group."""
         group = space_group(self.group)
         return 1 if group is None else group.point_group.order
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the input, the fibre in the channels."""
+        return (self.batch, *[self.size] * self.ndim, self.order * self.features)
+
+    def data(self) -> dict[str, Any]:
+        """The input; the weights that all sides get, where they have the same: a convolution without a point group."""
+        draw, width = np.random.default_rng(0), self.features
+        shapes: dict[str, tuple[int, ...]] = {"x": self.shape}
+        if self.group == "plain":
+            shapes |= {"kernel": (*[self.kernel] * self.ndim, width, width), "bias": (width,)}
+        drawn = {name: draw.normal(size=shape) for name, shape in shapes.items()}
+        if "kernel" in drawn:
+            drawn["kernel"] /= np.sqrt(width * self.kernel**self.ndim)
+        return {name: values.astype(np.float32) for name, values in drawn.items()}
+
+    def parts(self, kind: str) -> dict[str, str]:
+        """Where each weight of ``data`` is in the module."""
+        return {"kernel": "kernel", "bias": "bias"} if self.group == "plain" else {}
+
+    def module(self, kind: str, rngs: nnx.Rngs) -> nnx.Module:
+        """Makes the layer; ``kind`` is ``"equijax"`` or ``"nnx"``, which has all expanded channels."""
+        group, window = space_group(self.group), (self.kernel,) * self.ndim
+        if kind == "nnx":
+            return nnx.Conv(self.order * self.features, self.order * self.features, window, rngs=rngs)
+        conv = ej.nn.Conv if group is None else ej.nn.GroupConv
+        return conv(self.features, self.features, window, group=group, algorithm=self.algorithm, rngs=rngs)
+
+    def inputs(self, kind: str) -> tuple[Any, ...]:
+        """What ``apply`` takes behind the module: the fibre is an axis in equijax."""
+        x = self.data()["x"]
+        axis = kind == "equijax" and self.group != "plain"
+        return (x.reshape(*x.shape[:-1], self.order, self.features) if axis else x,)
+
+    def apply(self, kind: str, module: Any, x: jax.Array) -> jax.Array:
+        """The layer's output."""
+        return module(x)
 
 
 def space_group(name: str) -> ej.SpaceGroup | None:
@@ -57,24 +102,6 @@ def space_group(name: str) -> ej.SpaceGroup | None:
     if name == "plain":
         return None
     return ej.SpaceGroup(points[name]()) if name in points else ej.wallpaper(name)
-
-
-def layer(case: Layer, kind: str, rngs: nnx.Rngs) -> nnx.Module:
-    """Makes the layer; ``kind`` is ``"equijax"`` or ``"nnx"``, which has all expanded channels."""
-    group, window = space_group(case.group), (case.kernel,) * case.ndim
-    if kind == "nnx":
-        return nnx.Conv(case.order * case.features, case.order * case.features, window, rngs=rngs)
-    if group is None:
-        return ej.nn.Conv(case.features, case.features, window, rngs=rngs)
-    return ej.nn.GroupConv(case.features, case.features, window, group=group, rngs=rngs)
-
-
-def input_shape(case: Layer, kind: str) -> tuple[int, ...]:
-    """Shape of the input: the fibre is an axis in equijax, and in the channels elsewhere."""
-    grid = (case.batch, *[case.size] * case.ndim)
-    if kind == "equijax" and case.group != "plain":
-        return (*grid, case.order, case.features)
-    return (*grid, case.order * case.features)
 
 
 def curve(along: str, **points: tuple) -> list[Layer]:
@@ -94,7 +121,8 @@ LAYERS = [
     *(Layer("conv1d", "reflection", features, kernel=9, size=256, batch=64) for features in (16, 32, 64)),
     *(Layer("conv2d", "p4m", features) for features in (8, 16, 32)),
     *(Layer("conv3d", "octahedral", features, size=8, batch=4) for features in (2, 4, 8)),
-    *(Layer("plain", "plain", 64, kernel=kernel, batch=64) for kernel in (3, 5)),
+    *(Layer("plain", "plain", 64, kernel=kernel, batch=64, algorithm="auto") for kernel in (3, 5, 7)),
+    Layer("plain", "plain", 64, batch=64, algorithm="dense"),  # the default: the bits of nnx.Conv
     *group_curve(),
     *curve("features", features=(4, 8, 16, 32)),
     *curve("image size", size=(7, 14, 28, 56)),

@@ -22,7 +22,7 @@ class Network:
 
     family: ClassVar[str] = "networks"
     modes: ClassVar[tuple[str, ...]] = ("train", "eval")
-    has_peer: ClassVar[bool] = True
+    peer: ClassVar[str] = "escnn"
 
 
 NETWORKS = {
@@ -44,7 +44,7 @@ def network(name: str, kind: str, rngs: nnx.Rngs) -> nnx.Module:
 
 
 def equijax_network(spec: Network, rngs: nnx.Rngs) -> nnx.Module:
-    """The network in layers of equijax."""
+    """The network in layers of equijax; its linear head is a convolution without a window, so that nothing is compiled for it."""
     group, features = ej.wallpaper(spec.group), 1
     layers: list[Any] = []
     for k, width in enumerate(spec.widths):
@@ -55,7 +55,7 @@ def equijax_network(spec: Network, rngs: nnx.Rngs) -> nnx.Module:
         features = width
     scalar = ej.reps.Scalar(group.point_group)
     layers += [ej.nn.FibrePool(group=group), ej.nn.GlobalPool("mean", group=group, in_fibre=scalar)]
-    return ej.nn.Sequential(*layers, nnx.Linear(features, CLASSES, rngs=rngs))
+    return ej.nn.Sequential(*layers, ej.nn.Conv(features, CLASSES, (), group=group, rngs=rngs))
 
 
 def nnx_network(spec: Network, rngs: nnx.Rngs) -> nnx.Module:

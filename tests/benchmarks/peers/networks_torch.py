@@ -43,10 +43,10 @@ class Network(torch.nn.Module):
 class Layer(torch.nn.Module):
     """One group convolution."""
 
-    def __init__(self, group: str, features: int, kernel: int):
+    def __init__(self, case: dict):
         super().__init__()
-        acts = space(group)
-        self.type = enn.FieldType(acts, features * [acts.regular_repr])
+        acts, kernel = space(case["group"]), case["kernel"]
+        self.type = enn.FieldType(acts, case["features"] * [acts.regular_repr])
         self.conv = enn.R2Conv(self.type, self.type, kernel_size=kernel, padding=kernel // 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"
 WORKER = HERE / "worker_torch.py"
@@ -55,16 +57,25 @@ def wanted_version(package: str) -> str:
     return next(line.split("==")[1] for line in lines if line.startswith(f"{package}=="))
 
 
+def fields(case: Any) -> dict:
+    """What the worker is told of a case."""
+    return {"family": case.family, **dataclasses.asdict(case)}
+
+
 def construction_s(python: Path, case: Any) -> float:
     """Seconds that the first construction of a network takes in a new process, without imports."""
-    return json.loads(subprocess.check_output([python, WORKER, "--construct", json.dumps(dataclasses.asdict(case))]))
+    return json.loads(subprocess.check_output([python, WORKER, "--construct", json.dumps(fields(case))]))
 
 
 class Peer:
-    """escnn in another process, as a contender: ``build`` and ``run`` as in ``programs.Contender``."""
+    """escnn, PyTorch or PyTorch Geometric in another process, as a contender: the methods of ``programs.Contender``.
 
-    def __init__(self, python: Path, case: Any):
-        self.case, self.parameters, self.compile_s = dataclasses.asdict(case), 0, {}
+    ``data`` is a file of arrays, the inputs and weights that all sides get, where they get the same.
+    """
+
+    def __init__(self, python: Path, case: Any, data: str | None = None):
+        self.case, self.data = fields(case), data
+        self.parameters, self.compile_s = 0, {}
         self.process = subprocess.Popen([python, WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.versions = self._answer()
 
@@ -80,7 +91,13 @@ class Peer:
 
     def build(self) -> None:
         """Makes a new network or layer and new arrays."""
-        self.parameters = self._ask(build=self.case)["parameters"]
+        self.parameters = self._ask(build=self.case, data=self.data)["parameters"]
+
+    def results(self) -> dict[str, np.ndarray]:
+        """Output and gradients by name, in the memory layout of JAX."""
+        file = f"{self.data}.results.npz"
+        self._ask(results=file)
+        return dict(np.load(file))
 
     def run(self, mode: str, count: int) -> tuple[list[float], float | None]:
         """Runs once untimed and ``count`` times; returns milliseconds, and the last value where it is one number."""
