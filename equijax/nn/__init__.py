@@ -27,6 +27,7 @@ from equijax.nn._fourier import low_pass as low_pass
 from equijax.nn._frames import frame_average as frame_average
 from equijax.nn._frames import frame_determined as frame_determined
 from equijax.nn._frames import pca_frames as pca_frames
+from equijax.nn._freeze import freeze as freeze
 from equijax.nn._group_conv import GroupConv as GroupConv
 from equijax.nn._group_conv import LiftingConv as LiftingConv
 from equijax.nn._group_conv import ProjectionConv as ProjectionConv

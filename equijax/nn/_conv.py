@@ -21,6 +21,7 @@ from equijax.nn._convolve import (
     has_fibre_choice,
     restore_batch,
 )
+from equijax.nn._frozen import FrozenKernel
 from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding
@@ -189,7 +190,7 @@ class Conv(WindowedLayer):
         self._require_exact(inputs.shape)
         x = merge_fibre(inputs, self.in_fibre, self.feature_group_count)
         x, batch = flatten_batch(x, len(self.kernel_size))
-        kernel = read_kernel(self.kernel, self.sharing, self.in_features // self.feature_group_count, self.out_features)
+        kernel = self._kernel()
         bias = read_bias(self.bias, self.sharing, self.out_features)
         x, kernel, bias = self.promote_dtype((x, kernel, bias), dtype=self.dtype)
         y = split_fibre(self._convolved(x, kernel, out_sharding), self.out_fibre, self.feature_group_count)
@@ -197,19 +198,37 @@ class Conv(WindowedLayer):
 
     def _convolved(self, x: jax.Array, kernel: jax.Array, out_sharding: Any) -> jax.Array:
         algorithm = one_of(self.algorithm, "algorithm", ALGORITHMS)
+        if isinstance(self.kernel, FrozenKernel):
+            y = self.kernel.convolve(x, kernel, self) if out_sharding is None else None
+            return self._planar(x, kernel, out_sharding) if y is None else y
         plain = self.feature_group_count == 1 and self.preferred_element_type is None and out_sharding is None
         if algorithm in ("auto", "group") and plain and has_fibre_choice(x, kernel, self.sharing, self.sampling):
             return convolve_fibres(x, kernel, self.sharing, self.sampling, self.precision, algorithm)
+        return self._planar(x, self._expand(kernel), out_sharding)
+
+    def _planar(self, x: jax.Array, kernel: jax.Array, out_sharding: Any) -> jax.Array:
+        """Convolves with a kernel that is written out."""
         return convolve(
             x,
-            self._expand(kernel),
+            kernel,
             self.sampling,
             feature_group_count=self.feature_group_count,
             precision=self.precision,
             preferred_element_type=self.preferred_element_type,
             out_sharding=out_sharding,
-            algorithm=algorithm,
+            algorithm=self.algorithm,
         )
+
+    def _kernel(self) -> jax.Array:
+        """The free weights; of a frozen layer the kernel written out."""
+        if isinstance(self.kernel, FrozenKernel):
+            return self.kernel[...]
+        return read_kernel(self.kernel, self.sharing, self.in_features // self.feature_group_count, self.out_features)
+
+    def frozen(self) -> FrozenKernel:
+        """What the layer multiplies with when it is frozen."""
+        kernel = self._kernel()
+        return FrozenKernel(kernel, self._expand(kernel), self)
 
     def _expand(self, kernel: jax.Array) -> jax.Array:
         """Writes the kernel out over the channels (fibre, features), or (groups, fibre, features / groups)."""

@@ -63,7 +63,7 @@ def convolve(
         options["preferred_element_type"] = preferred_element_type
     several = math.prod(sampling.window) > 1 and not sampling.transposed
     if algorithm in ("auto", "frequency") and several and not options and has_choice(x, kernel, sampling):
-        return evaluate(x, kernel, Planar(sampling, feature_group_count, _hashable(precision), algorithm))
+        return evaluate(x, kernel, Planar(sampling, feature_group_count, hashable(precision), algorithm))
     return dense(x, kernel, sampling, feature_group_count, precision, **options)
 
 
@@ -71,7 +71,7 @@ def convolve_fibres(
     x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling, precision: Any, algorithm: str
 ) -> jax.Array:
     """Convolves fibres by free weights ``(count, in, out)``; see :func:`has_fibre_choice`."""
-    return evaluate(x, weights, Fibrewise(sharing, sampling, _hashable(precision), algorithm))
+    return evaluate(x, weights, Fibrewise(sharing, sampling, hashable(precision), algorithm))
 
 
 def has_fibre_choice(x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling) -> bool:
@@ -95,6 +95,6 @@ def has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:
     )
 
 
-def _hashable(precision: Any) -> Any:
+def hashable(precision: Any) -> Any:
     """A precision as a value that can be compared and hashed."""
     return tuple(precision) if isinstance(precision, list) else precision

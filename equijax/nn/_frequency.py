@@ -10,7 +10,8 @@ Inside the loop arrays have the axes (frequencies of the axes done, part, axes t
 that of groups where there is one. Every transform is a matrix from the left on leading axes, so nothing is moved in memory.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -52,11 +53,27 @@ def output(s: Spectrum, x: Array, w: Array) -> Array:
     """
 
     def at(x: Array, w: Array) -> Array:
-        a = _read(s, x)
-        return _write(s, [_mix(s, "fdbgi,fgio->fdbgo", a, b) for b in _kernel(s, w)])
+        return _product(s, x, _kernel(s, w))
 
     made = _over_frequencies(s, at, _apply(s, s.first.read, x), _apply(s, s.first.kernel, w))
     return _apply(s, s.first.write, made, 2) if s.rest else made
+
+
+def kernel_spectrum(s: Spectrum, w: Array) -> list[Array]:
+    """Both parts of the transform of ``(*window, groups, in, out)``, at all frequencies."""
+    return _over_frequencies(s, functools.partial(_kernel, s), _apply(s, s.first.kernel, w))
+
+
+def output_by_spectrum(s: Spectrum, x: Array, parts: list[Array]) -> Array:
+    """The convolution, given the transform of the kernel; see :func:`output`."""
+    made = _over_frequencies(s, lambda x, *parts: _product(s, x, parts), _apply(s, s.first.read, x), *parts)
+    return _apply(s, s.first.write, made, 2) if s.rest else made
+
+
+def _product(s: Spectrum, x: Array, parts: Iterable[Array]) -> Array:
+    """The output at one frequency of the first axis, back on the other axes."""
+    a = _read(s, x)
+    return _write(s, [_mix(s, "fdbgi,fgio->fdbgo", a, b) for b in parts])
 
 
 def input_gradient(s: Spectrum, w: Array, y: Array) -> Array:
@@ -84,7 +101,7 @@ def kernel_gradient(s: Spectrum, x: Array, y: Array) -> Array:
     return _apply(s, _back(s.first.kernel, 2), made, 2)
 
 
-def _over_frequencies(s: Spectrum, at: Callable, *arrays: Array) -> Array:
+def _over_frequencies(s: Spectrum, at: Callable, *arrays: Array) -> Any:
     """Applies a function for each frequency of the first axis; where that is the only axis, for all at once."""
     if not s.rest:
         return at(*arrays)

@@ -1,26 +1,28 @@
 """The kernel of a frozen layer: written out once, and taken into the coordinates in which its algorithms multiply."""
 
-import dataclasses
+import math
 from typing import Any
 
 import jax
 from flax import nnx
+from jax import lax
 
 from equijax._dtypes import accumulation_dtype
-from equijax.nn._convolve import convolve, form_of
+from equijax.nn._convolve import has_choice, has_fibre_choice, hashable
+from equijax.nn._dense import dense
 from equijax.nn._fibrewise import Fibrewise
 from equijax.nn._planar import Planar
-from equijax.nn._trilinear import Map
+from equijax.nn._trilinear import Map, Program
 
 Array = jax.Array
 
 
 class Frozen(nnx.Variable):
-    """An array of a frozen layer, made from its parameters; it is no parameter itself."""
+    """An array of a frozen layer, made of its parameters."""
 
 
 class Notes:
-    """The shapes of the inputs that a layer was called with; compared by identity."""
+    """The shapes of what a layer is called with; equal to itself only, so that it is static in a module."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -32,31 +34,34 @@ class FrozenKernel(nnx.Module):
     Attributes:
       dense: the kernel written out, ``(*window, channels in, channels out)``.
       irreps: its matrices irrep by irrep, where the layer has them.
-      spectrum: its Fourier transform for grids of one size, where it was frozen for such grids.
-      sizes: that size.
+      spectrum: both parts of its Fourier transform for grids of one size, where it was frozen for such.
+      sizes: that size, or None.
+      count: number of free weights for each pair of features.
     """
 
-    def __init__(self, layer: Any, kernel: Array):
-        self.dense = Frozen(layer.written_out(kernel))
-        self.kernel_shape = kernel.shape
+    def __init__(self, kernel: Array, written_out: Array, layer: Any):
+        self.dense, self.count = Frozen(written_out), kernel.shape[0]
+        form = self._form(kernel, layer)
+        wide = kernel.astype(accumulation_dtype(kernel.dtype))
+        self.irreps = nnx.data([Frozen(m) for m in form.irreps.matrices(wide)] if isinstance(form, Fibrewise) else [])
+        self.spectrum = nnx.data([])
         self.sizes: tuple[int, ...] | None = None
         self.notes: Notes | None = None
-        form, wide = layer.form(self.dense[...]), accumulation_dtype(kernel.dtype)
-        irreps = form.irreps.matrices(kernel.astype(wide)) if isinstance(form, Fibrewise) else []
-        self.irreps = nnx.data([Frozen(matrix) for matrix in irreps])
-        self.spectrum = nnx.data([])
 
     def __getitem__(self, index: Any) -> Array:
-        """The kernel written out, as a Param gives its array."""
+        """The kernel written out, as a parameter gives its array."""
         return self.dense[index]
 
-    def transform(self, planar: Planar, sizes: tuple[int, ...]) -> None:
-        """Keeps the Fourier transform for grids of one size."""
-        self.sizes = sizes
-        self.spectrum = nnx.data([Frozen(part) for part in planar.kernel_spectrum(self.dense[...], sizes)])
+    def transform(self, layer: Any, shape: tuple[int, ...]) -> None:
+        """Keeps the Fourier transform where it is what a planar input of this shape is multiplied with."""
+        x = jax.ShapeDtypeStruct(shape, self.dense[...].dtype)
+        form = self._form(x, layer)
+        if form is not None and self._algorithm(form, shape, layer) == "frequency":
+            parts = _planar(form).kernel_spectrum(self.dense[...], shape[1:-1])
+            self.spectrum, self.sizes = nnx.data([Frozen(part) for part in parts]), shape[1:-1]
 
-    def convolve(self, x: Array, kernel: Array, layer: Any) -> Array:
-        """Convolves by the layer's algorithm; elsewhere than on a CPU "auto" is dense.
+    def convolve(self, x: Array, kernel: Array, layer: Any) -> Array | None:
+        """Convolves by what is kept; None where that is nothing but the kernel.
 
         Args:
           x: ``(batch, *sizes, channels in)``.
@@ -65,4 +70,60 @@ class FrozenKernel(nnx.Module):
         """
         if self.notes is not None:
             self.notes.shapes.append(x.shape)
-        form = form_of(x, kernel, layer)
+        form = self._form(x, layer) if x.dtype == self.dense[...].dtype else None
+        if form is None or not (self.irreps or x.shape[1:-1] == self.sizes):
+            return None
+        fast = self._program(form, self._algorithm(form, x.shape, layer), x.shape)
+        if layer.algorithm != "auto":
+            return fast(x, kernel)
+        plain = lambda x, kernel: dense(x, kernel, layer.sampling, layer.feature_group_count, layer.precision)  # noqa: E731
+        return by_platform(x, kernel, fast, plain)
+
+    def _form(self, x: Any, layer: Any) -> Fibrewise | Planar | None:
+        """The form of the layer, where there is more than one way."""
+        sampling, precision, algorithm = layer.sampling, hashable(layer.precision), layer.algorithm
+        if algorithm == "dense" or sampling.transposed or layer.preferred_element_type is not None:
+            return None
+        whole = layer.feature_group_count == 1 and algorithm != "frequency"
+        if whole and has_fibre_choice(x, self.dense[...], layer.sharing, sampling):
+            return Fibrewise(layer.sharing, sampling, precision, algorithm)
+        several = math.prod(sampling.window) > 1 and algorithm != "group"
+        if several and has_choice(x, self.dense[...], sampling):
+            return Planar(sampling, layer.feature_group_count, precision, algorithm)
+        return None
+
+    def _algorithm(self, form: Fibrewise | Planar, shape: tuple[int, ...], layer: Any) -> str:
+        """The algorithm that is named, or fastest on a CPU."""
+        if layer.algorithm != "auto":
+            return layer.algorithm
+        of, weights = self._output(form, shape), self.dense.shape
+        if isinstance(form, Fibrewise):
+            weights = (self.count, layer.in_features, layer.out_features)
+        return form.fastest(of, of.shapes(shape, weights))
+
+    def _program(self, form: Fibrewise | Planar, algorithm: str, shape: tuple[int, ...]) -> Program:
+        planar, of = _planar(form), self._output(form, shape)
+        if algorithm == "group" and isinstance(form, Fibrewise):
+            return lambda x, _: form.irreps.output(x, _values(self.irreps), of.shape).astype(x.dtype)
+        if algorithm == "frequency" and shape[1:-1] == self.sizes:
+            return lambda x, _: planar.output_by_spectrum(x, _values(self.spectrum), of.shape)
+        if algorithm == "frequency":
+            return planar.program(Map(planar, "y", of.shape), "frequency")
+        return planar.dense_on_cpu if math.prod(planar.sampling.window) > 1 else planar.product
+
+    def _output(self, form: Fibrewise | Planar, shape: tuple[int, ...]) -> Map:
+        batch, *sizes, _ = shape
+        return Map(form, "y", (batch, *form.sampling.out_sizes(tuple(sizes)), self.dense.shape[-1]))
+
+
+def by_platform(x: Array, kernel: Array, fast: Program, plain: Program) -> Array:
+    """Convolves by the fast program on a CPU, and by the plain one elsewhere and where a network is read."""
+    return lax.platform_dependent(x, kernel, cpu=fast, default=plain)
+
+
+def _planar(form: Fibrewise | Planar) -> Planar:
+    return form.planar if isinstance(form, Fibrewise) else form
+
+
+def _values(variables: Any) -> list[Array]:
+    return [variable[...] for variable in variables]

@@ -195,7 +195,8 @@ class _Reader:
                 self.mark(eqn.params.get("name", ""), inputs[0])
                 names[eqn.outvars[0]] = inputs[0]
             elif (inner := _inner(eqn, len(inputs))) is not None:
-                self.write_out(inner, eqn, inputs, names, caller, here)
+                taken = inputs[len(inputs) - len(_opened(inner)[0].invars) :]  # a choice reads its index first
+                self.write_out(inner, eqn, taken, names, caller, here)
             else:
                 outputs = tuple(self.new(names, v) for v in eqn.outvars)
                 bind = _binder(eqn.primitive, eqn.params)
@@ -235,9 +236,15 @@ def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def _inner(eqn: Any, arguments: int) -> Any:
-    """Returns the body of a call that can be written out, or None; of a convolution the dense program."""
+    """Returns the body of a call that can be written out, or None.
+
+    That is the dense program of a convolution, and of a choice by platform what is done on any platform.
+    """
     if eqn.primitive is trilinear_p:
         return jax.make_jaxpr(eqn.params["of"].dense)(*map(_struct, eqn.invars))
+    platforms = eqn.params.get("branches_platforms") or ()
+    if eqn.primitive.name == "cond" and None in platforms:
+        return eqn.params["branches"][platforms.index(None)]
     if eqn.primitive.name not in CALLS:
         return None
     body = next((eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params), None)

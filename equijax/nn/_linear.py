@@ -15,6 +15,7 @@ from equijax.actions._kept import Nothing
 from equijax.actions._kept_parts import kept_by, meet
 from equijax.nn._conv import default_bias_init, default_kernel_init
 from equijax.nn._exactness import Exactness
+from equijax.nn._frozen import Frozen
 from equijax.nn._layer import Layer, require_same_group
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
 from equijax.sharing import LinearSharing
@@ -146,15 +147,23 @@ class EquivariantLinear(Layer):
                 f"`inputs` has shape {inputs.shape}; the layer needs (*batch, *{in_shape}, {self.in_features}), the points "
                 "that `in_action` moves and in_features last."
             )
-        kernel = read_kernel(self.kernel, self.sharing, self.in_features, self.out_features)
+        frozen = isinstance(self.kernel, Frozen)
+        kernel = self.kernel[...] if frozen else self._kernel()
         bias = read_bias(self.bias, self.sharing, self.out_features)
         x, kernel, bias = self.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
         x = x.reshape(*batch, self.sharing.in_action.size, self.in_features)
         y = jnp.einsum(
             "...ic,oicd->...od",
             x,
-            self.sharing.expand(kernel),
+            kernel if frozen else self.sharing.expand(kernel),
             precision=self.precision,
             preferred_element_type=self.preferred_element_type,
         )
         return add_bias(y, bias, self.sharing).reshape(*batch, *out_shape, self.out_features)
+
+    def _kernel(self) -> jax.Array:
+        return read_kernel(self.kernel, self.sharing, self.in_features, self.out_features)
+
+    def frozen(self) -> Frozen:
+        """What the layer multiplies with when it is frozen."""
+        return Frozen(self.sharing.expand(self._kernel()))

@@ -41,6 +41,11 @@ class Planar(Form):
         """The same, in the form that a CPU computes fastest."""
         return dense_on_cpu(x, w, self.sampling, self.groups, self.precision)
 
+    def product(self, x: Array, w: Array) -> Array:
+        """The convolution with one sample as a matrix product."""
+        rows = jnp.dot(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[-2:]), precision=self.precision)
+        return rows.reshape(*x.shape[:-1], w.shape[-1])
+
     def parts(self, role: str) -> int:
         """The number of feature groups."""
         del role
@@ -75,6 +80,17 @@ class Planar(Form):
             return self._outer(of, made(spectrum, *arrays)).astype(first.dtype)
 
         return program
+
+    def kernel_spectrum(self, w: Array, sizes: tuple[int, ...]) -> list[Array]:
+        """The transform of a kernel for inputs of a size, all that can be done before there is an input."""
+        wide = w.astype(accumulation_dtype(w.dtype))
+        return _frequency.kernel_spectrum(_frequency.spectrum(self.axes(sizes), self.precision), self._inner("w", wide))
+
+    def output_by_spectrum(self, x: Array, parts: list[Array], shape: tuple[int, ...]) -> Array:
+        """The output of a shape, given the transform of the kernel for the size of the input."""
+        spectrum = _frequency.spectrum(self.axes(x.shape[1:-1]), self.precision)
+        made = _frequency.output_by_spectrum(spectrum, self._inner("x", x.astype(accumulation_dtype(x.dtype))), parts)
+        return self._outer(Map(self, "y", shape), made).astype(x.dtype)
 
     def _inner(self, role: str, value: Array) -> Array:
         """To ``(*sizes, batch, groups, channels)``, or ``(*window, groups, in, out)``; one group has no axis."""
