@@ -96,6 +96,20 @@ def test_single_precision_is_as_good_as_dense(geometry):
     assert relative(dw, fw) <= 1e-5
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("pads", [((3, 1),), ((3, 1), (1, 1)), ((4, 0), (3, 2))])
+def test_padding_longer_than_the_window_reaches(pads, transposed):
+    """XLA computes the gradient wrongly on a CPU, from float32 memory that nobody wrote, if it is left to do so."""
+    ones, twos = ((n,) * len(pads) for n in (1, 2))
+    sampling = Sampling((3,) * len(pads), twos if transposed else ones, ones, pads, transposed)
+    x, w = randn((3, *(8, 7)[: len(pads)], 8), 1, jnp.float32), randn((*sampling.window, 8, 8), 2, jnp.float32)
+    program = lambda x, w: jax.grad(lambda x: jnp.sum(jnp.sin(convolve(x, w, sampling))))(x)  # noqa: E731
+    expected = jax.jit(program)(*(a.astype(jnp.float64) for a in (x, w)))
+    junk = [jnp.full(1 << 16, 1e30, jnp.float32) + k for k in np.arange(4, dtype=np.float32)]
+    del junk
+    assert relative(expected, jax.jit(program)(x, w)) <= 3e-6
+
+
 @pytest.mark.parametrize("mean", [10.0, 1e3, 1e4])
 def test_large_means_lose_no_more_than_the_dense_algorithm(mean):
     exact, x, w = planar(2, "SAME", 3, 1, 1, batch=4)
