@@ -18,6 +18,7 @@ from equijax._numbers import positive_int
 from equijax.actions import Action
 from equijax.actions._acting import require_elements, require_moved
 from equijax.audit._actions import actions_in, is_action, layout_of, moves_graph, require_action_tree
+from equijax.audit._as_run import errors_as_run, note_of
 from equijax.audit._consistency import consistency_of
 from equijax.audit._elements import audited_elements, how_drawn
 from equijax.audit._error import moved
@@ -130,6 +131,7 @@ def explain(
     rows, beside, cancellation = rows_of(subject, found, second, lie)
     notes = beside.notes if elements is not None else (*how_drawn(network.frame.group), *beside.notes)
     frame = network.frame
+    as_run = errors_as_run(subject, found)
     return Report(
         model=type(model).__name__,
         group=repr(frame.group),
@@ -142,10 +144,11 @@ def explain(
         cancellation=cancellation,
         infinitesimal=lie,
         consistency=consistency_of(model, x, in_action, shifts=shifts) if shifts else None,
-        notes=notes,
+        notes=(*notes, *note_of(as_run)),
         leaks=beside.totals,
         versions=_versions(),
         seconds=time.perf_counter() - begin,
+        _as_run=as_run,
         _planned=functools.partial(plan_of, subject, found, rows),
     )
 

@@ -196,7 +196,8 @@ class Report:
       group: the group, as text.
       input_shape: shapes of the input, as text.
       elements: a label for each element that was measured.
-      error: end-to-end error of each element, float64; NaN where the element has no action on the output.
+      error: end-to-end error of each element, float64; NaN where the element has no action on the output. The model is
+        computed with dense convolutions, as for the rows; see ``error_as_run``.
       floor: end-to-end error that rounding alone makes.
       rows: the steps, in order.
       lost: for each element the name of the row behind which it has no action, or ``""``.
@@ -225,6 +226,7 @@ class Report:
     leaks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    _as_run: np.ndarray | None = dataclasses.field(default=None, repr=False)
     _planned: Callable[[], "Plan"] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @functools.cached_property
@@ -239,6 +241,21 @@ class Report:
         return {name: value for name, value in self.__dict__.items() if name != "_planned"}  # it holds the whole network
 
     @property
+    def error_as_run(self) -> np.ndarray:
+        """End-to-end error of each element as the model runs, with the algorithms of its convolutions; float64.
+
+        NaN where ``error`` is; the same as ``error`` where all convolutions are dense.
+        """
+        return self.error if self._as_run is None else self._as_run
+
+    @property
+    def broken_as_run(self) -> tuple[str, ...]:
+        """Labels of the elements whose error is rounding with dense convolutions, but not as the model runs."""
+        bound = 10 * self.floor
+        pairs = zip(self.elements, self.error, self.error_as_run, strict=True)
+        return tuple(label for label, dense, error in pairs if dense <= bound and not error <= bound)
+
+    @property
     def accused(self) -> tuple[Row, ...]:
         """The rows that break the symmetry, here or at other parameters; in order."""
         return tuple(row for row in self.rows if row.accused)
@@ -250,14 +267,14 @@ class Report:
 
     @property
     def judgement(self) -> Judgement:
-        """What is known of the whole network: ``"kept"`` where every row is and every error is rounding."""
-        if self.accused or self.undefined or bool((np.nan_to_num(self.error) > 10 * self.floor).any()):
+        """What is known of the whole network: ``"kept"`` where every row is and every error is rounding, also as it runs."""
+        if self.accused or self.undefined or self.broken_as_run or bool((np.nan_to_num(self.error) > 10 * self.floor).any()):
             return "broken"
         return "not judged" if self.unjudged else "kept"
 
     @property
     def exact(self) -> bool:
-        """True where the end-to-end error of every element is rounding, and every row was tried and kept.
+        """True where the end-to-end error of every element is rounding, also as the model runs, and every row was kept.
 
         An error that is no number although its element has an action on the output (the model returns NaN) is not exact.
         """
@@ -313,8 +330,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain lists, numbers and strings for JSON; NaN and infinities become None."""
         plain = _plain(dataclasses.asdict(dataclasses.replace(self, _planned=None)))
-        del plain["_planned"]
-        plain |= {"exact": self.exact, "judgement": self.judgement}
+        del plain["_planned"], plain["_as_run"]
+        plain |= {"error_as_run": _plain(self.error_as_run), "exact": self.exact, "judgement": self.judgement}
         plan = self.plan
         plain["plan"] = None if plan is None else _plain(dataclasses.asdict(plan)) | {"complete": plan.complete}
         for row, found in zip(self.rows, plain["rows"], strict=True):

@@ -115,9 +115,20 @@ def summary(report: "Report") -> str:
         alone = f"; {_part(report, first)}" if first.share and count > 1 else ""
         sentences.append(f"{count} rows cause it{alone}." if count > 1 else f"One row causes it: {first.name}.")
     sentences += leaking(report)
+    sentences += as_run(report)
     if report.unjudged:
         sentences.append(f"Not judged: {_listed([row.name for row in report.unjudged])}.")
     return " ".join(sentences)
+
+
+def as_run(report: "Report") -> list[str]:
+    """Returns a sentence where the model keeps the symmetry with dense convolutions, but not with its own algorithms."""
+    label = next(iter(report.broken_as_run), None)
+    if label is None:
+        return []
+    error = dict(zip(report.elements, report.error_as_run, strict=True))[label]
+    what = "makes the output undefined" if math.isnan(error) else f"changes the output by {percent(error)}"
+    return [f"{_motion(label)} {what} as the model runs, with the algorithms of its convolutions, but not with dense ones."]
 
 
 def leaking(report: "Report") -> list[str]:

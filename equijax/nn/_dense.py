@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from equijax.nn._sampling import Sampling
+from equijax.nn._sampling import Pairs, Sampling
 
 _BORDERS = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
@@ -47,6 +47,8 @@ def dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, prec
     padding: Any = sampling.padding
     if padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
         x, padding = pad(x, sampling), "VALID"
+    elif not isinstance(padding, str) and _is_long(padding, sampling):
+        x, padding = _shortened(x, padding, sampling, (1,) * len(padding))
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -81,6 +83,23 @@ def _channels_last(ndim: int) -> lax.ConvDimensionNumbers:
     return lax.ConvDimensionNumbers(image, (ndim - 1, ndim - 2, *range(ndim - 2)), image)
 
 
+def _is_long(pads: Pairs, sampling: Sampling) -> bool:
+    """Tells whether more is added in front than the window reaches over.
+
+    The gradient of the input is then a convolution with negative padding, which XLA computes wrongly on a CPU in float32: it
+    reads past the end of its input (openxla/xla#48713).
+    """
+    return any(low > k - 1 for (low, _), k in zip(pads, sampling.extents, strict=True))
+
+
+def _shortened(x: jax.Array, pads: Pairs, sampling: Sampling, spacing: tuple[int, ...]) -> tuple[jax.Array, Pairs]:
+    """Puts samples ``spacing`` apart and adds what is too long in front; returns the array and the padding that is left."""
+    more = [max(low - (k - 1), 0) for (low, _), k in zip(pads, sampling.extents, strict=True)]
+    added = [(0, 0, 0), *((n, 0, s - 1) for n, s in zip(more, spacing, strict=True)), (0, 0, 0)]
+    left = tuple((low - n, high) for (low, high), n in zip(pads, more, strict=True))
+    return lax.pad(x, jnp.zeros((), x.dtype), added), left
+
+
 def _matmul(x: jax.Array, kernel: jax.Array, groups: int, precision: Any, **options: Any) -> jax.Array:
     x = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     kernel = kernel.reshape(kernel.shape[0], groups, kernel.shape[1] // groups)
@@ -91,13 +110,20 @@ def _matmul(x: jax.Array, kernel: jax.Array, groups: int, precision: Any, **opti
 def _transposed(x: jax.Array, kernel: jax.Array, sampling: Sampling, precision: Any, options: Any) -> jax.Array:
     """A convolution of the input with strides − 1 zeros between its samples; circular: wrapped onto the torus."""
     circular = sampling.padding == "CIRCULAR"
-    pads = [(k - 1, max(s - 1, k - 1)) for k, s in zip(sampling.extents, sampling.strides, strict=True)]
+    spacing = sampling.strides
+    if circular:
+        pads = tuple((k - 1, max(s - 1, k - 1)) for k, s in zip(sampling.extents, sampling.strides, strict=True))
+    else:
+        pads = sampling.pads(x.shape[1:-1])
+    if _is_long(pads, sampling):
+        x, pads = _shortened(x, pads, sampling, spacing)
+        spacing = (1,) * len(spacing)
     y = lax.conv_general_dilated(
         x,
         kernel,
         (1,) * len(sampling.window),
-        pads if circular else sampling.pads(x.shape[1:-1]),
-        lhs_dilation=sampling.strides,
+        pads,
+        lhs_dilation=spacing,
         rhs_dilation=sampling.dilation,
         dimension_numbers=_channels_last(x.ndim),
         precision=precision,

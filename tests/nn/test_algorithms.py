@@ -16,7 +16,7 @@ from equijax.nn._convolve import ALGORITHMS, convolve
 from equijax.nn._dense import dense, dense_on_cpu
 from equijax.nn._sampling import Sampling
 from equijax.reps import Quotient, Regular, Scalar
-from tests.contract.cases import CASES, P4M
+from tests.contract.cases import P4M
 from tests.helpers import QUATERNIONS, options, randn
 
 GEOMETRIES = [  # grid axes, padding, window, dilation, groups
@@ -96,6 +96,20 @@ def test_single_precision_is_as_good_as_dense(geometry):
     assert relative(dw, fw) <= 1e-5
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("pads", [((3, 1),), ((3, 1), (1, 1)), ((4, 0), (3, 2))])
+def test_padding_longer_than_the_window_reaches(pads, transposed):
+    """XLA computes the gradient wrongly on a CPU, from float32 memory that nobody wrote, if it is left to do so."""
+    ones, twos = ((n,) * len(pads) for n in (1, 2))
+    sampling = Sampling((3,) * len(pads), twos if transposed else ones, ones, pads, transposed)
+    x, w = randn((3, *(8, 7)[: len(pads)], 8), 1, jnp.float32), randn((*sampling.window, 8, 8), 2, jnp.float32)
+    program = lambda x, w: jax.grad(lambda x: jnp.sum(jnp.sin(convolve(x, w, sampling))))(x)  # noqa: E731
+    expected = jax.jit(program)(*(a.astype(jnp.float64) for a in (x, w)))
+    junk = [jnp.full(1 << 16, 1e30, jnp.float32) + k for k in np.arange(4, dtype=np.float32)]
+    del junk
+    assert relative(expected, jax.jit(program)(x, w)) <= 3e-6
+
+
 @pytest.mark.parametrize("mean", [10.0, 1e3, 1e4])
 def test_large_means_lose_no_more_than_the_dense_algorithm(mean):
     exact, x, w = planar(2, "SAME", 3, 1, 1, batch=4)
@@ -112,20 +126,6 @@ def test_half_precision_accumulates_in_single(dtype):
     y = planar(2, "SAME", 3, 1, 1, "frequency")[0](x, w)
     assert y.dtype == dtype
     assert relative(exact(x.astype(jnp.float64), w.astype(jnp.float64)), y) <= float(jnp.finfo(dtype).eps)
-
-
-CONVOLUTIONS = [case for case in CASES if "Conv" in case.name and "Transpose" not in case.name]
-
-
-@pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: case.name)
-def test_layers_agree_and_keep_their_law(case):
-    layer = case.build()
-    x = randn((2, *case.shape))
-    layer.set_attributes(algorithm="dense")
-    dense = layer(x)
-    layer.set_attributes(algorithm="frequency")
-    np.testing.assert_allclose(layer(x), dense, atol=1e-13 * float(jnp.max(jnp.abs(dense))))
-    ej.testing.check_equivariance(layer, layer.in_action, layer.out_action, x)
 
 
 FIBRES = [
