@@ -309,7 +309,8 @@ def jittered_state(network: Network, state: tuple[Any, ...]) -> tuple[Any, ...] 
     names = network.trace.state_names
     result, changed = [], False
     for name, leaf in zip(names, state, strict=True):
-        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.floating) or not np.size(leaf):
+        moves = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) and np.size(leaf)
+        if not moves or name in network.trace.frozen:
             result.append(leaf)
             continue
         value = np.asarray(leaf)

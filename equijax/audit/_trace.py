@@ -17,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from equijax._cache import bounded
 from equijax.nn import Layer, Sequential
+from equijax.nn._frozen import Frozen
 from equijax.nn._jaxpr import Call, Equation, Program, mark_name, read
 
 _CALLS: contextvars.ContextVar["_Calls | None"] = contextvars.ContextVar("calls", default=None)
@@ -76,6 +77,7 @@ class Trace:
       state: the leaves of the state.
       state_names: their names.
       counters: those of the leaves that count random keys.
+      frozen: those of the leaves that a frozen layer has made of its parameters.
       x: the leaves of the input.
       x_tree: structure of the input.
       out_tree: structure of the result.
@@ -94,6 +96,7 @@ class Trace:
     modules: Mapping[str, nnx.Module]
     edges: Mapping[tuple[Call, str], Any] = dataclasses.field(default_factory=dict)
     counters: frozenset[str] = frozenset()
+    frozen: frozenset[str] = frozenset()
 
     @property
     def x_variables(self) -> tuple[int, ...]:
@@ -143,8 +146,7 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     named, state_tree = jax.tree_util.tree_flatten_with_path(state)
     names = tuple(_state_name(path) for path, _ in named)
     leaves = tuple(leaf for _, leaf in named)
-    counted, _ = jax.tree_util.tree_flatten_with_path(nnx.state(model, nnx.RngCount))
-    counters = frozenset(_state_name(path) for path, _ in counted)
+    counters, frozen = (_names_of(model, kind) for kind in (nnx.RngCount, Frozen))
     x_leaves, x_tree = jax.tree.flatten(x)
     x_leaves = tuple(leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf) for leaf in x_leaves)
     shapes: dict[str, Any] = {}
@@ -174,7 +176,14 @@ def trace(model: nnx.Module, x: Any) -> Trace:
     if not found:
         raise ValueError(f"`model` ({type(model).__name__}) returns no array; an audit needs one.")
     modules = {**calls.made, **{path_text(path): module for path, module in nnx.iter_modules(model)}}
-    return Trace(read(closed), leaves, names, x_leaves, x_tree, shapes["tree"], len(found), modules, calls.edges, counters)
+    tree, program = shapes["tree"], read(closed)
+    return Trace(program, leaves, names, x_leaves, x_tree, tree, len(found), modules, calls.edges, counters, frozen)
+
+
+def _names_of(model: Any, kind: type) -> frozenset[str]:
+    """The names of the leaves of one kind of state."""
+    found, _ = jax.tree_util.tree_flatten_with_path(nnx.state(model, kind))
+    return frozenset(_state_name(path) for path, _ in found)
 
 
 def path_text(path: tuple[Any, ...]) -> str:

@@ -5,14 +5,13 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax import lax
 
 from equijax._dtypes import accumulation_dtype
 from equijax.nn._convolve import has_choice, has_fibre_choice, hashable
-from equijax.nn._dense import dense
 from equijax.nn._fibrewise import Fibrewise
 from equijax.nn._planar import Planar
-from equijax.nn._trilinear import Map, Program
+from equijax.nn._prepared import planar_of, prepared_convolution
+from equijax.nn._trilinear import Map
 
 Array = jax.Array
 
@@ -57,7 +56,7 @@ class FrozenKernel(nnx.Module):
         x = jax.ShapeDtypeStruct(shape, self.dense[...].dtype)
         form = self._form(x, layer)
         if form is not None and self._algorithm(form, shape, layer) == "frequency":
-            parts = _planar(form).kernel_spectrum(self.dense[...], shape[1:-1])
+            parts = planar_of(form).kernel_spectrum(self.dense[...], shape[1:-1])
             self.spectrum, self.sizes = nnx.data([Frozen(part) for part in parts]), shape[1:-1]
 
     def convolve(self, x: Array, kernel: Array, layer: Any) -> Array | None:
@@ -73,11 +72,11 @@ class FrozenKernel(nnx.Module):
         form = self._form(x, layer) if x.dtype == self.dense[...].dtype else None
         if form is None or not (self.irreps or x.shape[1:-1] == self.sizes):
             return None
-        fast = self._program(form, self._algorithm(form, x.shape, layer), x.shape)
-        if layer.algorithm != "auto":
-            return fast(x, kernel)
-        plain = lambda x, kernel: dense(x, kernel, layer.sampling, layer.feature_group_count, layer.precision)  # noqa: E731
-        return by_platform(x, kernel, fast, plain)
+        algorithm = self._algorithm(form, x.shape, layer)
+        kept = self.irreps if algorithm == "group" else ()
+        if algorithm == "frequency" and x.shape[1:-1] == self.sizes:
+            kept = self.spectrum
+        return prepared_convolution(x, kernel, [v[...] for v in kept], form, algorithm, self._out_shape(x.shape, layer))
 
     def _form(self, x: Any, layer: Any) -> Fibrewise | Planar | None:
         """The form of the layer, where there is more than one way."""
@@ -94,36 +93,12 @@ class FrozenKernel(nnx.Module):
 
     def _algorithm(self, form: Fibrewise | Planar, shape: tuple[int, ...], layer: Any) -> str:
         """The algorithm that is named, or fastest on a CPU."""
-        if layer.algorithm != "auto":
-            return layer.algorithm
-        of, weights = self._output(form, shape), self.dense.shape
+        if form.algorithm != "auto":
+            return form.algorithm
+        of, weights = Map(form, "y", self._out_shape(shape, layer)), self.dense.shape
         if isinstance(form, Fibrewise):
             weights = (self.count, layer.in_features, layer.out_features)
         return form.fastest(of, of.shapes(shape, weights))
 
-    def _program(self, form: Fibrewise | Planar, algorithm: str, shape: tuple[int, ...]) -> Program:
-        planar, of = _planar(form), self._output(form, shape)
-        if algorithm == "group" and isinstance(form, Fibrewise):
-            return lambda x, _: form.irreps.output(x, _values(self.irreps), of.shape).astype(x.dtype)
-        if algorithm == "frequency" and shape[1:-1] == self.sizes:
-            return lambda x, _: planar.output_by_spectrum(x, _values(self.spectrum), of.shape)
-        if algorithm == "frequency":
-            return planar.program(Map(planar, "y", of.shape), "frequency")
-        return planar.dense_on_cpu if math.prod(planar.sampling.window) > 1 else planar.product
-
-    def _output(self, form: Fibrewise | Planar, shape: tuple[int, ...]) -> Map:
-        batch, *sizes, _ = shape
-        return Map(form, "y", (batch, *form.sampling.out_sizes(tuple(sizes)), self.dense.shape[-1]))
-
-
-def by_platform(x: Array, kernel: Array, fast: Program, plain: Program) -> Array:
-    """Convolves by the fast program on a CPU, and by the plain one elsewhere and where a network is read."""
-    return lax.platform_dependent(x, kernel, cpu=fast, default=plain)
-
-
-def _planar(form: Fibrewise | Planar) -> Planar:
-    return form.planar if isinstance(form, Fibrewise) else form
-
-
-def _values(variables: Any) -> list[Array]:
-    return [variable[...] for variable in variables]
+    def _out_shape(self, shape: tuple[int, ...], layer: Any) -> tuple[int, ...]:
+        return (shape[0], *layer.sampling.out_sizes(shape[1:-1]), self.dense.shape[-1])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equijax.nn._host import on_host
+from equijax.nn._prepared import prepared_p
 from equijax.nn._trilinear import trilinear_p
 
 Values = dict[int, Any]
@@ -195,8 +196,7 @@ class _Reader:
                 self.mark(eqn.params.get("name", ""), inputs[0])
                 names[eqn.outvars[0]] = inputs[0]
             elif (inner := _inner(eqn, len(inputs))) is not None:
-                taken = inputs[len(inputs) - len(_opened(inner)[0].invars) :]  # a choice reads its index first
-                self.write_out(inner, eqn, taken, names, caller, here)
+                self.write_out(inner, eqn, inputs, names, caller, here)
             else:
                 outputs = tuple(self.new(names, v) for v in eqn.outvars)
                 bind = _binder(eqn.primitive, eqn.params)
@@ -236,15 +236,12 @@ def _opened(closed: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def _inner(eqn: Any, arguments: int) -> Any:
-    """Returns the body of a call that can be written out, or None.
-
-    That is the dense program of a convolution, and of a choice by platform what is done on any platform.
-    """
+    """Returns the body of a call that can be written out, or None; of a convolution the dense program."""
     if eqn.primitive is trilinear_p:
         return jax.make_jaxpr(eqn.params["of"].dense)(*map(_struct, eqn.invars))
-    platforms = eqn.params.get("branches_platforms") or ()
-    if eqn.primitive.name == "cond" and None in platforms:
-        return eqn.params["branches"][platforms.index(None)]
+    if eqn.primitive is prepared_p:
+        dense = lambda x, kernel, *kept: eqn.params["how"].of.dense(x, kernel)  # noqa: E731
+        return jax.make_jaxpr(dense)(*map(_struct, eqn.invars))
     if eqn.primitive.name not in CALLS:
         return None
     body = next((eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params), None)
