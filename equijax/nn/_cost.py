@@ -46,6 +46,7 @@ class Frequency(NamedTuple):
       byte: for 10⁶ bytes of input and output.
       spectrum: for 10⁶ bytes of their transforms.
       call: for a call.
+      spilled: for 10⁶ bytes of the kernel's transform that leave the cache, in each turn of the loop.
     """
 
     mix: float
@@ -54,6 +55,7 @@ class Frequency(NamedTuple):
     byte: float
     spectrum: float
     call: float
+    spilled: float
 
 
 #: By number of axes and role of the result. XLA computes narrow results faster since jaxlib 0.11.
@@ -75,12 +77,12 @@ if jax.__version_info__ < (0, 11):
         (3, "x"): Dense(0, 41.4, 0.346, 0.208, 4.96, 0),
     }
 FREQUENCY = {
-    (2, "y"): Frequency(5.61, 10.1, 18.9, 0.307, 0.135, 0.063),
-    (2, "w"): Frequency(5.18, 9.26, 20.5, 0.635, 0, 0.032),
-    (2, "x"): Frequency(7.99, 12.7, 18.4, 0.24, 0.034, 0.154),
-    (3, "y"): Frequency(14.1, 18.7, 16.2, 0, 0, 0.213),
-    (3, "w"): Frequency(20.6, 18.3, 15.6, 0, 0, 0.488),
-    (3, "x"): Frequency(15.1, 16.4, 14.6, 0, 0, 0.222),
+    (2, "y"): Frequency(7.93, 11.3, 14.7, 0.302, 0.094, 0.071, 0.087),
+    (2, "w"): Frequency(7.28, 13.8, 17.7, 0.23, 0, 0.097, 0.08),
+    (2, "x"): Frequency(8.54, 10.6, 15.3, 0.087, 0.241, 0.092, 0.055),
+    (3, "y"): Frequency(8.6, 16.4, 16.2, 0, 0.099, 0.26, 0.227),
+    (3, "w"): Frequency(0, 13.5, 15.9, 0.47, 0, 0.541, 0.341),
+    (3, "x"): Frequency(0.24, 14.8, 16.5, 0, 0.242, 0.289, 0.28),
 }
 
 
@@ -92,12 +94,34 @@ class Pointwise(NamedTuple):
 
 
 GROUP, WRITTEN_OUT = Pointwise(8.0, 0.32), Pointwise(4.9, 0.02)
-#: The same with a window; there a byte of what the windows read.
-WINDOWS = Pointwise(9.0, 0.25)
+
+
+class Windows(NamedTuple):
+    """Milliseconds of maps irrep by irrep with a window of several samples.
+
+    Attributes:
+      product: for 10⁹ operations of the products.
+      transform: for 10⁹ operations of the transforms of the fibres.
+      byte: for 10⁶ bytes of what the windows read.
+      call: for a call.
+    """
+
+    product: float
+    transform: float
+    byte: float
+    call: float
+
+
+#: By role of the result.
+WINDOWS = {"y": Windows(3.8, 5.7, 0.43, 9.7), "x": Windows(3.8, 5.7, 0.43, 9.7), "w": Windows(8.7, 15.6, 0.43, 9.4)}
 #: Milliseconds below which nothing but the dense program is worth its compilation.
 SHORT = 0.15
+#: The share of the dense time below which another program is taken: the model is not exact, and dense is what is known.
+MARGIN = 0.85
 #: What stays in the cache, in 10⁶ bytes.
 CACHED = 4.0
+#: The part of a kernel's transform that stays there for one turn of the loop over frequencies.
+TURN = 8.0
 
 
 def frequency_is_faster(wanted: str, axes: tuple[Axis, ...], groups: int, shapes: Shapes) -> bool:
@@ -114,7 +138,7 @@ def frequency_is_faster(wanted: str, axes: tuple[Axis, ...], groups: int, shapes
     if len(axes) not in (2, 3):
         return False
     dense = dense_time(DENSE[len(axes), wanted], wanted, groups, shapes)
-    return dense > SHORT and frequency_time(FREQUENCY[len(axes), wanted], axes, shapes) < dense
+    return dense > SHORT and frequency_time(FREQUENCY[len(axes), wanted], axes, shapes) < MARGIN * dense
 
 
 def dense_time(rates: Dense, wanted: str, groups: int, shapes: Shapes) -> float:
@@ -139,7 +163,9 @@ def frequency_time(rates: Frequency, axes: tuple[Axis, ...], shapes: Shapes) -> 
     arrays = 4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"]))
     spectra = 8e-6 * frequencies * batch * (into + out)
     products = rates.mix * mix + 1e-9 * (rates.transform * transform + rates.kernel * kernel)
-    return products + rates.byte * arrays + rates.spectrum * spectra + rates.call
+    turns = axes[0].length // 2 + 1  # of the loop
+    spilled = turns * max(8e-6 * (frequencies // turns) * columns - TURN, 0)
+    return products + rates.byte * arrays + rates.spectrum * spectra + rates.spilled * spilled + rates.call
 
 
 def _transforms(axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> int:
@@ -162,7 +188,7 @@ class Costs(NamedTuple):
     @property
     def fastest(self) -> str:
         """The algorithm to take; the dense one where nothing else is worth its compilation."""
-        times = self._asdict()
+        times = {**self._asdict(), "dense": MARGIN * self.dense}
         return "dense" if self.dense <= SHORT else min(times, key=times.__getitem__)
 
 
@@ -189,8 +215,10 @@ def costs_of_fibres(
         dense = dense_time(DENSE[len(axes), wanted], wanted, 1, expanded)
         frequency = frequency_time(FREQUENCY[len(axes), wanted], axes, expanded)
         read, made = (out, into) if wanted == "x" else (into, out)
-        giga = 2e-9 * rows * (offsets * products * into * out + transform / 2 * (offsets * read + made))
-        return Costs(dense, WINDOWS.product * giga + WINDOWS.byte * 4e-6 * rows * in_fibre * offsets * read, frequency)
+        rates, giga = WINDOWS[wanted], 2e-9 * rows * offsets * products * into * out
+        turned = 1e-9 * rows * transform * (offsets * read + made)
+        group = rates.product * giga + rates.transform * turned + rates.byte * 4e-6 * rows * in_fibre * offsets * read
+        return Costs(dense, group + rates.call, frequency)
     arrays = max(4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"])) - CACHED, 0)
     passes = products / math.sqrt(in_fibre * out_fibre)  # every copy of an irrep adds to all copies in the result
     written_out = 2e-9 * rows * in_fibre * out_fibre * into * out

@@ -21,7 +21,7 @@ class Network:
     batch: int = 64
 
     family: ClassVar[str] = "networks"
-    modes: ClassVar[tuple[str, ...]] = ("train", "eval")
+    modes: ClassVar[tuple[str, ...]] = ("train", "eval", "frozen")
     peer: ClassVar[str] = "escnn"
 
 

@@ -15,6 +15,8 @@ from messages import MessageLayer
 from networks import CLASSES, Network, network
 from sets import SetLayer
 
+import equijax as ej
+
 SingleLayer = Layer | SetLayer | MessageLayer
 
 
@@ -33,7 +35,7 @@ class Contender:
         self.case, self.kind = case, kind
         self.module = module_of(case, kind, algorithm)
         if isinstance(case, Network):
-            self.programs = network_programs(case, self.module)
+            self.programs = network_programs(case, kind, self.module)
         else:
             self.programs = layer_programs(case, kind, self.module)
         self.compiled, self.compile_s, self.memory_MiB = {}, {}, {}
@@ -99,8 +101,8 @@ def memory_mib(compiled: Any) -> float:
     return (total - sizes.alias_size_in_bytes) / 2**20
 
 
-def network_programs(case: Network, module: nnx.Module) -> dict[str, Program]:
-    """A training step, and the forward pass as it is used afterwards."""
+def network_programs(case: Network, kind: str, module: nnx.Module) -> dict[str, Program]:
+    """A training step, and the forward pass as it is used afterwards; frozen, where a library can."""
     module.train()
     definition, parameters, rest = nnx.split(module, nnx.Param, ...)
     adam = optax.adam(1e-3)
@@ -134,7 +136,19 @@ def network_programs(case: Network, module: nnx.Module) -> dict[str, Program]:
         own = copies()
         return (*own, adam.init(own[0])), *batch()
 
-    return {"train": Program(step, train_arguments), "eval": Program(evaluate, lambda: ((), *copies(), batch()[0]))}
+    programs = {"train": Program(step, train_arguments), "eval": Program(evaluate, lambda: ((), *copies(), batch()[0]))}
+    return programs | {"frozen": frozen_program(module, lambda: batch()[0]) if kind == "equijax" else programs["eval"]}
+
+
+def frozen_program(module: nnx.Module, x: Callable[[], jax.Array]) -> Program:
+    """The forward pass with kernels that are written out and transformed once for this input."""
+    definition, state = nnx.split(ej.nn.freeze(module, x().shape))
+
+    def evaluate(kept: tuple, state: Any, x: jax.Array) -> tuple:
+        model: Any = nnx.merge(definition, state, copy=True)
+        return kept, model(x)
+
+    return Program(evaluate, lambda: ((), jax.tree.map(jnp.array, state), x()))
 
 
 def layer_programs(case: SingleLayer, kind: str, module: nnx.Module) -> dict[str, Program]:

@@ -60,7 +60,8 @@ def network_runs(case: dict, model: torch.nn.Module) -> dict[str, Callable]:
         adam.step()
         return loss.detach()
 
-    return {"train": train, "eval": torch.inference_mode()(lambda: model(x))}
+    evaluate = torch.inference_mode()(lambda: model(x))
+    return {"train": train, "eval": evaluate, "frozen": evaluate}
 
 
 def layer_inputs(case: dict, model: torch.nn.Module, data: str | None) -> list[torch.Tensor]:
