@@ -74,6 +74,7 @@ OF_GROUPS = [
     Use("frame_determined", described(nn.frame_determined), {"points": CLOUD}, {"points": "any array"}),
     Use("frame_average", described(nn.frame_average), {"fn": lambda x: x.sum((-2, -1)), "points": CLOUD, "output": "scalars"},
         {"points": "any array"}),
+    Use("freeze", described(nn.freeze), {"model": DOWN, "input_shape": (1, 4, 4, 2)}, {"model": "thing", "input_shape": "thing"}, {"input_shape": {"None": "all sizes alike", "np.int64": "an integer", "list": "a shape"}}),
     Use("canonicalize", described(nn.canonicalize),
         {"x": X[0], "action": ej.GridAction(P4), "score": lambda x: jnp.sum(x[0, 0]), "elements": (np.zeros((1, 2), int), np.zeros(1, int))},
         {"x": "moved array", "elements": "skip"}, {"x": {"higher rank": "either: the score says"}}),
