@@ -13,18 +13,14 @@ from equijax._arguments import one_of
 from equijax._numbers import per_axis, positive_int
 from equijax.groups import Group
 from equijax.groups._group import require_is_group
-from equijax.nn._convolve import (
-    ALGORITHMS,
-    convolve,
-    convolve_fibres,
-    flatten_batch,
-    has_fibre_choice,
-    restore_batch,
-)
+from equijax.nn._convolve import ALGORITHMS, convolve, flatten_batch, form_of, restore_batch
+from equijax.nn._fibrewise import Fibrewise
 from equijax.nn._frozen import FrozenKernel
 from equijax.nn._layer import require_group, require_input, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
+from equijax.nn._planar import Planar
 from equijax.nn._sampling import FORWARD_MODES, TRANSPOSED_MODES, Padding, Sampling, canonical_padding
+from equijax.nn._trilinear import evaluate
 from equijax.nn._windowed import WindowedLayer
 from equijax.reps import Representation, Scalar
 from equijax.sharing import KernelSharing
@@ -197,14 +193,20 @@ class Conv(WindowedLayer):
         return restore_batch(add_bias(y, bias, self.sharing), batch)
 
     def _convolved(self, x: jax.Array, kernel: jax.Array, out_sharding: Any) -> jax.Array:
-        algorithm = one_of(self.algorithm, "algorithm", ALGORITHMS)
+        form = self.form(x, kernel)
         if isinstance(self.kernel, FrozenKernel):
-            y = self.kernel.convolve(x, kernel, self) if out_sharding is None else None
+            y = None if form is None or out_sharding is not None else self.kernel.convolve(x, kernel, form)
             return self._planar(x, kernel, out_sharding) if y is None else y
-        plain = self.feature_group_count == 1 and self.preferred_element_type is None and out_sharding is None
-        if algorithm in ("auto", "group") and plain and has_fibre_choice(x, kernel, self.sharing, self.sampling):
-            return convolve_fibres(x, kernel, self.sharing, self.sampling, self.precision, algorithm)
+        if isinstance(form, Fibrewise) and out_sharding is None:
+            return evaluate(x, kernel, form)
         return self._planar(x, self._expand(kernel), out_sharding)
+
+    def form(self, x: Any, kernel: Any) -> Fibrewise | Planar | None:
+        """The form of the convolution of a planar input, or None where there is only one way."""
+        algorithm = one_of(self.algorithm, "algorithm", ALGORITHMS)
+        if self.preferred_element_type is not None:
+            return None
+        return form_of(x, kernel, self.sharing, self.sampling, self.feature_group_count, self.precision, algorithm)
 
     def _planar(self, x: jax.Array, kernel: jax.Array, out_sharding: Any) -> jax.Array:
         """Convolves with a kernel that is written out."""
@@ -228,7 +230,7 @@ class Conv(WindowedLayer):
     def frozen(self) -> FrozenKernel:
         """What the layer multiplies with when it is frozen."""
         kernel = self._kernel()
-        return FrozenKernel(kernel, self._expand(kernel), self)
+        return FrozenKernel(kernel, self._expand(kernel), self.form(kernel, kernel))
 
     def _expand(self, kernel: jax.Array) -> jax.Array:
         """Writes the kernel out over the channels (fibre, features), or (groups, fibre, features / groups)."""

@@ -63,22 +63,34 @@ def convolve(
         options["preferred_element_type"] = preferred_element_type
     several = math.prod(sampling.window) > 1 and not sampling.transposed
     if algorithm in ("auto", "frequency") and several and not options and has_choice(x, kernel, sampling):
-        return evaluate(x, kernel, Planar(sampling, feature_group_count, hashable(precision), algorithm))
+        return evaluate(x, kernel, Planar(sampling, feature_group_count, _hashable(precision), algorithm))
     return dense(x, kernel, sampling, feature_group_count, precision, **options)
 
 
-def convolve_fibres(
-    x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling, precision: Any, algorithm: str
-) -> jax.Array:
-    """Convolves fibres by free weights ``(count, in, out)``; see :func:`has_fibre_choice`."""
-    return evaluate(x, weights, Fibrewise(sharing, sampling, hashable(precision), algorithm))
+def form_of(
+    x: Any, kernel: Any, sharing: KernelSharing, sampling: Sampling, groups: int, precision: Any, algorithm: str
+) -> Fibrewise | Planar | None:
+    """Returns the form of a layer's convolution, or None where there is only one way.
 
-
-def has_fibre_choice(x: jax.Array, weights: jax.Array, sharing: KernelSharing, sampling: Sampling) -> bool:
-    """Whether there is a way through the irreps: permuted fibres and one sample without a border, or regular fibres."""
-    if sampling.transposed or not has_choice(x, weights, sampling) or not has_blocks(sharing):
-        return False
-    return sharing.offsets > 1 or not any(map(any, sampling.pads()))
+    Args:
+      x: the planar input, or its shape and dtype.
+      kernel: free weights or a kernel that is written out, or shape and dtype.
+      sharing: the weights that are shared; without feature groups there may be a way through the irreps: for permuted
+        fibres with a window of one sample and no border, and for regular fibres.
+      sampling: window, strides, dilation and padding.
+      groups: number of feature groups.
+      precision: precision of the products.
+      algorithm: one of ``ALGORITHMS``.
+    """
+    if algorithm == "dense" or sampling.transposed or not has_choice(x, kernel, sampling):
+        return None
+    bordered = any(map(any, sampling.pads()))
+    by_irrep = groups == 1 and has_blocks(sharing) and (sharing.offsets > 1 or not bordered)
+    if by_irrep and algorithm in ("auto", "group"):
+        return Fibrewise(sharing, sampling, _hashable(precision), algorithm)
+    if algorithm in ("auto", "frequency") and math.prod(sampling.window) > 1:
+        return Planar(sampling, groups, _hashable(precision), algorithm)
+    return None
 
 
 def has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:
@@ -95,6 +107,6 @@ def has_choice(x: jax.Array, kernel: jax.Array, sampling: Sampling) -> bool:
     )
 
 
-def hashable(precision: Any) -> Any:
+def _hashable(precision: Any) -> Any:
     """A precision as a value that can be compared and hashed."""
     return tuple(precision) if isinstance(precision, list) else precision
