@@ -74,7 +74,7 @@ def has_blocks(sharing: KernelSharing) -> bool:
         return False
     if sharing.offsets == 1:
         return into.dim * out.dim * sharing.count <= LARGEST
-    return isinstance(into, Regular) and isinstance(out, Regular) and group.order**3 <= LARGEST
+    return into == out == Regular(group) and group.order**3 <= LARGEST
 
 
 @bounded
