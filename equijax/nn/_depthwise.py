@@ -20,7 +20,7 @@ from equijax.nn._dense import pad
 from equijax.nn._sampling import Sampling
 
 Array = jax.Array
-#: Offsets of the largest window for which sums are written out: beyond, programs get long and transforms of the grid shorter.
+#: Offsets of the largest window for which sums are written out: beyond, programs get long.
 LARGEST = 64
 #: The fewest channels with which the loop over rows is worth its while.
 _CHANNELS = 16
