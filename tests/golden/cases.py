@@ -261,11 +261,6 @@ GRIDS = [
     Golden("EquivariantLinear set default initialiser",
            lambda **o: nn.EquivariantLinear(ej.SetAction(5), ej.SetAction(5), 2, 3, **o), (5, 2)),
     Golden("SetLinear default initialiser", lambda **o: nn.SetLinear(2, 3, **o), (5, 2)),
-    _grid("DepthwiseConv", "p4m", (5, 5, 8, 2), 3, features=(2,)),
-    _grid("DepthwiseConv", "p4", (4, 4, 5, 2), 2, 2, fibres="scalar + regular", features=(2,), fibre=Scalar(P4.point_group) + _reg(P4)),
-    _grid("SeparableConv", "p4", (5, 5, 4, 2), 3),
-    Golden("SeparableConv p4m default initialiser", lambda **o: nn.SeparableConv(2, 3, 3, group=P4M, padding="CIRCULAR", **o),
-           (5, 5, 8, 2)),
 ]  # fmt: skip
 LINEAR = [
     # EquivariantLinear: every kind of action that is finite.
