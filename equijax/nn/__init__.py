@@ -19,6 +19,7 @@ from equijax.nn._conv_transpose import ConvTranspose as ConvTranspose
 from equijax.nn._coset import coset_subsample as coset_subsample
 from equijax.nn._coset import coset_unpool as coset_unpool
 from equijax.nn._declared import Declared as Declared
+from equijax.nn._depthwise_conv import DepthwiseConv as DepthwiseConv
 from equijax.nn._exactness import Exactness as Exactness
 from equijax.nn._fourier import FilteredActivation as FilteredActivation
 from equijax.nn._fourier import FourierDownsample as FourierDownsample
@@ -57,6 +58,7 @@ from equijax.nn._pool import FibrePool as FibrePool
 from equijax.nn._pool import GlobalPool as GlobalPool
 from equijax.nn._pool import coset_pool as coset_pool
 from equijax.nn._restrict import Restrict as Restrict
+from equijax.nn._separable_conv import SeparableConv as SeparableConv
 from equijax.nn._sequential import Sequential as Sequential
 from equijax.nn._spatial_pool import AvgPool as AvgPool
 from equijax.nn._spatial_pool import MaxPool as MaxPool

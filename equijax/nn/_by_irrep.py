@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from equijax.nn._dense import pad
+from equijax.nn._dense import by_mirrored_window, pad
 from equijax.nn._isotypic import Isotypic, isotypic, transposed
 from equijax.nn._sampling import Sampling
 from equijax.nn._tiles import Tiles, tiles_of_pixels, tiles_of_windows
@@ -80,15 +80,7 @@ class ByIrrep:
         matrices = self._matrices(found, jnp.swapaxes(w, 1, 2))
         if self.sharing.offsets == 1:
             return self._output(y, matrices, found, shape)
-        far = [(extent - 1, extent - 1) for extent in self.sampling.extents]
-        if self.sampling.padding == "REFLECT":
-            inner = jax.ShapeDtypeStruct(shape, y.dtype)
-            made = pad(y, dataclasses.replace(self.sampling, padding="VALID"), far)
-            made = self._output(made, matrices, found, jax.eval_shape(self._padded, inner).shape)
-            return jax.linear_transpose(self._padded, inner)(made)[0]
-        pads = self.sampling.pads(shape[1:-1])
-        near = [(a - low, b - high) for (a, b), (low, high) in zip(far, pads, strict=True)]
-        return self._output(pad(y, self.sampling, near), matrices, found, shape)
+        return by_mirrored_window(lambda y, shape: self._output(y, matrices, found, shape), y, self.sampling, shape)
 
     def _padded(self, x: Array) -> Array:
         """An input with its border."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -27,6 +27,29 @@ def pad(x: jax.Array, sampling: Sampling, widths: Sequence[tuple[int, int]] | No
     if sampling.padding in _BORDERS:
         return jnp.pad(x, widths, mode=_BORDERS[sampling.padding])  # pyright: ignore[reportArgumentType]
     return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in widths])
+
+
+def by_mirrored_window(
+    convolve: Callable[[jax.Array, tuple[int, ...]], jax.Array], y: jax.Array, sampling: Sampling, shape: tuple[int, ...]
+) -> jax.Array:
+    """Returns the gradient of the input at stride 1: the convolution of ``y`` with the window turned round.
+
+    Where the border is reflected, what the gradient holds there is folded back.
+
+    Args:
+      convolve: that convolution, of an array with its border to a given shape.
+      y: the gradient of the output, ``(batch, *out_sizes, channels)``.
+      sampling: the geometry.
+      shape: shape of the input.
+    """
+    far = [(extent - 1, extent - 1) for extent in sampling.extents]
+    if sampling.padding == "REFLECT":
+        inner = jax.ShapeDtypeStruct(shape, y.dtype)
+        bordered = jax.eval_shape(lambda x: pad(x, sampling), inner)
+        made = convolve(pad(y, dataclasses.replace(sampling, padding="VALID"), far), bordered.shape)
+        return jax.linear_transpose(lambda x: pad(x, sampling), inner)(made)[0]
+    near = [(a - low, b - high) for (a, b), (low, high) in zip(far, sampling.pads(shape[1:-1]), strict=True)]
+    return convolve(pad(y, sampling, near), shape)
 
 
 def dense(x: jax.Array, kernel: jax.Array, sampling: Sampling, groups: int, precision: Any, **options: Any) -> jax.Array:

@@ -9,6 +9,7 @@ from flax import nnx
 
 from equijax._arguments import shape_or_value, shown
 from equijax.nn._conv import Conv
+from equijax.nn._depthwise_conv import DepthwiseConv
 from equijax.nn._frozen import FrozenKernel, Notes
 from equijax.nn._linear import EquivariantLinear
 
@@ -51,7 +52,9 @@ def freeze(model: nnx.Module, input_shape: Any = None) -> Any:
         raise TypeError(f"`model` is {shown(model)}; it must be a Flax module (nnx.Module). Freeze the module, then jit it.")
     copy = nnx.clone(model)
     copy.eval()
-    layers: list[Any] = [layer for _, layer in nnx.iter_graph(copy) if isinstance(layer, Conv | EquivariantLinear)]
+    layers: list[Any] = [
+        layer for _, layer in nnx.iter_graph(copy) if isinstance(layer, Conv | DepthwiseConv | EquivariantLinear)
+    ]
     for layer in layers:
         if isinstance(layer.kernel, nnx.Param):
             layer.kernel = layer.frozen()

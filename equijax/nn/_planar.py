@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from equijax._dtypes import accumulation_dtype
-from equijax.nn import _frequency
+from equijax.nn import _depthwise, _frequency
 from equijax.nn._cost import frequency_is_faster
 from equijax.nn._dense import dense, dense_on_cpu
 from equijax.nn._sampling import Sampling
@@ -46,6 +46,20 @@ class Planar(Form):
         rows = jnp.dot(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[-2:]), precision=self.precision)
         return rows.reshape(*x.shape[:-1], w.shape[-1])
 
+    def on_cpu(self, of: Map) -> Program:
+        """A map by the fastest dense program on a CPU: sums over the window where each group has one channel."""
+
+        def program(first: Array, second: Array) -> Array:
+            shapes = of.shapes(first.shape, second.shape)
+            if not _depthwise.is_depthwise(of.wanted, shapes["w"], self.groups):
+                return super(Planar, self).on_cpu(of)(first, second)
+            if of.wanted == "x":
+                return _depthwise.input_gradient(first, second, self.sampling, of.shape)
+            made = _depthwise.output if of.wanted == "y" else _depthwise.kernel_gradient
+            return made(first, second, self.sampling)
+
+        return program
+
     def parts(self, role: str) -> int:
         """The number of feature groups."""
         del role
@@ -64,6 +78,8 @@ class Planar(Form):
 
     def fastest(self, of: Map, shapes: dict[str, tuple[int, ...]]) -> str:
         """Transforms of the grid, or the dense program."""
+        if _depthwise.is_depthwise(of.wanted, shapes["w"], self.groups):
+            return "dense"
         faster = frequency_is_faster(of.wanted, self.axes(shapes["x"][1:-1]), self.groups, shapes)
         return "frequency" if faster else "dense"
 

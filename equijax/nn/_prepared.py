@@ -55,7 +55,7 @@ class Prepared:
         if self.algorithm == "frequency":
             return planar.program(self.of, "frequency")(x, kernel)
         several = any(k > 1 for k in self.form.sampling.window)
-        return planar.dense_on_cpu(x, kernel) if several else planar.product(x, kernel)  # pyright: ignore
+        return planar.on_cpu(self.of)(x, kernel) if several else planar.product(x, kernel)  # pyright: ignore
 
     def elsewhere(self, x: Array, kernel: Array, *kept: Array) -> Array:
         """The dense program, unless an algorithm is named."""

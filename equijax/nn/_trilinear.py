@@ -45,6 +45,10 @@ class Form(abc.ABC):
         """The same numbers by the fastest dense program on a CPU."""
         return self.dense(x, w)
 
+    def on_cpu(self, of: "Map") -> Program:
+        """A map by the fastest dense program on a CPU."""
+        return of.by(self.dense_on_cpu)
+
     def separately(self, x: Array, w: Array) -> Array:
         """The same again, for ``vmap`` over all arrays where there is no form of independent problems."""
         return self.dense(x, w)
@@ -220,7 +224,7 @@ def _anywhere(of: Map, shapes: dict[str, tuple[int, ...]]) -> Program:
 def _on_cpu(of: Map, shapes: dict[str, tuple[int, ...]]) -> Program:
     named = of.form.algorithm
     algorithm = of.form.fastest(of, shapes) if named == "auto" else named
-    return of.by(of.form.dense_on_cpu) if algorithm == "dense" else of.form.program(of, algorithm)
+    return of.form.on_cpu(of) if algorithm == "dense" else of.form.program(of, algorithm)
 
 
 mlir.register_lowering(trilinear_p, _lowered(_anywhere))

@@ -1,6 +1,7 @@
 """Weight sharing: which linear maps commute with two actions."""
 
 from equijax.sharing._basis_sharing import BasisSharing as BasisSharing
+from equijax.sharing._diagonal import DiagonalKernelSharing as DiagonalKernelSharing
 from equijax.sharing._kernel import KernelSharing as KernelSharing
 from equijax.sharing._linear import LinearSharing as LinearSharing
 from equijax.sharing._orbit_sharing import OrbitSharing as OrbitSharing

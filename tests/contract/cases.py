@@ -74,6 +74,12 @@ def _plain(kind, group, **fixed):
     return build
 
 
+def _depthwise(features=(2, 3), **more):
+    """As wide as its input."""
+    more.setdefault("padding", "CIRCULAR")
+    return ej.nn.DepthwiseConv(features[0], 3, **options(P4M, **more))
+
+
 def _dna(**more):
     group, letters = dna()
     features = more.pop("features", (2, 3))
@@ -231,6 +237,9 @@ CASES = [
          f"['layers'][1]{path}" for path in ("['down'][0]['conv']", "['inside'][1]", "['up'][0]['conv']")))),
     _conv("SetConv", P4, (3, 4, 4, 4, 2), 3, in_fibre=Regular(P4.point_group), out_fibre=Regular(P4.point_group), names=(
           "['element']['bias']", "['element']['kernel']", "['pooled']['kernel']")),
+    Case("DepthwiseConv p4m", _depthwise, (5, 5, 8, 2)),
+    _conv("SeparableConv", P4, (5, 5, 4, 2), 3, label="SeparableConv p4", names=(
+          "['depthwise']['bias']", "['depthwise']['kernel']", "['pointwise']['kernel']")),
     _on_sets("ExchangeableLinear", shape=(3, 4, 2), names=("['bias']", "['kernel']", "['pool_kernel']")),
     _on_sets("SetLinear", names=("['bias']", "['kernel']", "['pool_kernel']")),
     _on_sets("SetAttentionBlock", 2, use_norm=False, widths=1, names=_block("['block']")),

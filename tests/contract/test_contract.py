@@ -359,6 +359,7 @@ GOLDEN = {
     "GroupConv p6 hexagonal": {"bias": (3,), "kernel": (42, 2, 3)},
     "LiftingConv cube": {"bias": (3,), "kernel": (27, 2, 3)},
     "ProjectionConv p4": {"bias": (3,), "kernel": (9, 2, 3)},
+    "DepthwiseConv p4m": {"bias": (2,), "kernel": (9, 1, 2)},
     "LiftingConv DNA": {"bias": (3,), "kernel": (20, 2, 3)},
     "GroupConv quaternions": {"bias": (3,), "kernel": (8, 2, 3)},
     "Conv two orbits": {"bias": (2, 3), "kernel": (9, 2, 3)},

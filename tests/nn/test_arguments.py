@@ -16,7 +16,9 @@ PLANE = Scalar(C4) + Vector(C4)
 FIBRE = ej.FibreAction(Regular(C4))
 BUILD = {
     **{name: lambda name=name, **k: getattr(nn, name)(2, 3, 3, group=P4, **R, **k)
-       for name in ("Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose", "CentredConv", "PolyphaseConv", "SetConv")},
+       for name in ("Conv", "LiftingConv", "GroupConv", "ProjectionConv", "ConvTranspose", "CentredConv", "PolyphaseConv", "SetConv",
+                    "SeparableConv")},
+    "DepthwiseConv": lambda **k: nn.DepthwiseConv(2, 3, group=P4, **R, **k),
     **{name: lambda name=name, **k: getattr(nn, name)(2, 2, group=P4, **k)
        for name in ("MaxPool", "AvgPool", "CentredPool", "BlurPool", "PolyphaseMaxPool")},
     **{name: lambda name=name, **k: getattr(nn, name)(2, group=P4, **k)

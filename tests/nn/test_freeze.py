@@ -14,7 +14,7 @@ from equijax.nn._frozen import FrozenKernel
 from tests.contract.cases import CASES, P4M
 from tests.helpers import options, randn
 
-CONVOLUTIONS = [case for case in CASES if "Conv" in case.name or "Linear" in case.name]
+CONVOLUTIONS = [case for case in CASES if any(word in case.name for word in ("Conv", "Linear", "Depthwise", "Separable"))]
 
 
 def network(algorithm=None, padding="CIRCULAR"):

@@ -119,6 +119,8 @@ OTHERS = {
         (3, 3, 2),
         ("kernel_init", "bias_init"),
     ),
+    "DepthwiseConv": (lambda **o: ej.nn.DepthwiseConv(2, 3, group=P4, **o), (3, 3, 4, 2), ("kernel_init", "bias_init")),
+    "SeparableConv": (lambda **o: ej.nn.SeparableConv(2, 3, 3, group=P4, **o), (3, 3, 4, 2), ("kernel_init", "bias_init")),
     "SetConv": (lambda **o: ej.nn.SetConv(2, 3, 3, group=P4, **o), (4, 3, 3, 2), ("kernel_init", "bias_init")),
 }
 WITHOUT_OWN = ("MessagePassing", "EdgeConv", "MapNodes", "PairNorm", "GraphPool", "SignNet", "Sequential")

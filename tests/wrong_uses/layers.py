@@ -44,6 +44,8 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     "GroupConv": ({"in_features": 2, "out_features": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 4, 2)),
     "ProjectionConv": ({"in_features": 2, "out_features": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 4, 2)),
     "ConvTranspose": ({"in_features": 2, "out_features": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 2)),
+    "DepthwiseConv": ({"features": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 4, 2)),
+    "SeparableConv": ({"in_features": 2, "out_features": 2, "kernel_size": (3, 3), "group": P4}, (4, 4, 4, 2)),
     "EquivariantLinear": ({"in_action": POINTS, "out_action": POINTS, "in_features": 2, "out_features": 2}, (3, 2)),
     "GroupNorm": ({"num_features": 2, "num_groups": 1, "group": P4}, (3, 3, 4, 2)),
     "BatchNorm": ({"num_features": 2, "group": P4, "use_running_average": True}, (3, 3, 4, 2)),
@@ -170,5 +172,5 @@ def uses_of(name: str, given: dict[str, Any], inputs: Any, more: Any = None, rig
     return uses
 
 
-OWN = {"Upsample": {"padding": "choice"}}
+OWN = {"Upsample": {"padding": "choice"}, "DepthwiseConv": {"fibre": "optional fibre"}}
 USES = [use for name, (given, shape) in LAYERS.items() for use in uses_of(name, given, shape, OWN.get(name))]

@@ -35,6 +35,8 @@ USES = [
         {"basis": "known reals", "out_invariants": "known reals"}),
     Use("KernelSharing", sharing.KernelSharing,
         {"point_group": C4, "kernel_size": (3, 3), "in_fibre": Scalar(C4), "out_fibre": Regular(C4)}, {"kernel_size": "sizes of"}),
+    Use("DiagonalKernelSharing", sharing.DiagonalKernelSharing,
+        {"point_group": C4, "kernel_size": (3, 3), "fibre": Regular(C4)}, {"kernel_size": "sizes of"}),
     Use("LinearSharing", sharing.LinearSharing, {"in_action": POINTS, "out_action": POINTS}),
     Use("Draws", sharing.Draws, {"shape": (2,), "rows": (None,)}, {"shape": "sizes", "rows": "skip"}, {"shape": {"()": "no axes"}}),
     *_methods("OrbitSharing", ORBITS), *_methods("BasisSharing", BASIS),
