@@ -117,7 +117,9 @@ WINDOWS = {"y": Windows(3.8, 5.7, 0.43, 9.7), "x": Windows(3.8, 5.7, 0.43, 9.7),
 #: Milliseconds below which nothing but the dense program is worth its compilation.
 SHORT = 0.15
 #: The share of the dense time below which another program is taken: the model is not exact, and dense is what is known.
-MARGIN = 0.85
+MARGIN = 0.95
+#: How much longer irreps with a window are taken to last than the model says, which is the least exact there.
+DOUBT = 1.15
 #: What stays in the cache, in 10⁶ bytes.
 CACHED = 4.0
 #: The part of a kernel's transform that stays there for one turn of the loop over frequencies.
@@ -218,7 +220,7 @@ def costs_of_fibres(
         rates, giga = WINDOWS[wanted], 2e-9 * rows * offsets * products * into * out
         turned = 1e-9 * rows * transform * (offsets * read + made)
         group = rates.product * giga + rates.transform * turned + rates.byte * 4e-6 * rows * in_fibre * offsets * read
-        return Costs(dense, group + rates.call, frequency)
+        return Costs(dense, DOUBT * (group + rates.call), frequency)
     arrays = max(4e-6 * (math.prod(shapes["x"]) + math.prod(shapes["y"])) - CACHED, 0)
     passes = products / math.sqrt(in_fibre * out_fibre)  # every copy of an irrep adds to all copies in the result
     written_out = 2e-9 * rows * in_fibre * out_fibre * into * out
