@@ -25,9 +25,9 @@ class SeparableConv(WindowedLayer):
               y[x, b, o] = β[b, o] + \sum_δ κ[δ, b, o]\; z[s x + δ, b, o]
 
     Between regular fibres φ[a, b] = φ[b⁻¹a] and κ[δ, b] = ψ[b⁻¹δ]: it is the :class:`GroupConv` whose kernel is the product
-    ψ[δ, o] φ[a, i, o] of a function of the offset and a function of the group element. It has |H| · in + |window| weights
-    for each output feature instead of |H| · |window| · in. The first factor is computed irrep by irrep
-    where that is faster.
+    ψ[δ, o] φ[a, i, o] of a function of the offset and a function of the group element. For n elements and k offsets it has
+    n · in + k weights for each output feature instead of n · k · in. The first factor is computed irrep by irrep where that
+    is faster.
 
     Law: as in :class:`Conv`, ``layer(in_action(g, x)) == out_action(g, layer(x))`` for every g that
     ``layer.exactness(x.shape)`` names; at stride 1 with ``padding="CIRCULAR"`` that is the whole group.

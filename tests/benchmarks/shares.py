@@ -70,6 +70,14 @@ def minimum(program: Callable, arguments: Callable[[], tuple], rounds: int, buil
     return best
 
 
+def out_shape(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a layer's output; nothing is computed."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    if isinstance(layer, nnx.Module):
+        return nnx.eval_shape(lambda layer, x: layer(x), layer, x).shape
+    return jax.eval_shape(layer, x).shape
+
+
 def parts(case: Network, rounds: int, builds: int) -> dict[str, float]:
     """Milliseconds of each kind of layer, of Adam and of the whole step."""
     model: Any = network(case.name, "equijax", nnx.Rngs(0))
@@ -78,7 +86,7 @@ def parts(case: Network, rounds: int, builds: int) -> dict[str, float]:
     found = dict.fromkeys((*KINDS, "activations"), 0.0)
     for k, layer in enumerate(model.layers):
         parameters = nnx.split(layer, nnx.Param, ...)[1] if isinstance(layer, nnx.Module) else {}
-        out = jax.eval_shape(lambda x, layer=layer: layer(x), jax.ShapeDtypeStruct(shape, jnp.float32)).shape
+        out = out_shape(layer, shape)
 
         def arguments(shape: tuple = shape, out: tuple = out, parameters: Any = parameters) -> tuple:
             drawn = [jnp.array(random.standard_normal(s, np.float32)) for s in (shape, out)]
