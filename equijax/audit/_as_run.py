@@ -11,7 +11,7 @@ from equijax.audit._findings import Walk
 from equijax.audit._network import Network
 from equijax.audit._table import figure
 from equijax.audit._walker import finite_size, size_of
-from equijax.nn import Conv
+from equijax.nn import Conv, DepthwiseConv
 
 
 def errors_as_run(subject: Any, found: Walk) -> np.ndarray | None:
@@ -25,7 +25,7 @@ def errors_as_run(subject: Any, found: Walk) -> np.ndarray | None:
       float64 ``(number of elements,)``; None where all convolutions of the model are dense, so that there is nothing to add.
     """
     network: Network = subject.network
-    if not any(isinstance(m, Conv) and m.algorithm != "dense" for m in network.trace.modules.values()):
+    if not any(isinstance(m, Conv | DepthwiseConv) and m.algorithm != "dense" for m in network.trace.modules.values()):
         return None
     graph, state = nnx.split(subject.model)
     run = jax.jit(lambda state, x: jax.tree.leaves(nnx.merge(graph, state)(x)))

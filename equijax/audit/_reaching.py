@@ -60,7 +60,7 @@ def _read(network: Network) -> list[tuple[int, ...]]:
         if not 0 < network.readings[equation.inputs[0]] < READS or before is None or after is None or period is None:
             continue
         place = [0] * len(period)
-        for whole, read in zip(before.axes, after.axes, strict=False):
+        for whole, read in zip(before.axes, after.axes, strict=True):
             for a, b in zip(whole, read, strict=False):
                 if isinstance(a, Base) and isinstance(b, Base) and b.size == 1 < a.size:
                     distance = b.origin - a.origin

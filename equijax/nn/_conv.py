@@ -143,14 +143,7 @@ class Conv(WindowedLayer):
         self.in_features = positive_int(in_features, "in_features")
         self.out_features = positive_int(out_features, "out_features")
         self.feature_group_count = require_groups(feature_group_count, in_features, out_features)
-        self.sampling = Sampling(
-            window,
-            per_axis(strides, len(window), "strides", "kernel_size"),
-            per_axis(kernel_dilation, len(window), "kernel_dilation", "kernel_size"),
-            canonical_padding(padding, len(window), TRANSPOSED_MODES if self._transposed else FORWARD_MODES),
-            self._transposed,
-        )
-        require_even_dilation(self.sampling, self.in_fibre.group)
+        self.sampling = sampling_of(window, strides, kernel_dilation, padding, self.in_fibre.group, self._transposed)
         self.sharing = KernelSharing(self.in_fibre.group, window, self.in_fibre, self.out_fibre)
         self.kernel_size = window
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
@@ -266,6 +259,21 @@ def require_groups(count: int, in_features: int, out_features: int) -> int:
             f"out_features = {out_features}."
         )
     return count
+
+
+def sampling_of(
+    window: tuple[int, ...], strides: Any, dilation: Any, padding: Any, point_group: Any, transposed: bool = False
+) -> Sampling:
+    """Returns the geometry of a convolution after checking its strides, dilation and padding."""
+    sampling = Sampling(
+        window,
+        per_axis(strides, len(window), "strides", "kernel_size"),
+        per_axis(dilation, len(window), "kernel_dilation", "kernel_size"),
+        canonical_padding(padding, len(window), TRANSPOSED_MODES if transposed else FORWARD_MODES),
+        transposed,
+    )
+    require_even_dilation(sampling, point_group)
+    return sampling
 
 
 def require_even_dilation(sampling: Sampling, point_group: Any) -> None:

@@ -61,9 +61,9 @@ def convolve(
     options: dict[str, Any] = {} if out_sharding is None else {"out_sharding": out_sharding}
     if preferred_element_type is not None:
         options["preferred_element_type"] = preferred_element_type
-    several = math.prod(sampling.window) > 1 and not sampling.transposed
-    if algorithm in ("auto", "frequency") and several and not options and has_choice(x, kernel, sampling):
-        return evaluate(x, kernel, Planar(sampling, feature_group_count, _hashable(precision), algorithm))
+    form = None if options else planar_form(x, kernel, sampling, feature_group_count, precision, algorithm)
+    if form is not None:
+        return evaluate(x, kernel, form)
     return dense(x, kernel, sampling, feature_group_count, precision, **options)
 
 
@@ -82,13 +82,17 @@ def form_of(
       precision: precision of the products.
       algorithm: one of ``ALGORITHMS``.
     """
-    if algorithm == "dense" or sampling.transposed or not has_choice(x, kernel, sampling):
-        return None
-    bordered = any(map(any, sampling.pads()))
-    by_irrep = groups == 1 and has_blocks(sharing) and (sharing.offsets > 1 or not bordered)
-    if by_irrep and algorithm in ("auto", "group"):
-        return Fibrewise(sharing, sampling, _hashable(precision), algorithm)
-    if algorithm in ("auto", "frequency") and math.prod(sampling.window) > 1:
+    if algorithm in ("auto", "group") and groups == 1 and not sampling.transposed and has_choice(x, kernel, sampling):
+        bordered = sharing.offsets == 1 and any(map(any, sampling.pads()))
+        if has_blocks(sharing) and not bordered:
+            return Fibrewise(sharing, sampling, _hashable(precision), algorithm)
+    return planar_form(x, kernel, sampling, groups, precision, algorithm)
+
+
+def planar_form(x: Any, kernel: Any, sampling: Sampling, groups: int, precision: Any, algorithm: str) -> Planar | None:
+    """Returns the form of a convolution with a kernel that is written out, or None where there is only one way."""
+    several = math.prod(sampling.window) > 1 and not sampling.transposed
+    if algorithm in ("auto", "frequency") and several and has_choice(x, kernel, sampling):
         return Planar(sampling, groups, _hashable(precision), algorithm)
     return None
 

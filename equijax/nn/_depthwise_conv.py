@@ -10,14 +10,14 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax._arguments import one_of
-from equijax._numbers import per_axis, positive_int
+from equijax._numbers import positive_int
 from equijax.groups import Group
 from equijax.nn._conv import (
     default_bias_init,
     default_kernel_init,
     merge_fibre,
-    require_even_dilation,
     resolved_algorithm,
+    sampling_of,
     split_fibre,
     window_of,
 )
@@ -25,7 +25,7 @@ from equijax.nn._convolve import ALGORITHMS, convolve, flatten_batch, restore_ba
 from equijax.nn._frozen import Frozen
 from equijax.nn._layer import pool_default, require_group, require_input, require_permuted, resolve_fibre
 from equijax.nn._parameters import add_bias, new_bias, new_kernel, read_bias, read_kernel
-from equijax.nn._sampling import FORWARD_MODES, Padding, Sampling, canonical_padding
+from equijax.nn._sampling import Padding
 from equijax.nn._windowed import WindowedLayer
 from equijax.reps import Representation
 from equijax.sharing import DiagonalKernelSharing
@@ -119,7 +119,7 @@ class DepthwiseConv(WindowedLayer):
         require_permuted(self.in_fibre, "fibre", "a depthwise convolution")
         self.in_features = self.out_features = positive_int(features, "features")
         point_group = self.in_fibre.group
-        self.sampling = forward_sampling(window, strides, kernel_dilation, padding, point_group)
+        self.sampling = sampling_of(window, strides, kernel_dilation, padding, point_group)
         self.sharing = DiagonalKernelSharing(point_group, window, self.in_fibre)
         self.kernel_size = window
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
@@ -167,15 +167,3 @@ class DepthwiseConv(WindowedLayer):
     def frozen(self) -> Frozen:
         """What the layer multiplies with when it is frozen."""
         return Frozen(self.sharing.expand(self._kernel()))
-
-
-def forward_sampling(window: tuple[int, ...], strides: Any, dilation: Any, padding: Any, point_group: Any) -> Sampling:
-    """Returns the geometry of a convolution after checking its strides, dilation and padding."""
-    sampling = Sampling(
-        window,
-        per_axis(strides, len(window), "strides", "kernel_size"),
-        per_axis(dilation, len(window), "kernel_dilation", "kernel_size"),
-        canonical_padding(padding, len(window), FORWARD_MODES),
-    )
-    require_even_dilation(sampling, point_group)
-    return sampling

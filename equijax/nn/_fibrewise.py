@@ -43,7 +43,7 @@ class Fibrewise(Form):
     @property
     def planar(self) -> Planar:
         """The convolution with the weights written out."""
-        return Planar(self.sampling, 1, self.precision, self.algorithm)
+        return Planar(self.sampling, 1, self.precision, "auto")
 
     @property
     def irreps(self) -> ByIrrep:

@@ -63,9 +63,8 @@ class Prepared:
 
 
 def planar_of(form: Fibrewise | Planar) -> Planar:
-    """The form with the kernel written out; what it computes anew it may choose."""
-    planar = form.planar if isinstance(form, Fibrewise) else form
-    return dataclasses.replace(planar, algorithm="auto")
+    """The form with the kernel written out."""
+    return form.planar if isinstance(form, Fibrewise) else form
 
 
 def prepared_convolution(

@@ -10,8 +10,8 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 
 from equijax.groups import Group
-from equijax.nn._conv import Conv, default_bias_init, default_kernel_init, window_of
-from equijax.nn._depthwise_conv import DepthwiseConv, forward_sampling
+from equijax.nn._conv import Conv, default_bias_init, default_kernel_init, sampling_of, window_of
+from equijax.nn._depthwise_conv import DepthwiseConv
 from equijax.nn._layer import pool_default, require_group, require_input, require_permuted, resolve_fibre
 from equijax.nn._sampling import Padding
 from equijax.nn._windowed import WindowedLayer
@@ -112,7 +112,7 @@ class SeparableConv(WindowedLayer):
         self.in_fibre = resolve_fibre(in_fibre, self.group, default, "in_fibre")
         self.out_fibre = resolve_fibre(out_fibre, self.group, default, "out_fibre")
         require_permuted(self.out_fibre, "out_fibre", "the depthwise convolution behind the first factor")
-        self.sampling = forward_sampling(window, strides, kernel_dilation, padding, self.out_fibre.group)
+        self.sampling = sampling_of(window, strides, kernel_dilation, padding, self.out_fibre.group)
         both = {
             "group": self.group, "dtype": dtype, "param_dtype": param_dtype, "precision": precision,
             "kernel_init": kernel_init, "promote_dtype": promote_dtype, "allow_inexact": allow_inexact,

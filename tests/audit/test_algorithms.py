@@ -152,3 +152,14 @@ def test_saved_reports():
     del again.__dict__["_as_run"]  # as one that was saved before there were figures as run
     old = pickle.loads(pickle.dumps(again))
     assert old.error_as_run is old.error and old.judgement == report.judgement
+
+
+def test_depthwise_convolutions_run_by_their_algorithm_too():
+    model = ej.nn.Sequential(ej.nn.DepthwiseConv(3, 3, **options(P4, padding="CIRCULAR", algorithm="frequency")))
+    x = randn((2, 5, 5, 4, 3))
+    report = ej.audit.explain(model, x, in_action=model.in_action)
+    assert report.exact
+    assert report.error_as_run is not report.error
+    model.set_attributes(algorithm="dense")
+    dense = ej.audit.explain(model, x, in_action=model.in_action)
+    assert dense.error_as_run is dense.error
