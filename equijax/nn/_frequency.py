@@ -10,7 +10,6 @@ Inside the loop arrays have the axes (frequencies of the axes done, part, axes t
 that of groups where there is one. Every transform is a matrix from the left on leading axes, so nothing is moved in memory.
 """
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -52,16 +51,16 @@ def output(s: Spectrum, x: Array, w: Array) -> Array:
     Where there is one group, its axis is left out of all arrays, here and below.
     """
 
-    def at(x: Array, w: Array) -> Array:
-        return _product(s, x, _kernel(s, w))
+    def at(x: Array, along_first: Array) -> Array:
+        return _product(s, x, _kernel(s, _apply(s, along_first, w)))
 
-    made = _over_frequencies(s, at, _apply(s, s.first.read, x), _apply(s, s.first.kernel, w))
+    made = _over_frequencies(s, at, _apply(s, s.first.read, x), jnp.asarray(s.first.kernel, w.dtype))
     return _apply(s, s.first.write, made, 2) if s.rest else made
 
 
 def kernel_spectrum(s: Spectrum, w: Array) -> list[Array]:
     """Both parts of the transform of ``(*window, groups, in, out)``, at all frequencies."""
-    return _over_frequencies(s, functools.partial(_kernel, s), _apply(s, s.first.kernel, w))
+    return _over_frequencies(s, lambda m: _kernel(s, _apply(s, m, w)), jnp.asarray(s.first.kernel, w.dtype))
 
 
 def output_by_spectrum(s: Spectrum, x: Array, parts: list[Array]) -> Array:
@@ -80,12 +79,12 @@ def input_gradient(s: Spectrum, w: Array, y: Array) -> Array:
     """The gradient of the input, as x, from ``(*window, groups, in, out)`` and ``(*outs, batch, groups, out)``."""
     w = jnp.swapaxes(w, -1, -2)
 
-    def at(w: Array, y: Array) -> Array:
-        pairs = zip(_write_back(s, y), _kernel(s, w), strict=True)
+    def at(y: Array, along_first: Array) -> Array:
+        pairs = zip(_write_back(s, y), _kernel(s, _apply(s, along_first, w)), strict=True)
         return _read_back(s, _total([_mix(s, "fdbgo,fgoi->fdbgi", c, b) for c, b in pairs]))
 
     y = _apply(s, _back(s.first.write, 1), y) if s.rest else y
-    made = _over_frequencies(s, at, _apply(s, s.first.kernel, w), y)
+    made = _over_frequencies(s, at, y, jnp.asarray(s.first.kernel, w.dtype))
     return _apply(s, _back(s.first.read, 2), made, 2)
 
 
@@ -105,7 +104,16 @@ def _over_frequencies(s: Spectrum, at: Callable, *arrays: Array) -> Any:
     """Applies a function for each frequency of the first axis; where that is the only axis, for all at once."""
     if not s.rest:
         return at(*arrays)
-    return lax.scan(lambda _, xs: (None, at(*xs)), None, arrays)[1]
+    count, known = arrays[0].shape[0], sum(a[(0,) * a.ndim] for a in arrays)
+    made = jax.eval_shape(at, *(jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in arrays))
+    # Arrays of zeros, such as `lax.scan` begins with, would depend on nothing: XLA makes those of all layers at once.
+    begun = jax.tree.map(lambda m: jnp.broadcast_to(known, (count, *m.shape)), made)
+
+    def step(k: Array, made: Any) -> Any:
+        new = at(*(lax.dynamic_index_in_dim(a, k, keepdims=False) for a in arrays))
+        return jax.tree.map(lambda all_made, one: lax.dynamic_update_index_in_dim(all_made, one, k, 0), made, new)
+
+    return lax.fori_loop(0, count, step, begun)
 
 
 def _apply(s: Spectrum, matrix: np.ndarray, x: Array, count: int = 1) -> Array:

@@ -294,6 +294,16 @@ def test_on_a_cpu_shapes_decide(x, w, is_dense):
     assert ("stablehlo.convolution" in text) is is_dense
 
 
+def test_the_gradient_of_several_layers_needs_hardly_more_memory():
+    conv = planar(2, "SAME", 3, 1, 1, "frequency", jnp.float32)[0]
+    sizes = {}
+    for algorithm in ("dense", "frequency"):
+        loss = lambda ws, x, a=algorithm: functools.reduce(lambda x, w: jnp.sin(conv(x, w, algorithm=a)), ws, x).sum()  # noqa: E731
+        ws, x = [jax.ShapeDtypeStruct((3, 3, 32, 32), jnp.float32)] * 3, jax.ShapeDtypeStruct((32, 28, 28, 32), jnp.float32)
+        sizes[algorithm] = jax.jit(jax.grad(loss)).lower(ws, x).compile().memory_analysis().temp_size_in_bytes
+    assert sizes["frequency"] <= 1.1 * sizes["dense"]
+
+
 def test_the_batch_of_a_vmap_counts():
     sampling = Sampling((5, 5), (1, 1), (1, 1), "SAME")
     one = lambda x, w: convolve(x[None], w, sampling, algorithm="auto")[0]  # noqa: E731
