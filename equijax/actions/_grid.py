@@ -253,12 +253,14 @@ class GridAction(FieldAction):
                 f"`g` has leading axes {jnp.shape(t)[:-1]}; for many elements use jax.vmap(action, (0, None))(g, x)."
             )
         wide = jnp.result_type(float)
-        basis, spacing, origin = (jnp.asarray(a, wide) for a in (group.basis, self.spacing, self.origin))
+        basis = jnp.asarray(group.basis, wide)
+        spacing, origin = (jnp.asarray(row, wide)[None] for row in (self.spacing, self.origin))
         inverse = jnp.linalg.inv(basis)
         back = inverse @ jnp.swapaxes(jnp.asarray(group.point_group.matrix(h), wide), -1, -2) @ basis
-        centre = jnp.asarray(self.doubled_centre(sizes), wide) / 2
-        here = jnp.asarray(_samples(sizes)) * spacing + origin
-        points = ((here - inverse @ jnp.asarray(t, wide) - centre) @ back.T + centre - origin) / spacing
+        centre = jnp.asarray(self.doubled_centre(sizes), wide)[None] / 2
+        shift = (inverse @ jnp.asarray(t, wide))[None]
+        here = jnp.asarray(_samples(sizes), wide) * spacing + origin
+        points = ((here - shift - centre) @ back.T + centre - origin) / spacing
         first = x.ndim - 1 - self._moved
         rows = jnp.moveaxis(x.reshape(math.prod(x.shape[:first]), *x.shape[first:]), 0, -1)
         values = resampled(rows.reshape(*sizes, -1), points, self.boundary).reshape(rows.shape)
@@ -368,7 +370,7 @@ def _numbers(value: Any, ndim: int, name: str) -> tuple[float, ...]:
 
 @bounded
 def _open(action: GridAction) -> GridAction:
-    return GridAction(action.group.open, action.fibre)
+    return GridAction(action.group.open, action.fibre)  # pyright: ignore[reportArgumentType]
 
 
 @bounded

@@ -1,5 +1,7 @@
 """What the part of a group that maps a grid to itself does to a fibre."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -17,7 +19,7 @@ def lattice_fibre(group: Group, fibre: Representation) -> Representation:
       group: a group that translates a grid.
       fibre: a representation of its point group.
     """
-    part = group.lattice_part.point_group
+    part: Any = group.lattice_part.point_group
     if fibre.group == part:
         return fibre
     if not fibre.shape:

@@ -150,7 +150,7 @@ def _recurrence(l: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return read_only(first), read_only(second), read_only(start)
 
 
-def complex_power(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+def complex_power(real: Any, imaginary: Any, n: int) -> tuple[Any, Any]:
     """Real and imaginary part of a complex number to the power n ≥ 1, by squaring."""
     if n == 1:
         return real, imaginary

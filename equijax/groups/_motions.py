@@ -67,7 +67,7 @@ class Motions(RigidMotions):
         raise AttributeError(f"Motions is immutable; make a new group instead of changing `{name}`.")
 
     @property
-    def n(self) -> int:
+    def n(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Dimension d of the space."""
         return _dimension(self.quotient)
 
@@ -101,7 +101,7 @@ class Motions(RigidMotions):
     def to_lattice(self, g: Element) -> Element | None:
         """Returns the element of :attr:`lattice_part` that one known element is, to 1e-6; None where it is none."""
         known = concrete(self.split(g))
-        if known is None:
+        if known is None or np.ndim(known[0]) != 1:
             return None
         inverse = np.linalg.inv(self.basis)
         with jax.enable_x64(True), jax.ensure_compile_time_eval():
@@ -154,8 +154,8 @@ def _require_orthogonal(group: Any) -> None:
     if has_matrices(group):
         if group.basis is not None:
             raise ValueError(
-                f"`point_group` is {group!r}, which is written in the coordinates of a lattice. Give the Cartesian group, for "
-                "example Cyclic(6), and the lattice as `basis`."
+                f"`point_group` is {group!r}, which is written in the coordinates of a lattice. Give the Cartesian group, "
+                "for example Cyclic(6), and the lattice as `basis`."
             )
         if group.orthogonal_matrices is None:
             raise ValueError(
@@ -218,7 +218,9 @@ def _named(matrices: np.ndarray) -> PointGroup | None:
         choice = [named.Cyclic(order), *([named.Dihedral(order // 2)] if order % 2 == 0 else [])]
     elif d == 3 and order in (24, 48):
         choice = [named.Octahedral(inversion=order == 48)]
-    rows = {m.astype(int).tobytes() for m in matrices}
-    return next(
-        (g for g in choice if g.preserves_lattice and rows == {m.astype(int).tobytes() for m in np.rint(g.matrices)}), None
-    )
+    rows = _as_set(matrices)
+    return next((g for g in choice if g.preserves_lattice and _as_set(g.matrices) == rows), None)
+
+
+def _as_set(matrices: np.ndarray) -> set[bytes]:
+    return {np.rint(m).astype(int).tobytes() for m in matrices}

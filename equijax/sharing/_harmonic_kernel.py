@@ -63,8 +63,8 @@ class HarmonicSharing(WindowSharing):
       2
 
     References:
-      Weiler et al., "3D Steerable CNNs", NeurIPS 2018, arXiv:1807.02547, section 4; Lang and Weiler, "A Wigner-Eckart Theorem
-      for Group Equivariant Convolution Kernels", ICLR 2021, arXiv:2010.10952, theorem 4.1.
+      Weiler et al., "3D Steerable CNNs", NeurIPS 2018, arXiv:1807.02547, section 4; Lang and Weiler, "A Wigner-Eckart
+      Theorem for Group Equivariant Convolution Kernels", ICLR 2021, arXiv:2010.10952, theorem 4.1.
     """
 
     group: Motions
@@ -81,8 +81,8 @@ class HarmonicSharing(WindowSharing):
             raise TypeError(f"`window` is {shown(self.window)}; it must be Harmonics(…).")
         if self.group.ndim not in (2, 3):
             raise ValueError(
-                f"`group` is {self.group!r} with {self.group.ndim} axes; harmonics are those of the plane and of space. On a "
-                "line every rotation maps the grid to itself: use SpaceGroup(Reflection(1))."
+                f"`group` is {self.group!r} with {self.group.ndim} axes; harmonics are those of the plane and of space. On "
+                "a line every rotation maps the grid to itself: use SpaceGroup(Reflection(1))."
             )
         require_fibre(self.in_fibre, self.group.point_group, "in_fibre")
         require_fibre(self.out_fibre, self.group.point_group, "out_fibre")

@@ -1,4 +1,4 @@
-"""Functions on a window that turn as the harmonics do: exactly with the lattice, and as nearly as can be with all of space."""
+"""Functions on a window that turn as the harmonics do: exactly with the lattice, as nearly as can be with all of space."""
 
 import dataclasses
 import math
