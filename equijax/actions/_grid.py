@@ -133,7 +133,7 @@ class GridAction(FieldAction):
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps the samples of arrays of this shape to each other."""
         if self.on_lattice is not self:
-            self.group.require_element(g)
+            self._require_one(g)
             require_known(g)
             g = self.group.to_lattice(g)  # pyright: ignore[reportAttributeAccessIssue]
             return g is not None and self.on_lattice.acts(g, shape)
@@ -242,16 +242,13 @@ class GridAction(FieldAction):
 
     def _moved_in_space(self, g: Element, x: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
         """Moves an array by an element of ``Motions``: sample by sample where the lattice has it, else resampled."""
+        self._require_one(g)
         self.require_acts(g, x.shape)
         group: Any = self.group
         found = group.to_lattice(g)
         if found is not None:
             return self.on_lattice(found, x)
         t, h = group.split(g)
-        if jnp.ndim(t) != 1:
-            raise ValueError(
-                f"`g` has leading axes {jnp.shape(t)[:-1]}; for many elements use jax.vmap(action, (0, None))(g, x)."
-            )
         wide = jnp.result_type(float)
         basis = jnp.asarray(group.basis, wide)
         spacing, origin = (jnp.asarray(row, wide)[None] for row in (self.spacing, self.origin))
@@ -266,6 +263,15 @@ class GridAction(FieldAction):
         values = resampled(rows.reshape(*sizes, -1), points, self.boundary).reshape(rows.shape)
         moved = jnp.moveaxis(values, -1, 0).reshape(x.shape)
         return self.fibre.act(h, moved, axis=moved.ndim - 2) if self.fibre.shape else moved
+
+    def _require_one(self, g: Element) -> None:
+        """Raises where ``g`` is no element of ``Motions``, or several."""
+        batch = np.shape(self.group.split(g)[0])[:-1]
+        if batch:
+            raise ValueError(
+                f"`g` has leading axes {batch}; this asks for one element of {self.group!r}. For many elements use "
+                "jax.vmap(action, (0, None))(g, x)."
+            )
 
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""

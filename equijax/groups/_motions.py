@@ -13,9 +13,7 @@ from equijax._cache import bounded
 from equijax.groups import _catalogue as named
 from equijax.groups._elements import concrete
 from equijax.groups._euclidean import RigidMotions
-from equijax.groups._finite import FiniteGroup
-from equijax.groups._group import Element, Group
-from equijax.groups._lie import LieGroup
+from equijax.groups._group import Element, Group, require_is_group
 from equijax.groups._membership import excluded
 from equijax.groups._point import PointGroup, frozen_basis, has_matrices
 from equijax.groups._space import SpaceGroup
@@ -60,8 +58,14 @@ class Motions(RigidMotions):
     def __init__(self, point_group: Any, basis: Any = None):
         _require_orthogonal(point_group)
         d = _dimension(point_group)
+        columns = frozen_basis(basis, d) if basis is None or np.shape(basis) == (d, d) else None
+        if basis is not None and columns is None:
+            raise ValueError(
+                f"`point_group` is {point_group!r}, which turns {d} axes, but `basis` has shape {np.shape(basis)}; it needs "
+                f"{d} lattice vectors as columns, ({d}, {d})."
+            )
         object.__setattr__(self, "quotient", point_group)
-        object.__setattr__(self, "_basis", frozen_basis(basis, d))
+        object.__setattr__(self, "_basis", columns)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"Motions is immutable; make a new group instead of changing `{name}`.")
@@ -144,10 +148,11 @@ class Motions(RigidMotions):
 
 
 def _require_orthogonal(group: Any) -> None:
-    if not (has_matrices(group) or isinstance(group, LieGroup)) or getattr(group, "grid_ndim", 0):
+    require_is_group(group, "point_group", "Motions needs a group of orthogonal matrices")
+    if not (has_matrices(group) or group.algebra) or group.grid_ndim:
         remedy = (
             "Use its `point_group`."
-            if isinstance(group, Group) and group.point_group is not group
+            if group.point_group is not group
             else ("For example Cyclic(8), Dihedral(16), SO(2) or O(3).")
         )
         raise TypeError(f"`point_group` is {shown(group)}; Motions needs a group of orthogonal matrices. {remedy}")
@@ -168,7 +173,7 @@ def _require_orthogonal(group: Any) -> None:
 
 
 def _dimension(group: Any) -> int:
-    return group.ndim if isinstance(group, PointGroup) else group.matrix_size
+    return group.ndim if has_matrices(group) else group.matrix_size
 
 
 @bounded
@@ -181,7 +186,7 @@ def _lattice_part(group: Motions) -> tuple[PointGroup, Any]:
     """The point group that maps the lattice to itself, in its coordinates, and the elements of H that its elements are."""
     h, basis = group.quotient, group.basis
     inverse = np.linalg.inv(basis)
-    if isinstance(h, FiniteGroup):
+    if has_matrices(h):
         in_lattice = inverse @ h.matrices @ basis  # type: ignore[attr-defined]
         kept = np.flatnonzero(np.abs(in_lattice - np.rint(in_lattice)).max((1, 2)) < _TOLERANCE)
         part = h.subgroup(kept.tolist()).as_group() if len(kept) < h.order else h

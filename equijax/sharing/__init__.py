@@ -14,4 +14,3 @@ from equijax.sharing._partitions import equality_pattern as equality_pattern
 from equijax.sharing._partitions import set_partitions as set_partitions
 from equijax.sharing._sharing import Draws as Draws
 from equijax.sharing._sharing import Sharing as Sharing
-from equijax.sharing._windowed import WindowSharing as WindowSharing

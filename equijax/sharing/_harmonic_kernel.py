@@ -17,7 +17,6 @@ from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.actions._field import require_fibre
 from equijax.groups import FiniteGroup, Group, Motions
-from equijax.groups._group import require_is_group
 from equijax.groups._harmonics import matrices_in_numpy
 from equijax.reps import Representation
 from equijax.reps._solver import solve
@@ -74,9 +73,8 @@ class HarmonicSharing(WindowSharing):
     window: Harmonics = Harmonics()
 
     def __post_init__(self) -> None:
-        require_is_group(self.group, "group", "it must be Motions(H)")
         if not isinstance(self.group, Motions):
-            raise TypeError(f"`group` is {self.group!r}; harmonics belong to Motions(H).")
+            raise TypeError(f"`group` is {shown(self.group)}; it must be Motions(H), rotations and the lattice of a grid.")
         if not isinstance(self.window, Harmonics):
             raise TypeError(f"`window` is {shown(self.window)}; it must be Harmonics(…).")
         if self.group.ndim not in (2, 3):
