@@ -35,6 +35,7 @@ from equijax.groups import FiniteGroup as FiniteGroup
 from equijax.groups import Group as Group
 from equijax.groups import LieGroup as LieGroup
 from equijax.groups import Lorentz as Lorentz
+from equijax.groups import Motions as Motions
 from equijax.groups import O as O
 from equijax.groups import Octahedral as Octahedral
 from equijax.groups import Permutation as Permutation

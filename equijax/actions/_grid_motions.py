@@ -22,7 +22,7 @@ class GridMotions(Kept):
     """Motions of a grid: some elements of the point group, each with a translation, and shifts by multiples of a step.
 
     Attributes:
-      group: a ``Translation`` or ``SpaceGroup``.
+      group: a ``Translation``, ``SpaceGroup`` or ``Motions``.
       moves: pairs of the number of a point element and its translation.
       steps: for each axis the step of the shifts, in pixels; None where no shift is kept.
       period: size of the torus in pixels; None for an array with borders.
@@ -43,8 +43,8 @@ class GridMotions(Kept):
 
     @property
     def is_everything(self) -> bool:
-        """True where all point elements are kept, and every shift."""
-        return self.keeps_point_group and all(step == 1 for step in self.steps)
+        """True where all point elements are kept, and every shift; never of a group that has more than the lattice part."""
+        return self.group.lattice_part == self.group and self.keeps_point_group and all(step == 1 for step in self.steps)
 
     @property
     def keeps_point_group(self) -> bool:
@@ -85,7 +85,7 @@ class GridMotions(Kept):
     def elements(self) -> Element:
         """Returns every kept point element with its translation, stacked along a leading axis."""
         t = jnp.asarray(self.translations, jnp.int32).reshape(len(self.moves), len(self.steps))
-        return self.group.join(t, jnp.asarray(self.point_elements, jnp.int32))
+        return self.group.from_lattice(t, jnp.asarray(self.point_elements, jnp.int32))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws kept elements uniformly over point elements, and shifts of up to 8 steps; leading axes ``shape``."""
@@ -133,7 +133,7 @@ def mapping_boxes(kept: GridMotions, why: str) -> GridMotions:
       kept: motions of a grid.
       why: the reason that is given for the others.
     """
-    matrices = kept.group.point_group.integer_matrices  # type: ignore[attr-defined]
+    matrices = kept.group.lattice_part.point_group.integer_matrices  # type: ignore[attr-defined]
     bent = {h for h in kept.point_elements if (np.abs(matrices[h]).sum(0) != 1).any()}
     moves = tuple((h, t) for h, t in kept.moves if h not in bent)
     return dataclasses.replace(kept, moves=moves, lost=(*kept.lost, *((h, why) for h in sorted(bent))))
@@ -182,7 +182,7 @@ def _turning(kept: GridMotions, points: Sequence[Sequence[float]]) -> GridMotion
 
 
 def _turns_about(kept: GridMotions, point: Sequence[float]) -> bool:
-    matrices = kept.group.point_group.integer_matrices  # type: ignore[attr-defined]
+    matrices = kept.group.lattice_part.point_group.integer_matrices  # type: ignore[attr-defined]
     doubled = np.rint(2 * np.array(point)) - np.array(kept.pivot)
     for h, t in kept.moves:
         gap = (np.eye(len(t), dtype=int) - matrices[h]) @ doubled - 2 * np.array(t)

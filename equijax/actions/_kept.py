@@ -114,7 +114,7 @@ class Everything(Kept):
         """Returns generators of the group: of a Lie group its components, and one element for each direction."""
         points = point_order(self.group)
         if points:
-            shifts = [self.group.join(unit, np.int32(0)) for unit in np.eye(self.group.grid_ndim, dtype=np.int32)]
+            shifts = [self.group.from_lattice(unit, np.int32(0)) for unit in np.eye(self.group.grid_ndim, dtype=np.int32)]
             return shifts + [without_shift(self.group, h) for h in range(1, points)]
         return [*self.group.discrete_generators, *(self.group.exp(x) for x in self.group.algebra)]  # type: ignore[attr-defined]
 
@@ -244,12 +244,12 @@ class Listed(Kept):
 
 def without_shift(group: Group, h: Any) -> Element:
     """Elements of the point group, with translations that are zero where there are any."""
-    return group.join(jnp.zeros((*np.shape(h), group.grid_ndim), jnp.int32), h)
+    return group.from_lattice(jnp.zeros((*np.shape(h), group.grid_ndim), jnp.int32), h)
 
 
 def point_order(group: Group) -> int:
-    """The order of a finite point group whose elements are numbers; 0 for other groups."""
-    point_group = group.point_group
+    """The order of a finite point group whose elements are numbers (on a grid of what maps it to itself); else 0."""
+    point_group = group.lattice_part.point_group
     return point_group.order if isinstance(point_group, FiniteGroup) else 0
 
 

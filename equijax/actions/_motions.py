@@ -35,7 +35,7 @@ class Motions:
         units = np.eye(len(self.steps), dtype=np.int32)
         shifts = [step * unit for step, unit in zip(self.steps, units, strict=True) if step is not None]
         turns = [(np.array(t, np.int32), np.int32(h)) for h, t in self.elements.items() if h or any(t)]
-        return [group.join(t, np.int32(0)) for t in shifts] + [group.join(t, h) for t, h in turns]
+        return [group.from_lattice(t, np.int32(0)) for t in shifts] + [group.from_lattice(t, h) for t, h in turns]
 
     def each(self, group: Any, key: jax.Array) -> Element:
         """Returns every kept point element, with random shifts of up to 8 steps; stacked along a leading axis."""
@@ -43,7 +43,7 @@ class Motions:
         t = jnp.asarray(list(self.elements.values()), jnp.int32).reshape(len(self.elements), len(self.steps))
         shifts = jax.random.randint(key, t.shape, -8, 9, jnp.int32)
         steps = jnp.asarray([step or 0 for step in self.steps], jnp.int32)
-        return group.join(t + shifts * jnp.broadcast_to(steps, t.shape), h)
+        return group.from_lattice(t + shifts * jnp.broadcast_to(steps, t.shape), h)
 
     def sample(self, group: Any, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
         """Draws kept elements: a uniform point element, and shifts of up to 8 steps; leading axes ``shape``."""
@@ -69,7 +69,7 @@ def common_motions(*grids: Grid) -> Motions:
     steps = _steps(grids) if wraps else (None,) * first.ndim
     elements: dict[int, tuple[int, ...]] = {0: (0,) * first.ndim}
     lost: dict[int, str] = {}
-    for h, matrix in enumerate(first.point_group.integer_matrices):
+    for h, matrix in enumerate(first.lattice_group.integer_matrices):
         if h == 0:
             continue
         found = _unequal(matrix, grids) or (_turn_of_torus if wraps else _turn_of_arrays)(matrix, grids)

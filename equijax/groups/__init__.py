@@ -22,6 +22,7 @@ from equijax.groups._group import Group as Group
 from equijax.groups._irrep_family import IrrepFamily as IrrepFamily
 from equijax.groups._irrep_family import Label as Label
 from equijax.groups._lie import LieGroup as LieGroup
+from equijax.groups._motions import Motions as Motions
 from equijax.groups._permutation import Permutation as Permutation
 from equijax.groups._point import HEXAGONAL as HEXAGONAL
 from equijax.groups._point import PointGroup as PointGroup

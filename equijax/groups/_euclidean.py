@@ -27,7 +27,7 @@ class _Vectors(LieGroup):
 
     @property
     def algebra(self) -> tuple[np.ndarray, ...]:
-        return _algebra(self.n)[: self.n]
+        return _algebra(self.n)
 
     @property
     def components(self) -> tuple[np.ndarray, ...]:
@@ -68,8 +68,100 @@ class _Vectors(LieGroup):
         return ()
 
 
+class RigidMotions(SemidirectProduct, LieGroup):
+    r"""Translations of n-dimensional space together with a group H of orthogonal matrices: pairs ``(t, h)``.
+
+    ``matrix`` is the homogeneous one, ``(n + 1, n + 1)``, with the matrix of h in the corner and t in the last column;
+    ``algebra``, ``exp`` and ``log`` are in these: the translations along each axis, then the algebra of H.
+
+    Attributes:
+      n: dimension of the space.
+    """
+
+    n: int
+
+    @property
+    def algebra(self) -> tuple[np.ndarray, ...]:
+        """Translations along each axis, then turns, float64 ``(n + 1, n + 1)``. Read-only."""
+        return _algebra(self.n, self.quotient)
+
+    @property
+    def components(self) -> tuple[Element, ...]:
+        """Pairs of no translation and a component of ``quotient``."""
+        return tuple((read_only(np.zeros(self.n)), h) for h in self.quotient.components)
+
+    @property
+    def generators(self) -> tuple[Element, ...]:
+        """There are none.
+
+        Raises:
+          ValueError: always.
+        """
+        return LieGroup.generators.fget(self)  # pyright: ignore[reportOptionalCall]
+
+    @property
+    def matrix_size(self) -> int:
+        """One more than n: the matrices are homogeneous."""
+        return self.n + 1
+
+    def matrix(self, g: Element) -> jax.Array:
+        """Returns the homogeneous matrices of pairs (t, h), float ``(…, n + 1, n + 1)``."""
+        self.require_element(g)
+        t, h = g
+        return _homogeneous(jnp.asarray(t, float), jnp.asarray(self.quotient.matrix(h), float))
+
+    def element(self, matrix: Any) -> Element:
+        """Returns the pairs (t, h) of homogeneous matrices.
+
+        Raises:
+          ValueError: a matrix that is known is none of the group. A traced one gives NaN then.
+        """
+        given = reals(matrix, "matrix", (self.n + 1, self.n + 1), "homogeneous matrices")
+        self._require_matrices(given, "matrix")
+        if isinstance(given, Tracer):
+            given = jnp.where(excluded(self, given, jnp)[..., None, None], jnp.nan, given)
+        return self._made(given)
+
+    def _made(self, matrix: Any) -> Element:
+        made = getattr(self.quotient, "_made", self.quotient.element)
+        return matrix[..., :-1, -1], made(matrix[..., :-1, :-1])
+
+    @property
+    def point_group(self) -> Group:
+        """The rotations and reflections: what acts on fibres."""
+        return self.quotient
+
+    def split(self, g: Element) -> tuple[Any, Element]:
+        """Returns the pair (t, h) that ``g`` is."""
+        self.require_element(g)
+        t, h = g
+        return t, h
+
+    def join(self, t: Any, h: Element) -> Element:
+        """Returns the pair (t, h); None is no translation."""
+        self.quotient.require_element(h, "h")
+        if t is None:
+            t = jnp.zeros((*self.quotient.matrix(h).shape[:-2], self.n))
+        return t, h
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
+        """The same as ``sample``."""
+        return self.sample(key, shape)
+
+    @property
+    def normal(self) -> Group:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The translations, vectors under addition."""
+        return _Vectors(self.n)
+
+    def automorphism(self, h: Any, n: Any) -> jax.Array:
+        """Returns ``h n`` for an element of H and a translation."""
+        self.quotient.require_element(h, "h")
+        n = reals(n, "n", (self.n,), "vectors")
+        return jnp.einsum("...ij,...j->...i", jnp.asarray(self.quotient.matrix(h), float), n, precision="highest")
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
-class E(SemidirectProduct, LieGroup):
+class E(RigidMotions):
     r"""The Euclidean group: all motions of n-dimensional space that keep distances.
 
     Elements are pairs ``(t, R)``: a translation, float ``(…, n)``, and a matrix of :class:`O`, float ``(…, n, n)``. A pair
@@ -98,86 +190,16 @@ class E(SemidirectProduct, LieGroup):
         object.__setattr__(self, "n", O(self.n).n)
 
     @property
-    def algebra(self) -> tuple[np.ndarray, ...]:
-        """Translations along each axis, then turns, float64 ``(n + 1, n + 1)``. Read-only."""
-        return _algebra(self.n)
+    def on_grid(self) -> Group:
+        """The motions of samples on the square or cubic grid."""
+        from equijax.groups._motions import Motions
 
-    @property
-    def components(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """Pairs of no translation and a component of ``quotient``."""
-        return tuple((read_only(np.zeros(self.n)), R) for R in self.quotient.components)
-
-    @property
-    def generators(self) -> tuple[Element, ...]:
-        """There are none.
-
-        Raises:
-          ValueError: always.
-        """
-        return LieGroup.generators.fget(self)  # pyright: ignore[reportOptionalCall]
-
-    @property
-    def matrix_size(self) -> int:
-        """One more than n: the matrices are homogeneous."""
-        return self.n + 1
-
-    def matrix(self, g: Element) -> jax.Array:
-        """Returns the homogeneous matrices of pairs (t, R), float ``(…, n + 1, n + 1)``."""
-        self.require_element(g)
-        t, R = g
-        return _homogeneous(jnp.asarray(t, float), jnp.asarray(R, float))
-
-    def element(self, matrix: Any) -> Element:
-        """Returns the pairs (t, R) of homogeneous matrices.
-
-        Raises:
-          ValueError: a matrix that is known is none of the group. A traced one gives NaN then.
-        """
-        given = reals(matrix, "matrix", (self.n + 1, self.n + 1), "homogeneous matrices")
-        self._require_matrices(given, "matrix")
-        if isinstance(given, Tracer):
-            given = jnp.where(excluded(self, given, jnp)[..., None, None], jnp.nan, given)
-        return self._made(given)
-
-    def _made(self, matrix: Any) -> Element:
-        return matrix[..., :-1, -1], matrix[..., :-1, :-1]
-
-    @property
-    def point_group(self) -> Group:
-        """The rotations and reflections, ``O(n)``: what acts on fibres."""
-        return self.quotient
-
-    def split(self, g: Element) -> tuple[Any, Element]:
-        """Returns the pair (t, R) that ``g`` is."""
-        self.require_element(g)
-        t, R = g
-        return t, R
-
-    def join(self, t: Any, h: Element) -> Element:
-        """Returns the pair (t, R); None is no translation."""
-        self.quotient.require_element(h, "h")
-        h = jnp.asarray(h, float)
-        return (jnp.zeros(h.shape[:-1], h.dtype) if t is None else t), h
-
-    def draw(self, key: jax.Array, shape: tuple[int, ...] = ()) -> Element:
-        """The same as ``sample``."""
-        return self.sample(key, shape)
-
-    @property
-    def normal(self) -> Group:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The translations, vectors under addition."""
-        return _Vectors(self.n)
+        return Motions(self.quotient)
 
     @property
     def quotient(self) -> Group:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The rotations and reflections, ``O(n)``."""
         return O(self.n)
-
-    def automorphism(self, h: Any, n: Any) -> jax.Array:
-        """Returns ``R t`` for a matrix and a translation."""
-        self.quotient.require_element(h, "h")
-        n = reals(n, "n", (self.n,), "vectors")
-        return jnp.einsum("...ij,...j->...i", jnp.asarray(h, float), n, precision="highest")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -200,11 +222,6 @@ class SE(E):
         """The rotations, ``SO(n)``."""
         return SO(self.n)
 
-    @property
-    def point_group(self) -> Group:
-        """The rotations, ``SO(n)``: what acts on fibres."""
-        return self.quotient
-
 
 def _homogeneous(t: jax.Array, R: jax.Array) -> jax.Array:
     """The matrices with R in the corner, t in the last column and the last row (0, …, 0, 1)."""
@@ -216,7 +233,7 @@ def _homogeneous(t: jax.Array, R: jax.Array) -> jax.Array:
 
 
 @bounded
-def _algebra(n: int) -> tuple[np.ndarray, ...]:
+def _algebra(n: int, turns: Group | None = None) -> tuple[np.ndarray, ...]:
     unit = np.eye(n + 1)
     shifts = [np.outer(unit[k], unit[n]) for k in range(n)]
-    return tuple(read_only(m) for m in [*shifts, *(np.pad(X, ((0, 1), (0, 1))) for X in SO(n).algebra)])
+    return tuple(read_only(m) for m in [*shifts, *(np.pad(X, ((0, 1), (0, 1))) for X in (turns.algebra if turns else ()))])

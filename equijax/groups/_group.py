@@ -210,6 +210,20 @@ class Group(abc.ABC):
         return 0
 
     @property
+    def lattice_part(self) -> "Group":
+        """The part that maps the samples of a grid to each other: integer translations and matrices; usually all of it."""
+        return self
+
+    def from_lattice(self, t: Any, h: Any) -> Element:
+        """Returns the elements that an integer translation and an element of ``lattice_part.point_group`` are together."""
+        return self.join(t, h)
+
+    @property
+    def on_grid(self) -> "Group":
+        """The group that moves samples on a grid as this one moves points: of E(n) and SE(n) the ``Motions``."""
+        return self
+
+    @property
     def open(self) -> "Group":
         """The group without its sizes (the period of a torus, the number of points), in every factor of a product."""
         return self

@@ -77,26 +77,63 @@ def spherical_harmonics(l: int, x: Any) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _spherical(l: int, x: jax.Array) -> jax.Array:
-    height, square = x[..., 1, None], jnp.sum(x * x, axis=-1, keepdims=True)
+    return _spherical_by(jnp, l, x)
+
+
+def harmonics_in_numpy(l: int, x: np.ndarray) -> np.ndarray:
+    """Returns the harmonics of the plane or of space at points, float64 ``(…, d)``; nothing is compiled."""
+    if x.shape[-1] == 3:
+        return _spherical_by(np, l, x)
+    if l == 0:
+        return np.ones_like(x[..., :1])
+    return math.sqrt(2.0) * np.stack(complex_power(x[..., 0], x[..., 1], l), axis=-1)
+
+
+def matrices_in_numpy(l: int, matrices: np.ndarray) -> np.ndarray:
+    """Returns how orthogonal matrices ``(…, d, d)`` move the harmonics of degree l, float64: Y(R x) = D(R) Y(x)."""
+    d = matrices.shape[-1]
+    if l <= 1:
+        return matrices if l else np.ones_like(matrices[..., :1, :1])
+    if d == 2:
+        a, b = complex_power(matrices[..., 0, 0], matrices[..., 1, 0], l)
+        sign = np.linalg.det(matrices)
+        return np.stack([np.stack([a, -sign * b], -1), np.stack([b, sign * a], -1)], -2)
+    points, inverse = spread_points(l)
+    moved = harmonics_in_numpy(l, np.einsum("...ij,nj->...ni", matrices, points))
+    return np.einsum("...ni,jn->...ij", moved, inverse)
+
+
+@bounded
+def spread_points(l: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points spread over the sphere, ``(n, 3)``, and the pseudo-inverse of their harmonics, ``(2l + 1, n)``, float64."""
+    count = 2 * (2 * l + 1)
+    height = 1 - (2 * np.arange(count) + 1) / count
+    angle = np.pi * (3 - np.sqrt(5)) * np.arange(count)
+    radius = np.sqrt(1 - height**2)
+    points = np.stack([radius * np.sin(angle), height, radius * np.cos(angle)], axis=1)
+    return read_only(points), read_only(np.linalg.pinv(_spherical_by(np, l, points)))
+
+
+def _spherical_by(xp: Any, l: int, x: Any) -> Any:
+    height, square = x[..., 1, None], xp.sum(x * x, axis=-1, keepdims=True)
     first, second, start = (np.asarray(table, x.dtype) for table in _recurrence(l))
     rank = (1,) * (x.ndim - 1) + (-1,)
-    before = legendre = jnp.broadcast_to(start[0].reshape(rank), (*x.shape[:-1], l + 1))
+    before = legendre = xp.broadcast_to(start[0].reshape(rank), (*x.shape[:-1], l + 1))
     for k in range(1, l + 1):
         forward, back = first[k].reshape(rank) * height, second[k].reshape(rank) * square
         before, legendre = legendre, forward * legendre - back * before + start[k].reshape(rank)
-    real, imaginary = _powers(x[..., 2], x[..., 0], l)
-    return jnp.concatenate([jnp.flip(legendre * imaginary, -1)[..., :-1], legendre * real], axis=-1)
+    real, imaginary = _powers(xp, x[..., 2], x[..., 0], l)
+    return xp.concatenate([xp.flip(legendre * imaginary, -1)[..., :-1], legendre * real], axis=-1)
 
 
-def _powers(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+def _powers(xp: Any, real: Any, imaginary: Any, n: int) -> tuple[Any, Any]:
     """Real and imaginary parts of the powers 0 … n of a complex number, float ``(…, n + 1)``; twice as many a step."""
     a, b = real[..., None], imaginary[..., None]
     while a.shape[-1] < n:
         u, v = a[..., -1:], b[..., -1:]
-        a, b = jnp.concatenate([a, a * u - b * v], -1), jnp.concatenate([b, a * v + b * u], -1)
-    return jnp.concatenate([jnp.ones_like(a[..., :1]), a[..., :n]], -1), jnp.concatenate(
-        [jnp.zeros_like(b[..., :1]), b[..., :n]], -1
-    )
+        a, b = xp.concatenate([a, a * u - b * v], -1), xp.concatenate([b, a * v + b * u], -1)
+    one, zero = xp.ones_like(a[..., :1]), xp.zeros_like(b[..., :1])
+    return xp.concatenate([one, a[..., :n]], -1), xp.concatenate([zero, b[..., :n]], -1)
 
 
 @bounded
@@ -113,7 +150,7 @@ def _recurrence(l: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return read_only(first), read_only(second), read_only(start)
 
 
-def complex_power(real: jax.Array, imaginary: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+def complex_power(real: Any, imaginary: Any, n: int) -> tuple[Any, Any]:
     """Real and imaginary part of a complex number to the power n ≥ 1, by squaring."""
     if n == 1:
         return real, imaginary

@@ -95,7 +95,7 @@ class PointGroup(FiniteGroup):
             raise ValueError("`generators` is empty. Give at least one matrix, or use Trivial(ndim).")
         d = matrices[0].shape[0] if matrices[0].ndim == 2 else 0
         _require_square(matrices, d)
-        columns = _frozen_basis(basis, d)
+        columns = frozen_basis(basis, d)
         metric = None if columns is None else columns.array.T @ columns.array
         for m in matrices:
             determinant = np.linalg.det(m) if np.isfinite(m).all() else np.nan
@@ -206,7 +206,7 @@ class PointGroup(FiniteGroup):
         """
         if self._basis is not None:
             raise ValueError(f"{self!r} is written in a lattice basis already; start from the Cartesian group.")
-        columns = _frozen_basis(basis, self.ndim)
+        columns = frozen_basis(basis, self.ndim)
         if columns is None:
             return self
         inverse = np.linalg.inv(columns.array)
@@ -296,7 +296,8 @@ def _snap(matrix: np.ndarray) -> np.ndarray:
     return np.where(np.abs(matrix - rounded) < _TOLERANCE, rounded, matrix) + 0.0
 
 
-def _frozen_basis(basis: Any, d: int) -> FrozenArray | None:
+def frozen_basis(basis: Any, d: int) -> FrozenArray | None:
+    """Returns lattice vectors as columns after checking that they are independent; None for the square lattice."""
     if basis is None:
         return None
     require_real(basis, "basis")

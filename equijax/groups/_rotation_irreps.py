@@ -14,7 +14,7 @@ from equijax._arrays import read_only
 from equijax._cache import bounded
 from equijax._numbers import positive_int
 from equijax.groups._elements import reals
-from equijax.groups._harmonics import complex_power, spherical_harmonics
+from equijax.groups._harmonics import complex_power, spherical_harmonics, spread_points
 from equijax.groups._irrep_family import IrrepFamily, Label, require_label
 
 _LARGEST_DEGREE = 1024
@@ -147,7 +147,7 @@ class SpaceIrreps(_Rotations):
         elif l == 1:
             matrix = g
         else:
-            points, inverse = (jnp.asarray(table, float) for table in _fixed_points(l))
+            points, inverse = (jnp.asarray(table, float) for table in spread_points(l))
             moved = spherical_harmonics(l, jnp.einsum("...ij,nj->...ni", g, points, precision="highest"))
             matrix = jnp.einsum("...ni,jn->...ij", moved, inverse, precision="highest")
         flipped = self.reflections and label.parity != (-1) ** l
@@ -201,16 +201,3 @@ def _weights(derivative: np.ndarray) -> dict[int, int]:
             "to the identity: it is no representation of a group of rotations."
         )
     return {int(m): int((rounded == m).sum()) for m in np.unique(rounded[rounded >= 0])}
-
-
-@bounded
-def _fixed_points(l: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points spread over the sphere, ``(n, 3)``, and the pseudo-inverse of their harmonics, ``(2l + 1, n)``, float64."""
-    count = 2 * (2 * l + 1)
-    height = 1 - (2 * np.arange(count) + 1) / count
-    angle = np.pi * (3 - np.sqrt(5)) * np.arange(count)
-    radius = np.sqrt(1 - height**2)
-    points = np.stack([radius * np.sin(angle), height, radius * np.cos(angle)], axis=1)
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        harmonics = np.asarray(spherical_harmonics(l, points))
-    return read_only(points), read_only(np.linalg.pinv(harmonics))

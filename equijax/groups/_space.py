@@ -144,15 +144,15 @@ class SpaceGroup(SemidirectProduct):
         return f"SpaceGroup({self.point_group!r}{'' if self.period is None else f', period={self.period}'})"
 
 
-def point_group_of(group: Group) -> FiniteGroup:
-    """Returns the finite part of ``group`` that acts on fibres: H of Z^d ⋊ H, a finite group itself, or Trivial(ndim).
+def point_group_of(group: Group) -> Any:
+    """Returns the part of ``group`` that acts on fibres: H of translations with H, a finite group itself, or Trivial(ndim).
 
     Raises:
-      TypeError: the group is neither finite, nor one of translations and a finite group.
+      TypeError: the group is neither finite, nor one of translations of a grid together with a group that fixes a point.
     """
     require_is_group(group, "group")
     point_group = group.point_group
-    if not isinstance(point_group, FiniteGroup):
+    if not isinstance(point_group, FiniteGroup) and not group.grid_ndim:
         raise TypeError(
             f"`group` is {group!r}; fields are defined for Translation(ndim), SpaceGroup(point_group) and FiniteGroup."
         )

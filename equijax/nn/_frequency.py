@@ -116,7 +116,7 @@ def _over_frequencies(s: Spectrum, at: Callable, *arrays: Array) -> Any:
     return lax.fori_loop(0, count, step, begun)
 
 
-def _apply(s: Spectrum, matrix: np.ndarray, x: Array, count: int = 1) -> Array:
+def _apply(s: Spectrum, matrix: Any, x: Array, count: int = 1) -> Array:
     """Contracts the last ``count`` axes of a matrix with the first of an array; the others come first in the result."""
     of_matrix = tuple(range(matrix.ndim - count, matrix.ndim))
     dims = ((of_matrix, tuple(range(count))), ((), ()))

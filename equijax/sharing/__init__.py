@@ -2,6 +2,9 @@
 
 from equijax.sharing._basis_sharing import BasisSharing as BasisSharing
 from equijax.sharing._diagonal import DiagonalKernelSharing as DiagonalKernelSharing
+from equijax.sharing._harmonic_kernel import HarmonicSharing as HarmonicSharing
+from equijax.sharing._harmonics import Harmonics as Harmonics
+from equijax.sharing._harmonics import Pixels as Pixels
 from equijax.sharing._kernel import KernelSharing as KernelSharing
 from equijax.sharing._linear import LinearSharing as LinearSharing
 from equijax.sharing._orbit_sharing import OrbitSharing as OrbitSharing

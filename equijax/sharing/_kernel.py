@@ -7,7 +7,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from equijax._arguments import as_shape
 from equijax._arrays import read_only
@@ -22,14 +21,15 @@ from equijax.sharing._kernel_basis import kernel_basis
 from equijax.sharing._orbit_sharing import OrbitSharing
 from equijax.sharing._orbits import by_first_appearance, orbits
 from equijax.sharing._parts_sharing import parts_sharing
-from equijax.sharing._sharing import Draws, MadeSharing, Sharing
+from equijax.sharing._sharing import Draws, Sharing
 from equijax.sharing._window import require_window, window
+from equijax.sharing._windowed import WindowSharing
 
 _LARGEST_TABLE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class KernelSharing(MadeSharing):
+class KernelSharing(WindowSharing):
     r"""The kernels of a convolution that commutes with a point group.
 
     A convolution ``out(x, b) = Σ κ[δ, a, b] f(x + δ, a)`` commutes with the point group H if and only if
@@ -95,9 +95,14 @@ class KernelSharing(MadeSharing):
         return self.point_group.order == 1 and not self.in_fibre.shape and not self.out_fibre.shape
 
     @property
-    def offsets(self) -> int:
-        """Number of offsets in the window."""
-        return len(window(self.point_group, self.kernel_size)[0])
+    def by_tables(self) -> bool:
+        """True where both fibres are permuted."""
+        return self.permutes
+
+    @property
+    def lattice_group(self) -> FiniteGroup:
+        """The point group."""
+        return self.point_group
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,37 +132,6 @@ class KernelSharing(MadeSharing):
           ValueError: a fibre is not permuted.
         """
         return _orbit_rule(self).table
-
-    def expand(
-        self, theta: Float[Array, "orbits in_features out_features"]
-    ) -> Float[Array, "*window channels_in channels_out"]:
-        """Writes the free weights out as the kernel of a planar convolution.
-
-        Args:
-          theta: ``(*kernel_shape, in_features, out_features)``.
-
-        Returns:
-          ``(*kernel_size, |in fibre| · in_features, |out fibre| · out_features)``, zero outside the window.
-
-        Raises:
-          ValueError: ``theta`` has other leading axes.
-        """
-        if theta.ndim < 2 or theta.shape[:-2] not in (self.kernel_shape, (self.count,)):
-            raise ValueError(
-                f"the kernel has shape {theta.shape}, but {self!r} has {self.count} free weights: it must be "
-                f"{(*self.kernel_shape, 'in_features', 'out_features')}. Parameters of another group or fibre don't fit."
-            )
-        into, out = theta.shape[-2:]
-        if self.is_free:
-            return theta.reshape(*self.kernel_size, into, out)
-        places, _ = window(self.point_group, self.kernel_size)
-        size = math.prod(self.kernel_size)
-        full = self.weights(theta, (1, 2, 0))
-        if len(places) < size:
-            empty = jnp.zeros((size, *full.shape[1:]), full.dtype)
-            full = empty.at[places].set(full, unique_indices=True, indices_are_sorted=True)
-        full = jnp.transpose(full, (0, 1, 3, 2, 4))
-        return full.reshape(*self.kernel_size, self.in_fibre.dim * into, self.out_fibre.dim * out)
 
     def _index(self) -> jax.Array:
         """Orbit of each triple, int32 ``(offsets, |in fibre|, |out fibre|)``; put together on device where it is large."""

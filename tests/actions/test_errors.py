@@ -29,9 +29,9 @@ CASES = {
     "a point group on a grid": (
         lambda: ej.GridAction(D4),
         TypeError,
-        ["`group`", "Dihedral(4)", "Translation or SpaceGroup", "Use SpaceGroup(Dihedral(4))"],
+        ["`group`", "Dihedral(4)", "Translation, SpaceGroup or Motions", "Use SpaceGroup(Dihedral(4))"],
     ),
-    "a number as group": (lambda: ej.GridAction(3), TypeError, ["`group`", "3", "Translation or SpaceGroup"]),
+    "a number as group": (lambda: ej.GridAction(3), TypeError, ["`group`", "3", "Translation, SpaceGroup or Motions"]),
     "fibre class": (
         lambda: ej.GridAction(P4, Regular),
         TypeError,

@@ -22,6 +22,7 @@ ACTIONS: dict[str, tuple[actions.Action, Any, tuple[int, ...], str]] = {
     "FibreAction of vectors": (FibreAction(Vector(ej.SO(3))), np.eye(3), (2, 3, 4), "one element"),
     "GridAction": (GridAction(P4), (ZERO, np.array(1)), (2, 3, 3, 4), "one element"),
     "GridAction of a fibre": (GridAction(P4, Regular(C4)), (ZERO, np.array(1)), (2, 3, 3, 4, 5), "one element"),
+    "GridAction of motions": (GridAction(ej.Motions(C4)), (np.zeros(2), np.array(1)), (2, 3, 3, 4), "one element"),
     "FiniteAction": (GridAction(P4).on((3, 3)), (ZERO, np.array(1)), (2, 3, 3, 4), "one element"),
     "SetAction": (SetAction(3), ORDER, (2, 3, 4), "one element"),
     "TensorAction": (TensorAction(3, 2), ORDER, (2, 3, 3, 4), "one element"),
@@ -57,7 +58,7 @@ def _methods(name: str) -> list[Use]:
         Use(f"{name}.sources", action.sources, {"g": g, "shape": shape}, known),
     ]
     if name not in ("FibreAction of vectors", "FiniteAction"):
-        sizes = {"GridAction": (3, 3), "GridAction of a fibre": (3, 3)}.get(name, ())
+        sizes = (3, 3) if name.startswith("GridAction") else ()
         uses.append(
             Use(
                 f"{name}.on",
