@@ -99,9 +99,14 @@ class GridAction(FieldAction):
         return self.group.lattice_part.point_group  # pyright: ignore[reportReturnType]  # of translations it is Trivial
 
     @property
+    def _resamples(self) -> bool:
+        """Whether the group has elements that the lattice has not."""
+        return self.group.lattice_part is not self.group
+
+    @property
     def on_lattice(self) -> "GridAction":
         """The action of ``group.lattice_part`` on the same arrays; itself where that is the whole group."""
-        if self.group.lattice_part == self.group:
+        if not self._resamples:
             return self
         fibre = lattice_fibre(self.group, self.fibre)
         return dataclasses.replace(self, group=self.group.lattice_part, fibre=fibre)
@@ -132,7 +137,7 @@ class GridAction(FieldAction):
 
     def acts(self, g: Element, shape: tuple[int, ...]) -> bool:
         """Tells whether the concrete element ``g`` maps the samples of arrays of this shape to each other."""
-        if self.on_lattice is not self:
+        if self._resamples:
             self._require_one(g)
             require_known(g)
             g = self.group.to_lattice(g)  # pyright: ignore[reportAttributeAccessIssue]
@@ -190,7 +195,7 @@ class GridAction(FieldAction):
 
     def sources(self, g: Element, shape: tuple[int, ...]) -> np.ndarray:
         """Returns which entry moves to each entry, flat int ``(base · fibre,)``, for a concrete element; in numpy."""
-        if self.on_lattice is not self:
+        if self._resamples:
             if not self.acts(g, shape):
                 raise ValueError(f"`g` does not map the samples of an array of shape {shape} to each other.")
             return self.on_lattice.sources(self.group.to_lattice(g), shape)  # pyright: ignore[reportAttributeAccessIssue]
@@ -214,7 +219,7 @@ class GridAction(FieldAction):
         """
         x = numeric(x, "x")
         sizes = self.sizes(x.shape)
-        if self.on_lattice is not self:
+        if self._resamples:
             return self._moved_in_space(g, x, sizes)
         self.require_acts(g, x.shape)
         t, h = self.group.split(g)
@@ -276,7 +281,7 @@ class GridAction(FieldAction):
     def require_acts(self, g: Element, shape: tuple[int, ...]) -> None:
         """Raises ``ValueError`` where a known element does not map arrays of this shape to themselves."""
         self.group.require_element(g)
-        if self.on_lattice is not self:
+        if self._resamples:
             found = self.group.to_lattice(g)  # pyright: ignore[reportAttributeAccessIssue]
             if found is not None:
                 self.on_lattice.require_acts(found, shape)

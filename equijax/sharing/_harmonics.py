@@ -47,7 +47,7 @@ class Harmonics:
     .. math:: \text{impurity} = 1 - \frac{q^⊤ B q}{q^⊤ A q} ≤ \text{tol}
 
     and with a response of at least 3 % of that of a single sample. The impurity is the squared relative error of
-    equivariance of that kernel, so the error of a layer is known when it is built: ``layer.kernel_error(band)``. Each
+    equivariance of that kernel, so the error of a kernel is known when it is made: ``HarmonicSharing.kernel_error``. Each
     function is scaled by the root of its response to waves below ``smooth`` · π: the space of kernels is the same, random
     ones are smoother.
 
@@ -130,13 +130,9 @@ class Response(NamedTuple):
     pure: np.ndarray
 
 
+@bounded
 def lattice_window(basis: FrozenArray | None, kernel_size: tuple[int, ...]) -> tuple[PointGroup, np.ndarray]:
     """Returns the isometries of the lattice that map a window to itself, and the Cartesian offsets, ``(offsets, d)``."""
-    return _lattice_window(basis, kernel_size)
-
-
-@bounded
-def _lattice_window(basis: FrozenArray | None, kernel_size: tuple[int, ...]) -> tuple[PointGroup, np.ndarray]:
     columns = np.eye(len(kernel_size)) if basis is None else basis.array
     sizes = np.array(kernel_size)
     matrices = [m for m in isometries(columns) if not ((m != 0) & (sizes[:, None] != sizes[None])).any()]

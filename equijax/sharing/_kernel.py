@@ -95,11 +95,6 @@ class KernelSharing(WindowSharing):
         return self.point_group.order == 1 and not self.in_fibre.shape and not self.out_fibre.shape
 
     @property
-    def by_tables(self) -> bool:
-        """True where both fibres are permuted."""
-        return self.permutes
-
-    @property
     def lattice_group(self) -> FiniteGroup:
         """The point group."""
         return self.point_group

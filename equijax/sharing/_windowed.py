@@ -36,11 +36,6 @@ class WindowSharing(MadeSharing):
         return False
 
     @property
-    def by_tables(self) -> bool:
-        """True where weights are shared along the orbits of a finite group, whose tables can be taken apart."""
-        return False
-
-    @property
     def offsets(self) -> int:
         """Number of offsets in the window."""
         return len(window(self.lattice_group, self.kernel_size)[0])
